@@ -1,0 +1,1 @@
+"""From "an alert opened" to "somebody was told": stages, queues, one file a notifier."""

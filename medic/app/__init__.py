@@ -1,0 +1,1 @@
+"""The composition root: builds every part, opens the nurseries, drains in order."""

@@ -1,0 +1,197 @@
+"""What must be done: the only output of the service machine, and the only input of `medic.core.fold`.
+
+Every effect is a journal record, written down whole. To carry one out is to journal it and, where it is `Notify`, to tell
+it once it is durable; so nothing unjournaled can leave. The live machine changes its state by folding the effects it has
+just decided, and recovery by folding the same effects read from the journal: the two cannot disagree.
+
+The order of effects within one step is meaning: what must be durable stands before what may be seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medic.core.blind import BlindSpan
+from medic.core.notification import Notification
+from medic.core.service import Alert, Mute, ServiceRow
+from medic.core.status import ClosedReason, HeartbeatStatus, Outcome, Status
+from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
+
+
+@dataclass(frozen=True, slots=True)
+class RecordHeartbeat:
+    """A heartbeat to keep. `status` is the word as sent, `kind` what it means."""
+
+    service_id: ServiceId
+    at: InstantMs
+    sighted: SightedMs
+    heartbeat_id: EventId
+    kind: HeartbeatStatus
+    status: str
+    run_id: str | None = None
+    said_at: InstantMs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreditSigns:
+    """Something counts as `threshold` signs of life at the sighted instant `since`.
+
+    Registration, activation, a changed promise, resolving by hand: `since` is their instant. A fresh interval after blind
+    time (`fresh_interval`): `since` is where sighted time stood still.
+    """
+
+    service_id: ServiceId
+    at: InstantMs
+    sighted: SightedMs
+    since: SightedMs
+    fresh_interval: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeStatus:
+    """A transition."""
+
+    service_id: ServiceId
+    at: InstantMs
+    sighted: SightedMs
+    previous: Status
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAlert:
+    """A new alert; the service had none open."""
+
+    service_id: ServiceId
+    at: InstantMs
+    sighted: SightedMs
+    alert: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class AmendAlert:
+    """The open alert as it is now. `change` is one word for its history: told, acknowledged, reminded, well, unwell, reported, escalated, flapping."""
+
+    service_id: ServiceId
+    at: InstantMs
+    sighted: SightedMs
+    alert: Alert
+    change: str
+    by: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAlert:
+    """The open alert ends. `alert` is its last form."""
+
+    service_id: ServiceId
+    at: InstantMs
+    sighted: SightedMs
+    alert: Alert
+    reason: ClosedReason
+    cycle: int
+    by: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SetMute:
+    """A mute begins or begins anew."""
+
+    service_id: ServiceId
+    at: InstantMs
+    sighted: SightedMs
+    mute: Mute
+
+
+@dataclass(frozen=True, slots=True)
+class EndMute:
+    """The mute ends; `by` is empty where its time was up."""
+
+    service_id: ServiceId
+    at: InstantMs
+    sighted: SightedMs
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreService:
+    """The operators' columns as committed: registration (no service of this id yet) or a newer version."""
+
+    service_id: ServiceId
+    at: InstantMs
+    sighted: SightedMs
+    row: ServiceRow
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveService:
+    """The service is no more; its name is free."""
+
+    service_id: ServiceId
+    at: InstantMs
+    sighted: SightedMs
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """A notification is decided. Its targets are filled in when it is journaled."""
+
+    at: InstantMs
+    sighted: SightedMs
+    notification: Notification
+
+    @property
+    def service_id(self) -> ServiceId | None:
+        """The service it is about, or None for what Medic says of itself."""
+        return self.notification.service_id
+
+
+@dataclass(frozen=True, slots=True)
+class SettleNotification:
+    """How the delivery of a notification to one target ended. Only outcomes are journaled, attempts are not."""
+
+    at: InstantMs
+    sighted: SightedMs
+    notification_id: str
+    service_id: ServiceId | None
+    target: str
+    outcome: Outcome
+    attempts: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBlindSpan:
+    """Medic was blind; sighted time stood still meanwhile."""
+
+    at: InstantMs
+    sighted: SightedMs
+    span: BlindSpan
+
+    @property
+    def service_id(self) -> None:
+        """It concerns every service."""
+        return
+
+
+ServiceEffect = (
+    RecordHeartbeat
+    | CreditSigns
+    | ChangeStatus
+    | OpenAlert
+    | AmendAlert
+    | CloseAlert
+    | SetMute
+    | EndMute
+    | StoreService
+    | RemoveService
+    | Notify
+)
+"""What `step` returns."""
+
+Effect = ServiceEffect | SettleNotification | RecordBlindSpan
+"""What the journal holds."""

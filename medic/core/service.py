@@ -1,0 +1,178 @@
+"""The service machine's state: what Medic holds in memory for each thing it watches.
+
+`ServiceRow` is what operators wrote, `Service` the hot state that `step` and `fold` mutate; `Alert` and `Mute` exist only
+while one is open. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+
+from medic.core.policy import Defaults, Policy, policy_of
+from medic.core.status import HeartbeatStatus, OpenedReason, Status
+from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
+
+NEVER = InstantMs(0)
+"""Stands for "no heartbeat yet" in `Service.last_heartbeat_at`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRow:
+    """The operators' columns of one service, as PostgreSQL's `services` has them.
+
+    Attributes:
+        service_id: Identity; never used again after deletion.
+        version: Grows by one with each committed change; the newest wins wherever two meet (HARD-CASES H13).
+        heartbeat_name: NFC, 1 to 249 characters, prefix included.
+        service_name: The label of the owning service, 1 to 249 characters.
+        active: False: no deadline, heartbeats are refused.
+        interval_ms, grace_ms, threshold, recovery_ms: The policy; bounds in `medic.core.policy`.
+        renotify_ms: None: the default of the environment; 0: no reminders.
+        team: 1 to 100 characters.
+        priority: p1 to p5.
+        runbook: A http or https address, or the empty string.
+        date_added, date_modified: Wall time.
+        changed_by: Who made this version, as `X-Actor` said.
+        shard: Unit of ownership; 0 until there are members.
+    """
+
+    service_id: ServiceId
+    version: int
+    heartbeat_name: str
+    service_name: str
+    active: bool
+    interval_ms: DurationMs
+    grace_ms: DurationMs
+    threshold: int
+    recovery_ms: DurationMs
+    renotify_ms: DurationMs | None
+    team: str
+    priority: str
+    runbook: str
+    date_added: InstantMs
+    date_modified: InstantMs
+    changed_by: str = ""
+    shard: int = 0
+
+    def policy(self, defaults: Defaults) -> Policy:
+        """The shared policy object of this row, defaults resolved."""
+        return policy_of(self.interval_ms, self.grace_ms, self.threshold, self.recovery_ms, self.renotify_ms, defaults)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """The claim "this service is late", while it stands. Immutable: an amendment is a new one.
+
+    Attributes:
+        alert_id: The id of the event that opened it.
+        reason: Why it opened.
+        opened_at: Wall time at which it was decided.
+        opened_sighted: The same in sighted time.
+        late_since: Wall time from which the claim was true: the deadline, or the arrival of the report.
+        priority, team, runbook: As the service had them when it opened; kept.
+        reported: The service itself said DOWN or FAILED since: STARTED does not close it.
+        told: A trigger has been decided, so that its end has to be told too.
+        told_priority: The most urgent priority told so far.
+        acknowledged_at, acknowledged_by: None and "" until somebody did.
+        flapping: Stays open until the service was well for `Policy.flap_well_ms`; nothing more is told.
+        reminders: Number of the newest reminder whose instant has passed; n is due at opened_at + n * renotify.
+        well_since: Sighted instant since which the service is well again but the alert has to wait, or None.
+        notifications: How many notifications of this alert were decided; the next one's ordinal.
+    """
+
+    alert_id: EventId
+    reason: OpenedReason
+    opened_at: InstantMs
+    opened_sighted: SightedMs
+    late_since: InstantMs
+    priority: str
+    team: str
+    runbook: str
+    reported: bool = False
+    told: bool = False
+    told_priority: str = ""
+    acknowledged_at: InstantMs | None = None
+    acknowledged_by: str = ""
+    flapping: bool = False
+    reminders: int = 0
+    well_since: SightedMs | None = None
+    notifications: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """An order not to tell.
+
+    Attributes:
+        muted_at: Wall time of the order; muting again starts it anew.
+        until: Wall time of its end, or None until unmuted by hand.
+        reason, muted_by: What the operator said, who it was.
+    """
+
+    muted_at: InstantMs
+    until: InstantMs | None
+    reason: str = ""
+    muted_by: str = ""
+
+
+class Service:
+    """Everything Medic knows of one service between two events. Mutated by `medic.core.fold` only.
+
+    Attributes:
+        row: The operators' columns.
+        policy: The promise, shared with every service that has the same one.
+        status: What Medic believes of it.
+        heard_kind: Kind of the newest heartbeat that says how the service is (STARTED says nothing of that), or None.
+        last_sign: Sighted instant of the newest sign of life, credited ones included.
+        ring: For threshold k > 1 the k newest signs of life, oldest first, `NO_SIGN` where there is none; None for k = 1.
+        last_heartbeat_at: Wall time of the newest heartbeat of any kind; `NEVER` while there was none.
+        last_status: That heartbeat's status as sent.
+        gap_ms: Wall time between the two newest heartbeats, 0 while there were fewer.
+        heartbeats_total: Heartbeats taken since registration.
+        fresh_interval_given: This silence already had its one fresh interval (CONTRACT 2.12).
+        alert: The open alert, or None. At most one, ever.
+        mute: The mute in force, or None.
+        openings: Sighted instants of the alerts opened within `FLAP_WINDOW_MS`, oldest first.
+        position: Journal position of the newest record of this service; kept by the host, read by `GET /heartbeat`.
+    """
+
+    __slots__ = (
+        "alert",
+        "fresh_interval_given",
+        "gap_ms",
+        "heard_kind",
+        "heartbeats_total",
+        "last_heartbeat_at",
+        "last_sign",
+        "last_status",
+        "mute",
+        "openings",
+        "policy",
+        "position",
+        "ring",
+        "row",
+        "status",
+    )
+
+    def __init__(self, row: ServiceRow, policy: Policy, *, registered: SightedMs) -> None:
+        self.row = row
+        self.policy = policy
+        self.status = Status.NEW if row.active else Status.INACTIVE
+        self.heard_kind: HeartbeatStatus | None = None
+        self.last_sign = registered
+        self.ring: array[int] | None = None
+        self.last_heartbeat_at = NEVER
+        self.last_status = ""
+        self.gap_ms = DurationMs(0)
+        self.heartbeats_total = 0
+        self.fresh_interval_given = False
+        self.alert: Alert | None = None
+        self.mute: Mute | None = None
+        self.openings: tuple[SightedMs, ...] = ()
+        self.position = 0
+
+    @property
+    def heard(self) -> bool:
+        """Whether any heartbeat came since registration."""
+        return self.last_heartbeat_at != NEVER

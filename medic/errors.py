@@ -1,0 +1,141 @@
+"""Every error Medic raises, by who must act.
+
+    MedicError
+    ├── RefusedError            the caller changes something (4xx)
+    │   ├── InvalidInputError       400, names each faulty field
+    │   ├── InactiveServiceError    400, says since when and by whom
+    │   ├── UnknownServiceError     404
+    │   ├── UnknownAlertError       404
+    │   ├── UnknownWebhookError     404
+    │   └── AlertClosedError        409
+    ├── OverloadedError         the caller waits (503 + Retry-After)
+    │   ├── MailboxFullError
+    │   └── JournalRefusedError
+    ├── UnavailableError        the world recovers, Medic retries (503 + Retry-After)
+    │   └── DatabaseUnavailableError
+    ├── ConfigurationError      the operator, before any socket is opened (exit 2)
+    └── InvariantError          us: a bug (500)
+
+Foreign errors are translated once, at the border: asyncpg's in `store`, httpx's in `alerting`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medic.core.units import EventId, InstantMs, isoformat
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with an input: the field (or variable), and a sentence that names its bounds."""
+
+    field: str
+    message: str
+
+
+class MedicError(Exception):
+    """Base of all."""
+
+
+class RefusedError(MedicError):
+    """The caller has to change something."""
+
+    def __init__(self, message: str, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.faults = faults
+
+
+class InvalidInputError(RefusedError):
+    """Fields of the input are missing, of a wrong type or out of bounds; `faults` names each."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__("; ".join(f"{fault.field} {fault.message}" for fault in faults), faults)
+
+
+class InactiveServiceError(RefusedError):
+    """The service is not watched."""
+
+    def __init__(self, heartbeat_name: str, since: InstantMs, by: str) -> None:
+        who = f" by {by}" if by else ""
+        super().__init__(
+            f"{heartbeat_name} is inactive since {isoformat(since)}{who}: heartbeats are not taken. Set active to 1 first."
+        )
+        self.heartbeat_name = heartbeat_name
+        self.since = since
+        self.by = by
+
+
+class UnknownServiceError(RefusedError):
+    """No service of that name is registered."""
+
+    def __init__(self, heartbeat_name: str) -> None:
+        super().__init__(f"{heartbeat_name} is not registered. POST it to /service first.")
+        self.heartbeat_name = heartbeat_name
+
+
+class UnknownAlertError(RefusedError):
+    """There is no alert of that id."""
+
+    def __init__(self, alert_id: EventId) -> None:
+        super().__init__(f"There is no alert {alert_id}.")
+        self.alert_id = alert_id
+
+
+class UnknownWebhookError(RefusedError):
+    """There is no webhook of that id."""
+
+    def __init__(self, webhook_id: int) -> None:
+        super().__init__(f"There is no webhook {webhook_id}.")
+        self.webhook_id = webhook_id
+
+
+class AlertClosedError(RefusedError):
+    """The alert is closed already."""
+
+    def __init__(self, alert_id: EventId) -> None:
+        super().__init__(f"Alert {alert_id} is closed already.")
+        self.alert_id = alert_id
+
+
+class OverloadedError(MedicError):
+    """Medic cannot take this now; the caller tries again after `retry_after_seconds`."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_seconds = retry_after_seconds
+
+
+class MailboxFullError(OverloadedError):
+    """The actor's mailbox is full: it is being rebuilt and its callers are faster than that."""
+
+
+class JournalRefusedError(OverloadedError):
+    """The journal could not make a record durable: full, failing or closing."""
+
+
+class UnavailableError(MedicError):
+    """Something Medic depends on is away; Medic keeps trying by itself."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 5) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DatabaseUnavailableError(UnavailableError):
+    """PostgreSQL does not answer. The text names no host, user or password."""
+
+
+class ConfigurationError(MedicError):
+    """The environment is wrong; raised once, before any socket is opened, with every fault."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__("\n".join(f"  {fault.field}: {fault.message}" for fault in faults))
+        self.faults = faults
+
+
+class InvariantError(MedicError):
+    """Medic broke a promise to itself: a bug."""

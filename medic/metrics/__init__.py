@@ -1,0 +1,1 @@
+"""One Prometheus collector that reads `statistics()` of every part, and the streamed services."""

@@ -1,0 +1,420 @@
+"""The seams of Medic: what one floor asks of another, as small Protocols and the values that cross them.
+
+`actors`, `store` and `alerting` know these and not each other; `app` joins them. A journal, a clock and an id source
+belong to one shard; there is one shard today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NewType, Protocol
+
+from medic.core.blind import BlindLog
+from medic.core.draft import ServiceDraft, ServiceEdit
+from medic.core.effects import Effect, SettleNotification
+from medic.core.notification import Notification
+from medic.core.service import Service, ServiceRow
+from medic.core.units import EventId, InstantMs, ServiceId, SightedMs, SkewMs
+
+Position = NewType("Position", int)
+"""A place in a journal: how many bytes of it, over all its files, end with this record. 0 is before the first."""
+
+
+# ------------------------------------------------------------------------------------------------- time, ids, journal
+
+
+class Clock(Protocol):
+    """The only source of time. Sighted time never runs backwards; wall time may."""
+
+    def now(self) -> InstantMs: ...
+
+    def sighted(self) -> SightedMs: ...
+
+    @property
+    def skew(self) -> SkewMs:
+        """`now() - sighted()` of one reading."""
+        ...
+
+    @property
+    def blind(self) -> BlindLog: ...
+
+
+class Ids(Protocol):
+    """Ids that are unique over the whole database and do not need it to be up (HARD-CASES H22)."""
+
+    def draw(self) -> EventId:
+        """The next id. Not ordered between processes.
+
+        Raises:
+            OverloadedError: the blocks kept ahead are used up and PostgreSQL is away.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record of a journal and where it ends."""
+
+    position: Position
+    effect: Effect
+
+
+class Journal(Protocol):
+    """An append-only record of effects, durable in order.
+
+    An append assigns the position in the caller's own turn, without an await (HARD-CASES H11); durability is waited for
+    apart from it, and shared by all who wait.
+    """
+
+    @property
+    def shard(self) -> int: ...
+
+    @property
+    def journal_id(self) -> str:
+        """Made with the directory; positions mean nothing to any other journal."""
+        ...
+
+    @property
+    def newest(self) -> Position:
+        """The last position assigned."""
+        ...
+
+    @property
+    def durable(self) -> Position:
+        """Everything up to here survives `kill -9`, and loss of power as far as `MEDIC_JOURNAL_SYNC` says."""
+        ...
+
+    def append_nowait(self, effect: Effect) -> Position:
+        """Take the effect and assign its position. It is in no file yet.
+
+        Raises:
+            JournalRefusedError: full, failing or closed.
+        """
+        ...
+
+    async def wait_durable(self, position: Position) -> None:
+        """Return once `durable >= position`.
+
+        Raises:
+            JournalRefusedError: it never will be.
+        """
+        ...
+
+    async def wait_newer(self, position: Position) -> None:
+        """Return once `durable > position`."""
+        ...
+
+    async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
+        """Up to `most` durable records after `position`, in order; none where there are none yet. Bounded memory."""
+        ...
+
+
+# ------------------------------------------------------------------------------------------------------------- store
+
+
+@dataclass(frozen=True, slots=True)
+class StoredService:
+    """A service as recovery finds it in PostgreSQL: `service` as it was when `service.position` was journaled."""
+
+    service: Service
+    journal_id: str
+
+
+class ServiceStore(Protocol):
+    """Operators' changes: committed with audit before anybody is told (HARD-CASES H13).
+
+    Every method raises `DatabaseUnavailableError` where PostgreSQL does not answer, and then nothing was changed, or the
+    outcome was read back.
+    """
+
+    async def insert(self, draft: ServiceDraft, *, by: str) -> tuple[ServiceRow, bool]:
+        """The stored row, and whether it is new. A name that is taken (case of A-Z aside) gives the row that has it."""
+        ...
+
+    async def replace(self, row: ServiceRow, *, by: str) -> ServiceRow | None:
+        """Store `row` over the version before it. None: another change came first, or the service is gone."""
+        ...
+
+    async def read(self, service_id: ServiceId) -> ServiceRow | None:
+        """The committed row, or None if there is none."""
+        ...
+
+    async def delete(self, service_id: ServiceId, *, by: str) -> bool:
+        """Remove the row; False if it was gone. History keeps name and id."""
+        ...
+
+    def load(self) -> AsyncIterator[Sequence[StoredService]]:
+        """Every service with its newest written state, in slices of at most 5 000."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatRow:
+    """One stored heartbeat, as `GET /heartbeat` lists it; `status` as sent, `time` its arrival."""
+
+    heartbeat_id: EventId
+    service_id: ServiceId
+    heartbeat_name: str
+    service_name: str
+    team: str
+    priority: str
+    time: InstantMs
+    status: str
+    run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """One alert, open or closed, as `GET /alerts` lists it. Names are those it opened with."""
+
+    alert_id: EventId
+    service_id: ServiceId
+    heartbeat_name: str
+    service_name: str
+    team: str
+    priority: str
+    runbook: str
+    reason: str
+    alert_cycle: int
+    created_date: InstantMs
+    closed_date: InstantMs | None
+    closed_reason: str
+    acknowledged_date: InstantMs | None
+    acknowledged_by: str
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AlertMoment:
+    """One line of an alert's history."""
+
+    at: InstantMs
+    change: str
+    by: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How one notification went to one target. `outcome` is empty while it is pending."""
+
+    notification_id: str
+    target: str
+    action: str
+    decided_at: InstantMs
+    settled_at: InstantMs | None
+    attempts: int
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertHistory:
+    """An alert, what happened to it, and whom it was told."""
+
+    alert: AlertRow
+    moments: Sequence[AlertMoment]
+    deliveries: Sequence[Delivery]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertQuery:
+    """What `GET /alerts` asks for. `service_ids` narrows to services whose name matched; `before` is a cursor."""
+
+    active: bool | None = None
+    heartbeat_name: str | None = None
+    team: str | None = None
+    limit: int = 100
+    before: tuple[InstantMs, EventId] | None = None
+
+
+class History(Protocol):
+    """Reads of what PostgreSQL keeps, own writes included (HARD-CASES H23). Never waits over 2 s for them.
+
+    Every method raises `DatabaseUnavailableError` where PostgreSQL does not answer: never an empty list instead.
+    """
+
+    async def heartbeats(
+        self, *, service: Service | None, service_name: str | None, limit: int
+    ) -> Sequence[HeartbeatRow]:
+        """The newest heartbeats, newest first: of one service, of all with that label, or of all."""
+        ...
+
+    async def alerts(self, query: AlertQuery) -> tuple[Sequence[AlertRow], int]:
+        """One page of alerts, newest first, and how many match in all."""
+        ...
+
+    async def alert(self, alert_id: EventId) -> AlertHistory | None:
+        """One alert with its history and deliveries, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A target of plain JSON webhooks. `heartbeat_name` None: alerts of every service. `headers` are sent as they are."""
+
+    webhook_id: int
+    url: str
+    heartbeat_name: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    date_added: InstantMs = InstantMs(0)
+    added_by: str = ""
+
+    @property
+    def target(self) -> str:
+        """Its name among the targets."""
+        return f"webhook:{self.webhook_id}"
+
+
+class WebhookStore(Protocol):
+    """Webhooks as stored. Raises `DatabaseUnavailableError` as `ServiceStore` does."""
+
+    async def insert(
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+    ) -> Webhook: ...
+
+    async def all(self) -> Sequence[Webhook]: ...
+
+    async def delete(self, webhook_id: int, *, by: str) -> bool: ...
+
+
+# ----------------------------------------------------------------------------------------------------------- alerting
+
+
+class Teller(Protocol):
+    """What the outbox asks of alerting: whom to tell, and to tell them."""
+
+    def targets_for(self, notification: Notification) -> tuple[str, ...]:
+        """Names of the targets this notification goes to, as configured now. Empty: there is nobody."""
+        ...
+
+    def offer_nowait(self, notification: Notification) -> None:
+        """Take a journaled notification for delivery to its `targets`. Never waits, never refuses."""
+        ...
+
+
+class Settlements(Protocol):
+    """What alerting asks of the outbox: to write down how a delivery ended."""
+
+    def settle_nowait(self, settlement: SettleNotification) -> None:
+        """Journal the outcome; it is durable soon after."""
+        ...
+
+    def tell_nowait(self, notification: Notification) -> None:
+        """Journal a notification Medic itself has to send (UNTOLD), and tell it once it is durable."""
+        ...
+
+
+# ------------------------------------------------------------------------------------------------- what http asks for
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat as a client sent it, checked: `name` normalised, `status` 1 to 64 characters."""
+
+    name: str
+    status: str
+    run_id: str | None = None
+    said_at: InstantMs | None = None
+
+
+class Intake(Protocol):
+    """Where heartbeats go."""
+
+    async def take(self, beat: Beat) -> Service:
+        """Journal the heartbeat, move the deadline, and return once the record is durable.
+
+        Raises:
+            UnknownServiceError, InactiveServiceError: nothing was taken.
+            OverloadedError: it could not be made durable.
+        """
+        ...
+
+
+class Roster(Protocol):
+    """The services in memory: current, and there whether PostgreSQL is or not."""
+
+    def find(self, name: str) -> Service | None:
+        """The service of that name, case of A-Z aside."""
+        ...
+
+    def by_id(self, service_id: ServiceId) -> Service | None: ...
+
+    def by_alert(self, alert_id: EventId) -> Service | None:
+        """The service whose open alert has this id."""
+        ...
+
+    def services(self) -> Iterable[Service]:
+        """All of them in order of `name_key(heartbeat_name)`. Cheap slices: may be consumed with awaits between."""
+        ...
+
+    def open_alerts(self) -> Sequence[Service]:
+        """The services with an open alert, oldest alert first."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+class Changes(Protocol):
+    """What operators do. `by` is who. Each raises `UnknownServiceError` / `UnknownAlertError` where there is no such thing.
+
+    Those that change the operators' columns raise `DatabaseUnavailableError` while PostgreSQL is away, and change nothing.
+    """
+
+    async def register(self, draft: ServiceDraft, *, by: str) -> tuple[Service, bool]:
+        """The service, and whether it is new."""
+        ...
+
+    async def update(self, name: str, edit: ServiceEdit, *, by: str) -> Service: ...
+
+    async def delete(self, name: str, *, by: str) -> None: ...
+
+    async def mute(self, name: str, *, until: InstantMs | None, reason: str, by: str) -> Service: ...
+
+    async def unmute(self, name: str, *, by: str) -> Service: ...
+
+    async def acknowledge(self, alert_id: EventId, *, by: str, note: str) -> Service:
+        """Raises `AlertClosedError` if it is closed."""
+        ...
+
+    async def resolve(self, alert_id: EventId, *, by: str, note: str) -> Service:
+        """Raises `AlertClosedError` if it is closed."""
+        ...
+
+    async def send_test(self, name: str, *, by: str) -> tuple[str, ...]:
+        """Send a marked page and its resolve; the targets it goes to."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentHealth:
+    """One line of `GET /health`: healthy, degraded, unhealthy, configured or not_configured; facts are shown beside it."""
+
+    status: str
+    since: InstantMs
+    facts: tuple[tuple[str, str | int | float | bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """`GET /health`: healthy, degraded or unhealthy, with the components that say why."""
+
+    status: str
+    at: InstantMs
+    version: str
+    components: dict[str, ComponentHealth] = field(default_factory=dict)
+
+
+class Health(Protocol):
+    """What Medic knows of itself. Synchronous and from memory: no check waits for anything."""
+
+    def report(self) -> HealthReport: ...
+
+    def alive(self) -> str | None:
+        """None while the loop turns and deadlines are being fired; else what has stalled."""
+        ...
+
+    def ready(self) -> str | None:
+        """None while heartbeats can be taken in durably; else why not."""
+        ...

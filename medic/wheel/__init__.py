@@ -1,0 +1,1 @@
+"""Pure: the hierarchical timing wheel, in integer ticks. Imports nothing of Medic."""
