@@ -85,6 +85,14 @@ class Journal(Protocol):
         """Everything up to here survives `kill -9`, and loss of power as far as `MEDIC_JOURNAL_SYNC` says."""
         ...
 
+    def require_room(self) -> None:
+        """Return if the effects of one more turn will be taken.
+
+        Raises:
+            JournalRefusedError: they would not: full, failing or closed.
+        """
+        ...
+
     def append_nowait(self, effect: Effect) -> Position:
         """Take the effect and assign its position. It is in no file yet.
 

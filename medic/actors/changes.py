@@ -1,0 +1,199 @@
+"""What operators do, in the order that keeps PostgreSQL, journal and actors of one mind (HARD-CASES H13).
+
+Columns that operators own commit in PostgreSQL first, with their audit entry and the next version; then the journal
+has them; then the actor; then the caller is answered. A crash between two of these is harmless: a start takes the highest
+version it finds. Mute, unmute and acknowledge go the other way round, journal first, so that they work while PostgreSQL
+is away; the writer brings them there.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from medic.actors.actor import Actor
+from medic.actors.directory import Directory
+from medic.actors.host import Host
+from medic.core.draft import ServiceDraft, ServiceEdit
+from medic.core.events import (
+    AcknowledgeRequested,
+    Event,
+    MuteRequested,
+    ResolveRequested,
+    ServiceChanged,
+    ServiceDeleted,
+    TestRequested,
+    UnmuteRequested,
+)
+from medic.core.notification import Notification
+from medic.core.policy import Defaults
+from medic.core.service import Mute, Service, ServiceRow
+from medic.core.status import NotificationKind
+from medic.core.step import register
+from medic.core.units import EventId, InstantMs, ServiceId
+from medic.errors import AlertClosedError, OverloadedError, UnknownAlertError, UnknownServiceError
+from medic.ports import Clock, History, Ids, Journal, ServiceStore, Teller
+
+EDIT_ATTEMPTS_MAX: Final = 5
+"""An edit that meets this many others of the same service in a row is answered 503: somebody runs a loop."""
+
+
+class OperatorChanges:
+    """Implements `ports.Changes` for the services of one shard."""
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        host: Host,
+        journal: Journal,
+        services: ServiceStore,
+        history: History,
+        teller: Teller,
+        clock: Clock,
+        ids: Ids,
+        defaults: Defaults,
+    ) -> None:
+        self._directory = directory
+        self._host = host
+        self._journal = journal
+        self._services = services
+        self._history = history
+        self._teller = teller
+        self._clock = clock
+        self._ids = ids
+        self._defaults = defaults
+
+    # ------------------------------------------------------------------------------------------- PostgreSQL first
+
+    async def register(self, draft: ServiceDraft, *, by: str) -> tuple[Service, bool]:
+        """The registered service, and whether it is new. One that exists is answered from memory."""
+        known = self._directory.find(draft.heartbeat_name)
+        if known is not None:
+            return known, False
+        row, is_new = await self._services.insert(draft, by=by)
+        return await self._adopt(row), is_new
+
+    async def update(self, name: str, edit: ServiceEdit, *, by: str) -> Service:
+        """Commit the edit and let the actor take it. An edit that changes nothing commits nothing."""
+        for _ in range(EDIT_ATTEMPTS_MAX):
+            actor = self._named(name)
+            row = actor.service.row
+            wanted = edit.apply(row, self._clock.now(), by)
+            if wanted is row:
+                return actor.service
+            stored = await self._services.replace(wanted, by=by)
+            if stored is not None:
+                await self._take_row(actor, stored)
+                return actor.service
+            await self._catch_up(actor)
+        raise OverloadedError(f"{name} is being changed by others all the time. Try again.")
+
+    async def delete(self, name: str, *, by: str) -> None:
+        """Commit the deletion, then close and forget the service."""
+        actor = self._named(name)
+        await self._services.delete(actor.service.row.service_id, by=by)
+        await self._forget(actor, by)
+
+    # ---------------------------------------------------------------------------------------------- journal first
+
+    async def mute(self, name: str, *, until: InstantMs | None, reason: str, by: str) -> Service:
+        """Order not to tell; replaces the mute in force."""
+        actor = self._named(name)
+        at, sighted = self._clock.now(), self._clock.sighted()
+        return await self._tell(actor, MuteRequested(at=at, sighted=sighted, until=until, reason=reason, by=by))
+
+    async def unmute(self, name: str, *, by: str) -> Service:
+        """End the mute, if there is one."""
+        actor = self._named(name)
+        at, sighted = self._clock.now(), self._clock.sighted()
+        return await self._tell(actor, UnmuteRequested(at=at, sighted=sighted, event_id=self._ids.draw(), by=by))
+
+    async def acknowledge(self, alert_id: EventId, *, by: str, note: str) -> Service:
+        """Reminders of the open alert stop."""
+        actor = await self._alerting(alert_id)
+        at, sighted = self._clock.now(), self._clock.sighted()
+        return await self._tell(actor, AcknowledgeRequested(at=at, sighted=sighted, by=by, note=note))
+
+    async def resolve(self, alert_id: EventId, *, by: str, note: str) -> Service:
+        """Close the open alert by hand; a fresh deadline begins."""
+        actor = await self._alerting(alert_id)
+        at, sighted = self._clock.now(), self._clock.sighted()
+        return await self._tell(actor, ResolveRequested(at=at, sighted=sighted, by=by, note=note))
+
+    async def send_test(self, name: str, *, by: str) -> tuple[str, ...]:
+        """Send a marked page and its resolve through the real notifiers; the targets they go to."""
+        actor = self._named(name)
+        at, sighted = self._clock.now(), self._clock.sighted()
+        await self._tell(actor, TestRequested(at=at, sighted=sighted, event_id=self._ids.draw(), by=by))
+        probe = Notification(
+            notification_id="", kind=NotificationKind.TEST, key="", at=at, heartbeat_name=actor.service.row.heartbeat_name
+        )
+        return self._teller.targets_for(probe)
+
+    # -------------------------------------------------------------------------------- rows that were changed by SQL
+
+    async def take_external(self, service_id: ServiceId, row: ServiceRow | None, mute: Mute | None) -> None:
+        """Follow a row that somebody changed by SQL: INSERT registers, UPDATE changes, DELETE unregisters."""
+        actor = self._directory.actor_by_id(service_id)
+        if row is None:
+            if actor is not None:
+                await self._forget(actor, "SQL")
+            return
+        if actor is None:
+            await self._adopt(row)
+            actor = self._directory.actor_by_id(service_id)
+        if actor is None:
+            return
+        await self._take_row(actor, row)
+        if mute is not None and actor.service.mute is None:
+            await self.mute(row.heartbeat_name, until=mute.until, reason=mute.reason, by=mute.muted_by or "SQL")
+        elif mute is None and actor.service.mute is not None:
+            await self.unmute(row.heartbeat_name, by="SQL")
+
+    # ------------------------------------------------------------------------------------------------------ inside
+
+    def _named(self, name: str) -> Actor:
+        actor = self._directory.actor(name)
+        if actor is None:
+            raise UnknownServiceError(name)
+        return actor
+
+    async def _alerting(self, alert_id: EventId) -> Actor:
+        actor = self._directory.actor_by_alert(alert_id)
+        if actor is not None:
+            return actor
+        if await self._history.alert(alert_id) is None:
+            raise UnknownAlertError(alert_id)
+        raise AlertClosedError(alert_id)
+
+    async def _adopt(self, row: ServiceRow) -> Service:
+        """Give a committed row its actor, unless another task was quicker."""
+        known = self._directory.find(row.heartbeat_name)
+        if known is not None:
+            return known
+        service, effects = register(row, self._defaults, at=self._clock.now(), sighted=self._clock.sighted())
+        await self._journal.wait_durable(self._host.add(service, effects))
+        return service
+
+    async def _take_row(self, actor: Actor, row: ServiceRow) -> None:
+        at, sighted = self._clock.now(), self._clock.sighted()
+        await self._tell(actor, ServiceChanged(at=at, sighted=sighted, event_id=self._ids.draw(), row=row))
+
+    async def _catch_up(self, actor: Actor) -> None:
+        """Another change was committed first: take it, or learn that the service is gone."""
+        row = await self._services.read(actor.service.row.service_id)
+        if row is None:
+            await self._forget(actor, "")
+        else:
+            await self._take_row(actor, row)
+
+    async def _forget(self, actor: Actor, by: str) -> None:
+        if self._directory.actor_by_id(actor.service.row.service_id) is not actor:
+            return
+        at, sighted = self._clock.now(), self._clock.sighted()
+        await self._tell(actor, ServiceDeleted(at=at, sighted=sighted, by=by))
+
+    async def _tell(self, actor: Actor, event: Event) -> Service:
+        position = await self._host.tell(actor, event)
+        await self._journal.wait_durable(position)
+        return actor.service

@@ -1,0 +1,189 @@
+"""Name to actor, and the few other ways an actor is found. Everything here is in memory and synchronous.
+
+Beside the two main indexes there are small ones of what is rare: open alerts, mutes, and actors that wait for an instant
+people named. All of them follow from the effects of a turn, so a heartbeat that changes nothing but a deadline costs the
+directory nothing, and no count is ever made by walking over the services.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sortedcontainers import SortedDict
+
+from medic.actors.actor import Actor
+from medic.core.deadline import has_wall_timer
+from medic.core.names import name_key
+from medic.core.service import Service
+from medic.core.status import Status
+from medic.core.units import EventId, ServiceId
+from medic.errors import InvariantError
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryStatistics:
+    """How many services there are, by status, and how many of them are muted or have an open alert."""
+
+    services: int
+    by_status: dict[Status, int]
+    muted: int
+    alerts_active: int
+    alerts_active_muted: int
+
+
+class Directory:
+    """Implements `ports.Roster`. The host is its only writer."""
+
+    def __init__(self) -> None:
+        self._by_key: SortedDict[str, Actor] = SortedDict()
+        self._by_id: dict[ServiceId, Actor] = {}
+        self._alerting: dict[ServiceId, EventId] = {}
+        self._by_alert: dict[EventId, Actor] = {}
+        self._muted: set[ServiceId] = set()
+        self._walled: dict[ServiceId, Actor] = {}
+        self._status: Counter[Status] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def add(self, actor: Actor) -> None:
+        """Take in an actor.
+
+        Raises:
+            InvariantError: its name or id is taken; the caller has asked PostgreSQL first.
+        """
+        row = actor.service.row
+        key = name_key(row.heartbeat_name)
+        if key in self._by_key or row.service_id in self._by_id:
+            raise InvariantError(f"service {row.service_id} is registered twice")
+        self._by_key[key] = actor
+        self._by_id[row.service_id] = actor
+        self._status[actor.service.status] += 1
+        self._index(actor)
+
+    def add_all(self, actors: Sequence[Actor]) -> None:
+        """Take in many actors at once, at a start: one sort in place of as many insertions."""
+        self._by_key.update((name_key(actor.service.row.heartbeat_name), actor) for actor in actors)
+        for actor in actors:
+            self._by_id[actor.service.row.service_id] = actor
+            self._status[actor.service.status] += 1
+            if actor.service.alert is not None or actor.service.mute is not None:
+                self._index(actor)
+        if len(self._by_key) != len(self._by_id):
+            raise InvariantError("two services have one name")
+
+    def remove(self, actor: Actor) -> None:
+        """Forget an actor; its name is free."""
+        row = actor.service.row
+        del self._by_key[name_key(row.heartbeat_name)]
+        del self._by_id[row.service_id]
+        self._status[actor.service.status] -= 1
+        self._unindex(row.service_id)
+
+    def note(self, actor: Actor, previous: Status) -> None:
+        """Follow an actor through a turn that did more than record a heartbeat; it had the status `previous` before."""
+        if actor.service.row.service_id not in self._by_id:
+            return
+        self._status[previous] -= 1
+        self._status[actor.service.status] += 1
+        self._index(actor)
+
+    def replace(self, actor: Actor, service: Service) -> None:
+        """Give an actor the state that was rebuilt for it."""
+        self._status[actor.service.status] -= 1
+        actor.service = service
+        self._status[service.status] += 1
+        self._index(actor)
+
+    def actor(self, name: str) -> Actor | None:
+        """The actor of that name, case of A-Z aside."""
+        return self._by_key.get(name_key(name))
+
+    def actor_by_id(self, service_id: ServiceId) -> Actor | None:
+        """The actor of that id."""
+        return self._by_id.get(service_id)
+
+    def actor_by_alert(self, alert_id: EventId) -> Actor | None:
+        """The actor whose open alert has this id."""
+        return self._by_alert.get(alert_id)
+
+    def walled(self) -> Sequence[Actor]:
+        """The actors that wait for an instant of wall time."""
+        return tuple(self._walled.values())
+
+    def find(self, name: str) -> Service | None:
+        """The service of that name, case of A-Z aside."""
+        actor = self.actor(name)
+        return None if actor is None else actor.service
+
+    def by_id(self, service_id: ServiceId) -> Service | None:
+        """The service of that id."""
+        actor = self._by_id.get(service_id)
+        return None if actor is None else actor.service
+
+    def by_alert(self, alert_id: EventId) -> Service | None:
+        """The service whose open alert has this id."""
+        actor = self._by_alert.get(alert_id)
+        return None if actor is None else actor.service
+
+    def services(self, after: str = "") -> Iterator[Service]:
+        """The services in order of their key, from the first key greater than `after`.
+
+        The iterator stays valid while services come and go between two of its steps: it looks its place up again by key
+        after each `_SLICE` services.
+        """
+        while True:
+            keys = list(self._slice(after))
+            for key in keys:
+                actor = self._by_key.get(key)
+                if actor is not None:
+                    yield actor.service
+            if len(keys) < _SLICE:
+                return
+            after = keys[-1]
+
+    def open_alerts(self) -> Sequence[Service]:
+        """The services with an open alert, oldest alert first."""
+        services = [actor.service for actor in self._by_alert.values()]
+        return sorted(services, key=lambda service: service.alert.opened_at if service.alert else 0)
+
+    def statistics(self) -> DirectoryStatistics:
+        """Counts for metrics and the start line."""
+        return DirectoryStatistics(
+            services=len(self._by_id),
+            by_status={status: self._status[status] for status in Status},
+            muted=len(self._muted),
+            alerts_active=len(self._by_alert),
+            alerts_active_muted=len(self._muted & self._alerting.keys()),
+        )
+
+    def _slice(self, after: str) -> Iterator[str]:
+        for count, key in enumerate(self._by_key.irange(minimum=after, inclusive=(False, True)), start=1):
+            yield key
+            if count == _SLICE:
+                return
+
+    def _index(self, actor: Actor) -> None:
+        service = actor.service
+        service_id = service.row.service_id
+        self._unindex(service_id)
+        if service.alert is not None:
+            self._alerting[service_id] = service.alert.alert_id
+            self._by_alert[service.alert.alert_id] = actor
+        if service.mute is not None:
+            self._muted.add(service_id)
+        if has_wall_timer(service):
+            self._walled[service_id] = actor
+
+    def _unindex(self, service_id: ServiceId) -> None:
+        alert_id = self._alerting.pop(service_id, None)
+        if alert_id is not None:
+            self._by_alert.pop(alert_id, None)
+        self._muted.discard(service_id)
+        self._walled.pop(service_id, None)
+
+
+_SLICE = 500
+"""Keys looked up at once while listing: under a millisecond between two chances to give way."""

@@ -1,0 +1,278 @@
+"""The host: turns the wheel and gives each actor its turns.
+
+The host is dull on purpose. It takes an event, lets `step` decide, carries the effects out and arms the actor's one timer
+for the next instant it waits for. It knows nothing about services: no rule of CONTRACT 2 is in this package.
+
+* A turn is synchronous, in the task that brings the event. The position of its records is assigned in that same turn
+  (HARD-CASES H11), so the order of the journal is the order of the turns.
+* A heartbeat writes the actor's deadline and nothing else; the wheel's entry stays where it is until it comes due (H5).
+* Deadlines are worked off in slices of `SLICE_MOVES`, and between two slices every task that is ready runs once: a
+  hundred thousand deadlines in one second delay a heartbeat by one slice, not by all of them (H7).
+* Before deadlines are decided the clock is asked whether Medic was blind; if it was, that time is credited first (H2).
+* While the journal refuses, nothing is decided: a decision that cannot be written down must not be taken. That time is
+  blind time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from medic.actors.actor import Actor
+from medic.actors.clock import SightedClock
+from medic.actors.directory import Directory
+from medic.actors.outbox import Outbox
+from medic.actors.supervisor import ActorCrashedError, Supervisor
+from medic.core.blind import BlindSpan
+from medic.core.deadline import next_deadline
+from medic.core.effects import RecordHeartbeat, RemoveService, ServiceEffect
+from medic.core.events import DeadlineExpired, Event
+from medic.core.service import Service
+from medic.core.units import SightedMs, SkewMs
+from medic.errors import OverloadedError, UnknownServiceError
+from medic.ports import Ids, Position
+from medic.wheel import Tick, Wheel
+
+TICK_MS: Final = 10
+"""One tick of the wheel. A deadline fires at most this much after its instant, and never before it."""
+
+SLICE_MOVES: Final = 128
+"""Moves of the wheel between two chances for every other task: 128 openings of alerts cost some 10 ms."""
+
+REFUSED_PAUSE_SECONDS: Final = 0.2
+"""How long deadlines rest after the journal refused a record."""
+
+LATENESS_BOUNDS_SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+"""Upper bounds of the histogram of how long after its deadline a timer was decided."""
+
+
+def tick_of(deadline: SightedMs) -> Tick:
+    """The first tick at or after the instant: nothing fires early."""
+    return Tick(-(-deadline // TICK_MS))
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatistics:
+    """What the host did since the process began.
+
+    Attributes:
+        timers_armed: Timers on the wheel now.
+        fired: Deadlines decided.
+        lateness_counts: Firings by `LATENESS_BOUNDS_SECONDS`, one more for those beyond; not cumulative.
+        lateness_seconds_total: Sum of all latenesses.
+        turns: Events stepped.
+        progress_at: trio's clock when the host last finished its work, for the liveness check.
+        behind: Whether deadlines are due that wait for the next slice.
+    """
+
+    timers_armed: int
+    fired: int
+    lateness_counts: tuple[int, ...]
+    lateness_seconds_total: float
+    turns: int
+    progress_at: float
+    behind: bool
+
+
+class Host:
+    """Owns the wheel and runs the actors of one shard."""
+
+    def __init__(
+        self,
+        *,
+        clock: SightedClock,
+        ids: Ids,
+        directory: Directory,
+        outbox: Outbox,
+        supervisor: Supervisor,
+        on_blindness: Callable[[BlindSpan], None],
+    ) -> None:
+        self._on_blindness = on_blindness
+        self._clock = clock
+        self._ids = ids
+        self._directory = directory
+        self._outbox = outbox
+        self._supervisor = supervisor
+        self._wheel = Wheel(self._now_tick())
+        self._sleeps_until: Tick | None = None
+        self._sooner = trio.Event()
+        self._fired = 0
+        self._turns = 0
+        self._lateness = [0] * (len(LATENESS_BOUNDS_SECONDS) + 1)
+        self._lateness_total = 0.0
+        self._progress_at = trio.current_time()
+
+    # ------------------------------------------------------------------------------------------------------- actors
+
+    def add_all(self, services: list[Service]) -> None:
+        """Take in what recovery found and arm it all: the way of a start. Costs some 2 µs a service."""
+        actors = [Actor(service) for service in services]
+        self._directory.add_all(actors)
+        skew = self._clock.skew
+        for actor in actors:
+            self._arm(actor, skew)
+
+    def add(self, service: Service, effects: tuple[ServiceEffect, ...]) -> Position:
+        """Take in a service that was just registered, and journal its first effects."""
+        actor = Actor(service)
+        position = self._outbox.carry_nowait(service, effects)
+        self._directory.add(actor)
+        self._arm(actor, self._clock.skew)
+        return position
+
+    async def tell(self, actor: Actor, event: Event) -> Position:
+        """Give the actor an event, and return the position of its newest record once a turn took it.
+
+        That is in the caller's own turn, without waiting, except while the actor is being rebuilt.
+
+        Raises:
+            MailboxFullError: the actor is being rebuilt and too many wait already.
+            JournalRefusedError: nothing can be recorded now; the event was not taken.
+            InvariantError: the actor crashed over this event.
+        """
+        if actor.mailbox is not None:
+            return await actor.mailbox.put_nowait(event).wait_taken()
+        return self._turn(actor, event)
+
+    def tell_nowait(self, actor: Actor, event: Event) -> Position | None:
+        """As `tell`, for an actor in order; None where it is being rebuilt and the event waits in its mailbox."""
+        if actor.mailbox is not None:
+            actor.mailbox.put_nowait(event)
+            return None
+        return self._turn(actor, event)
+
+    def _turn(self, actor: Actor, event: Event) -> Position:
+        self._outbox.require_room()
+        service = actor.service
+        previous = service.status
+        self._turns += 1
+        effects = self._supervisor.turn(actor, event)
+        if len(effects) == 1 and type(effects[0]) is RecordHeartbeat:
+            position = self._outbox.carry_heartbeat_nowait(service, effects[0])
+        else:
+            position = self._outbox.carry_nowait(service, effects)
+            if any(isinstance(effect, RemoveService) for effect in effects):
+                self._remove(actor)
+                return position
+            self._directory.note(actor, previous)
+        self._arm(actor, SkewMs(event.at - event.sighted))
+        return position
+
+    def _remove(self, actor: Actor) -> None:
+        self._wheel.disarm(actor)
+        self._directory.remove(actor)
+
+    def restore(self, actor: Actor, service: Service | None) -> None:
+        """Give a crashed actor its rebuilt state and let it take what waited meanwhile, in order.
+
+        None: the service is no longer registered, and the actor goes.
+        """
+        mailbox, actor.mailbox = actor.mailbox, None
+        if service is None:
+            name = actor.service.row.heartbeat_name
+            self._remove(actor)
+            while mailbox is not None and (letter := mailbox.next_nowait()) is not None:
+                letter.fail(UnknownServiceError(name))
+            return
+        self._directory.replace(actor, service)
+        self._arm(actor, self._clock.skew)
+        while mailbox is not None and (letter := mailbox.next_nowait()) is not None:
+            try:
+                letter.take(self._turn(actor, letter.event))
+            except (OverloadedError, ActorCrashedError) as refused:
+                letter.fail(refused)
+
+    # -------------------------------------------------------------------------------------------------------- wheel
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Fire deadlines as they come due, until cancelled. Sleeps exactly until the next one."""
+        task_status.started()
+        while True:
+            self.look()
+            await self._fire_due()
+            self._progress_at = trio.current_time()
+            await self._sleep()
+
+    def look(self) -> None:
+        """Credit blind time, and arm wall timers anew where the wall clock no longer stands where it did."""
+        span = self._clock.look()
+        if span is not None:
+            self._on_blindness(span)
+        if self._clock.wall_was_stepped():
+            skew = self._clock.skew
+            for actor in self._directory.walled():
+                self._arm(actor, skew)
+
+    async def _fire_due(self) -> None:
+        while self._wheel.now < (due := self._now_tick()):
+            for timer in self._wheel.advance(due, SLICE_MOVES):
+                self._expire(timer)
+            await trio.lowlevel.checkpoint()
+            self.look()
+
+    def _expire(self, actor: Actor) -> None:
+        sighted = self._clock.sighted()
+        armed_for = SightedMs(actor.deadline * TICK_MS)
+        try:
+            event = DeadlineExpired(
+                at=self._clock.now(),
+                sighted=sighted,
+                event_id=self._ids.draw(),
+                armed_for=armed_for,
+                blind=self._clock.blind,
+            )
+            self.tell_nowait(actor, event)
+        except ActorCrashedError:
+            return
+        except OverloadedError:
+            self._wheel.arm(actor, Tick(self._now_tick() + round(REFUSED_PAUSE_SECONDS * 1000) // TICK_MS))
+            return
+        self._fired += 1
+        self._observe_lateness((sighted - armed_for) / 1000)
+
+    def _arm(self, actor: Actor, skew: SkewMs) -> None:
+        deadline = next_deadline(actor.service, skew)
+        if deadline is None:
+            self._wheel.disarm(actor)
+            return
+        tick = tick_of(deadline)
+        self._wheel.arm(actor, tick)
+        if self._sleeps_until is not None and tick < self._sleeps_until:
+            self._sleeps_until = None
+            self._sooner.set()
+
+    async def _sleep(self) -> None:
+        tick = self._wheel.next_tick()
+        self._sooner = trio.Event()
+        self._sleeps_until = Tick(1 << 62) if tick is None else tick
+        seconds = float("inf") if tick is None else max(0.0, (tick * TICK_MS - self._clock.sighted()) / 1000)
+        with trio.move_on_after(seconds):
+            await self._sooner.wait()
+        self._sleeps_until = None
+
+    def _now_tick(self) -> Tick:
+        return Tick(self._clock.sighted() // TICK_MS)
+
+    def _observe_lateness(self, seconds: float) -> None:
+        for place, bound in enumerate(LATENESS_BOUNDS_SECONDS):
+            if seconds <= bound:
+                self._lateness[place] += 1
+                break
+        else:
+            self._lateness[-1] += 1
+        self._lateness_total += max(0.0, seconds)
+
+    def statistics(self) -> HostStatistics:
+        """Counters for metrics and liveness."""
+        return HostStatistics(
+            timers_armed=len(self._wheel),
+            fired=self._fired,
+            lateness_counts=tuple(self._lateness),
+            lateness_seconds_total=self._lateness_total,
+            turns=self._turns,
+            progress_at=self._progress_at,
+            behind=self._wheel.now < self._now_tick(),
+        )

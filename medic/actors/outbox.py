@@ -1,0 +1,169 @@
+"""Carries effects out: to the journal in the turn that decided them, and notifications on to alerting once durable.
+
+The order of effects is their meaning, so they are appended exactly as `step` returned them. A notification leaves this
+process only after `wait_durable` of its own record: that is what makes it decided once, whatever happens next.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+import trio
+
+from medic.core.effects import (
+    CloseAlert,
+    CreditSigns,
+    Effect,
+    Notify,
+    OpenAlert,
+    RecordHeartbeat,
+    ServiceEffect,
+    SettleNotification,
+)
+from medic.core.notification import Notification
+from medic.core.service import Service
+from medic.core.status import HeartbeatStatus
+from medic.errors import JournalRefusedError
+from medic.ports import Clock, Journal, Position, Teller
+
+_log = structlog.get_logger(__name__)
+
+RETRY_SECONDS: Final = 0.5
+"""Pause before a notification is journaled again after the journal failed to make it durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStatistics:
+    """What passed through since the process began. `pending` notifications wait for the journal, not for a vendor."""
+
+    heartbeats: dict[HeartbeatStatus, int]
+    alerts_opened: dict[tuple[str, str], int]
+    alerts_closed: int
+    fresh_intervals: int
+    pending: int
+    journal_retries: int
+
+
+class Outbox:
+    """Implements `ports.Settlements`. One for a journal, so one for a shard."""
+
+    def __init__(self, journal: Journal, teller: Teller, clock: Clock) -> None:
+        self._journal = journal
+        self._teller = teller
+        self._clock = clock
+        # Bounded by what one turn of the host can decide between two commits: a slice of notifications.
+        self._undelivered: deque[tuple[Position, Notify]] = deque()
+        self._arrived = trio.Event()
+        self._idle = trio.Event()
+        self._idle.set()
+        self._heartbeats: Counter[HeartbeatStatus] = Counter()
+        self._opened: Counter[tuple[str, str]] = Counter()
+        self._closed = 0
+        self._fresh_intervals = 0
+        self._retries = 0
+
+    def carry_heartbeat_nowait(self, service: Service, effect: RecordHeartbeat) -> Position:
+        """The way of nearly every turn: one heartbeat, nothing decided."""
+        self._heartbeats[effect.kind] += 1
+        position = self._journal.append_nowait(effect)
+        service.position = position
+        return position
+
+    def carry_nowait(self, service: Service, effects: Iterable[ServiceEffect]) -> Position:
+        """Journal a turn's effects in order, and keep its notifications until they are durable.
+
+        Returns:
+            The position of the newest record of this service.
+        """
+        for effect in effects:
+            service.position = self._append(effect)
+            self._count(effect)
+        return Position(service.position)
+
+    def settle_nowait(self, settlement: SettleNotification) -> None:
+        """Journal how a delivery ended."""
+        self._journal.append_nowait(settlement)
+
+    def require_room(self) -> None:
+        """Make sure that whatever the next turn decides can be journaled.
+
+        Raises:
+            JournalRefusedError: it cannot; the turn must not be taken.
+        """
+        self._journal.require_room()
+
+    def record_nowait(self, effect: Effect) -> Position:
+        """Journal what concerns no single service: a blind span."""
+        return self._journal.append_nowait(effect)
+
+    def tell_nowait(self, notification: Notification) -> None:
+        """Journal a notification of Medic's own, and tell it once it is durable."""
+        self._append(Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification))
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hand notifications on in order, each once its record is durable, until cancelled."""
+        task_status.started()
+        while True:
+            while self._undelivered:
+                position, notify = self._undelivered[0]
+                try:
+                    await self._journal.wait_durable(position)
+                except JournalRefusedError:
+                    await self._journal_again(notify)
+                    continue
+                self._undelivered.popleft()
+                self._teller.offer_nowait(notify.notification)
+            self._idle.set()
+            await self._arrived.wait()
+            self._arrived = trio.Event()
+
+    async def wait_idle(self) -> None:
+        """Return once every decided notification was handed on: a step of the drain."""
+        await self._idle.wait()
+
+    def statistics(self) -> OutboxStatistics:
+        """Counters for metrics."""
+        return OutboxStatistics(
+            heartbeats=dict(self._heartbeats),
+            alerts_opened=dict(self._opened),
+            alerts_closed=self._closed,
+            fresh_intervals=self._fresh_intervals,
+            pending=len(self._undelivered),
+            journal_retries=self._retries,
+        )
+
+    def _append(self, effect: Effect) -> Position:
+        if not isinstance(effect, Notify):
+            return self._journal.append_nowait(effect)
+        targets = self._teller.targets_for(effect.notification)
+        addressed = replace(effect, notification=replace(effect.notification, targets=targets))
+        position = self._journal.append_nowait(addressed)
+        self._undelivered.append((position, addressed))
+        self._idle = trio.Event() if self._idle.is_set() else self._idle
+        self._arrived.set()
+        return position
+
+    def _count(self, effect: ServiceEffect) -> None:
+        if isinstance(effect, RecordHeartbeat):
+            self._heartbeats[effect.kind] += 1
+        elif isinstance(effect, OpenAlert):
+            self._opened[effect.alert.priority, effect.alert.team] += 1
+        elif isinstance(effect, CloseAlert):
+            self._closed += 1
+        elif isinstance(effect, CreditSigns) and effect.fresh_interval:
+            self._fresh_intervals += 1
+
+    async def _journal_again(self, notify: Notify) -> None:
+        """Nothing unjournaled leaves: a notification whose record was lost is written again before it is told."""
+        self._retries += 1
+        _log.error("the journal lost a notification; writing it again", notification=notify.notification.notification_id)
+        await trio.sleep(RETRY_SECONDS)
+        try:
+            position = self._journal.append_nowait(notify)
+        except JournalRefusedError:
+            return
+        self._undelivered[0] = (position, notify)

@@ -1,0 +1,94 @@
+"""Watches that Medic sees: says several times a second that intake works, and says so once when it did not.
+
+`Host.look` finds a span of blindness and credits it at once, because deadlines must not be decided before. What is left
+for this task is unhurried: keep the watermark, from which the next start learns how long Medic was away, journal the
+span, count whom it concerned, and tell people.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+import trio
+
+from medic.actors.clock import LOOK_EVERY_SECONDS, SightedClock
+from medic.actors.directory import Directory
+from medic.actors.outbox import Outbox
+from medic.core.blind import BlindSpan
+from medic.core.deadline import was_due_in
+from medic.core.effects import RecordBlindSpan
+from medic.core.notification import Notification
+from medic.core.status import NotificationKind
+from medic.core.units import InstantMs, SightedMs, isoformat
+from medic.errors import OverloadedError
+
+_log = structlog.get_logger(__name__)
+
+COUNT_SLICE: Final = 1_000
+"""Services looked at between two chances for other tasks, while counting whom a span concerned: about a millisecond."""
+
+Mark = Callable[[InstantMs, SightedMs], None]
+"""Writes the watermark: intake worked at this instant."""
+
+
+class Sight:
+    """Keeps the watermark and reports blindness."""
+
+    def __init__(self, *, clock: SightedClock, directory: Directory, outbox: Outbox, mark: Mark) -> None:
+        self._clock = clock
+        self._directory = directory
+        self._outbox = outbox
+        self._mark = mark
+        self._found: deque[BlindSpan] = deque()
+
+    def note(self, span: BlindSpan) -> None:
+        """Take a span that was found and credited; it is journaled and told soon after."""
+        self._found.append(span)
+
+    async def run(
+        self, look: Callable[[], None], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Look, mark and report until cancelled.
+
+        Args:
+            look: `Host.look`.
+        """
+        task_status.started()
+        while True:
+            look()
+            self._mark(self._clock.now(), self._clock.sighted())
+            while self._found:
+                await self._report(self._found[0])
+                self._found.popleft()
+            await trio.sleep(LOOK_EVERY_SECONDS)
+
+    async def _report(self, span: BlindSpan) -> None:
+        moved, given = 0, 0
+        for count, service in enumerate(self._directory.services(), start=1):
+            moved += service.row.active and service.alert is None
+            given += was_due_in(service, span)
+            if count % COUNT_SLICE == 0:
+                await trio.lowlevel.checkpoint()
+        text = (
+            f"Medic was blind from {isoformat(span.begun_at)} to {isoformat(span.ended_at)} ({span.cause}): "
+            f"{moved} deadlines moved by {span.duration_ms / 1000:.1f} s, "
+            f"{given} services whose heartbeat was due meanwhile get one fresh interval."
+        )
+        at = self._clock.now()
+        try:
+            self._outbox.record_nowait(RecordBlindSpan(at=at, sighted=self._clock.sighted(), span=span))
+            self._outbox.tell_nowait(
+                Notification(
+                    notification_id=f"blind.{span.begun_at}",
+                    kind=NotificationKind.BLIND,
+                    key="medic-self",
+                    at=at,
+                    text=text,
+                )
+            )
+        except OverloadedError as refused:
+            _log.error("a blind span could not be journaled", reason=str(refused))
+        _log.warning("Medic was blind", cause=span.cause, moved=moved, fresh_intervals=given, text=text)

@@ -1,0 +1,131 @@
+"""Decides about crashes: the one place where any exception of an actor is caught.
+
+`step` is total and tested, so a crash is a bug in Medic, and the question is only whom it may hurt. The answer is: one
+service, for as long as it takes to read its state back. Its actor is rebuilt from what is stored, the event that it
+crashed over is reported and dropped, events that come meanwhile wait in its mailbox, and no other actor notices.
+
+An actor that crashes again at once is not rebuilt in a tight loop: the pause before the n-th rebuild doubles.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+import trio
+
+from medic.actors.actor import Actor, Mailbox
+from medic.core.effects import ServiceEffect
+from medic.core.events import Event
+from medic.core.service import Service
+from medic.core.step import step
+from medic.core.units import ServiceId
+from medic.errors import InvariantError, MedicError
+
+_log = structlog.get_logger(__name__)
+
+PAUSE_FIRST_SECONDS: Final = 0.1
+PAUSE_MAX_SECONDS: Final = 60.0
+"""An actor is rebuilt at least once a minute: a service nobody watches is worse than a noisy log."""
+
+Rebuild = Callable[[ServiceId], Awaitable[Service | None]]
+"""Reads one service's state back from what is stored; None where it is no longer registered."""
+
+
+class ActorCrashedError(InvariantError):
+    """The actor raised over this event, which is dropped; the actor is being rebuilt."""
+
+    def __init__(self, service_id: ServiceId) -> None:
+        super().__init__(f"the actor of service {service_id} crashed and is being restored")
+        self.service_id = service_id
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorStatistics:
+    """Crashes and rebuilds since the process began, and how many actors wait for theirs."""
+
+    crashes: int
+    rebuilds: int
+    waiting: int
+
+
+class Supervisor:
+    """Runs turns, and rebuilds the actors that raise in one."""
+
+    def __init__(self, rebuild: Rebuild) -> None:
+        self._rebuild = rebuild
+        self._crashed: deque[Actor] = deque()
+        self._arrived = trio.Event()
+        self._crashes = 0
+        self._rebuilds = 0
+        self._waiting = 0
+
+    def turn(self, actor: Actor, event: Event) -> tuple[ServiceEffect, ...]:
+        """The effects of the event, decided and folded into the actor's service.
+
+        Raises:
+            ActorCrashedError: the actor raised; it takes no events until it is rebuilt.
+        """
+        try:
+            return step(actor.service, event)
+        except Exception as error:
+            self.crashed(actor, event, error)
+            raise ActorCrashedError(actor.service.row.service_id) from error
+
+    def crashed(self, actor: Actor, event: Event, error: Exception) -> None:
+        """Report a crash and put the actor's events aside until `run` has rebuilt it."""
+        self._crashes += 1
+        self._waiting += 1
+        actor.crashes += 1
+        actor.mailbox = Mailbox()
+        self._crashed.append(actor)
+        self._arrived.set()
+        _log.error(
+            "an actor crashed; it is rebuilt from what is stored",
+            service_id=actor.service.row.service_id,
+            heartbeat_name=actor.service.row.heartbeat_name,
+            event=type(event).__name__,
+            crashes=actor.crashes,
+            exc_info=error,
+        )
+
+    async def run(
+        self,
+        restore: Callable[[Actor, Service | None], None],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Rebuild crashed actors, each in a task of its own, until cancelled.
+
+        Args:
+            restore: Gives the actor its state back, or removes it where it is None: `Host.restore`.
+        """
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            while True:
+                while self._crashed:
+                    nursery.start_soon(self._restore, self._crashed.popleft(), restore)
+                await self._arrived.wait()
+                self._arrived = trio.Event()
+
+    def statistics(self) -> SupervisorStatistics:
+        """Counters for metrics and health."""
+        return SupervisorStatistics(self._crashes, self._rebuilds, self._waiting)
+
+    async def _restore(self, actor: Actor, restore: Callable[[Actor, Service | None], None]) -> None:
+        pause = PAUSE_FIRST_SECONDS * 2.0 ** min(actor.crashes - 1, 16)
+        while True:
+            await trio.sleep(min(pause, PAUSE_MAX_SECONDS))
+            try:
+                service = await self._rebuild(actor.service.row.service_id)
+            except MedicError as error:
+                pause *= 2
+                _log.warning("an actor could not be rebuilt yet", reason=str(error))
+                continue
+            break
+        self._waiting -= 1
+        self._rebuilds += 1
+        restore(actor, service)
