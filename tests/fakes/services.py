@@ -1,0 +1,95 @@
+"""A ServiceStore that is a dict."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+
+from medic.core.draft import ServiceDraft
+from medic.core.names import name_key
+from medic.core.service import ServiceRow
+from medic.core.units import InstantMs, ServiceId
+from medic.errors import DatabaseUnavailableError
+from medic.ports import StoredService
+
+SLICE = 5_000
+"""As many as the real store hands over at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to which service, and the row before and after."""
+
+    actor: str
+    action: str
+    service_id: ServiceId
+    before: ServiceRow | None
+    after: ServiceRow | None
+
+
+class MemoryServiceStore:
+    """Implements `ports.ServiceStore`. Set `available` to False for a PostgreSQL that does not answer.
+
+    Args:
+        now: The instant put into `date_added`.
+        draw: Ids for new services; 1, 2, 3, … if left open.
+        stored: What `load` finds, as an earlier process left it.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], InstantMs] = lambda: InstantMs(1_700_000_000_000),
+        draw: Callable[[], int] | None = None,
+        stored: Sequence[StoredService] = (),
+    ) -> None:
+        self.available = True
+        self.stored = list(stored)
+        self.audit: list[AuditEntry] = []
+        self._now = now
+        self._draw = draw or count(1).__next__
+        self._rows = {entry.service.row.service_id: entry.service.row for entry in stored}
+
+    async def insert(self, draft: ServiceDraft, *, by: str) -> tuple[ServiceRow, bool]:
+        self._require_available()
+        for row in self._rows.values():
+            if name_key(row.heartbeat_name) == name_key(draft.heartbeat_name):
+                return row, False
+        row = draft.row(ServiceId(self._draw()), self._now(), by)
+        self._rows[row.service_id] = row
+        self.audit.append(AuditEntry(by, "register", row.service_id, None, row))
+        return row, True
+
+    async def replace(self, row: ServiceRow, *, by: str) -> ServiceRow | None:
+        self._require_available()
+        before = self._rows.get(row.service_id)
+        if before is None or before.version != row.version - 1:
+            return None
+        self._rows[row.service_id] = row
+        self.audit.append(AuditEntry(by, "update", row.service_id, before, row))
+        return row
+
+    async def read(self, service_id: ServiceId) -> ServiceRow | None:
+        self._require_available()
+        return self._rows.get(service_id)
+
+    async def delete(self, service_id: ServiceId, *, by: str) -> bool:
+        self._require_available()
+        before = self._rows.pop(service_id, None)
+        if before is None:
+            return False
+        self.stored = [entry for entry in self.stored if entry.service.row.service_id != service_id]
+        self.audit.append(AuditEntry(by, "delete", service_id, before, None))
+        return True
+
+    async def load(self) -> AsyncIterator[Sequence[StoredService]]:
+        self._require_available()
+        entries = iter(self.stored)
+        while portion := list(islice(entries, SLICE)):
+            yield portion
+
+    def _require_available(self) -> None:
+        if not self.available:
+            msg = "PostgreSQL does not answer"
+            raise DatabaseUnavailableError(msg)
