@@ -1,0 +1,59 @@
+"""Log lines: for people on a terminal, as JSON for programs. Never a line a heartbeat, and no line a caller can forge.
+
+Values are rendered by the renderers, not by string formatting, so a newline in a name stays inside its value.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+NOISY_LIBRARIES = ("httpx", "httpcore", "hypercorn", "asyncio", "quart")
+"""Libraries whose info lines repeat what Medic says itself."""
+
+
+def configure_logs(*, level: str, as_json: bool, debug: bool) -> None:
+    """Send Medic's and its libraries' log lines to stderr in one form.
+
+    Args:
+        level: `LOG_LEVEL`; DEBUG when `debug` is set.
+        as_json: One JSON object a line, for log collectors.
+        debug: `DEBUG`: verbose and readable.
+    """
+    threshold = logging.DEBUG if debug else logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: list[Processor] = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        if as_json
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(threshold)
+    if not debug:
+        for name in NOISY_LIBRARIES:
+            logging.getLogger(name).setLevel(logging.WARNING)
