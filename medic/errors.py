@@ -14,6 +14,7 @@
     ├── UnavailableError        the world recovers, Medic retries (503 + Retry-After)
     │   └── DatabaseUnavailableError
     ├── ConfigurationError      the operator, before any socket is opened (exit 2)
+    │   └── UnreadableRecordError   a later release wrote the data directory
     └── InvariantError          us: a bug (500)
 
 Foreign errors are translated once, at the border: asyncpg's in `store`, httpx's in `alerting`.
@@ -135,6 +136,17 @@ class ConfigurationError(MedicError):
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         super().__init__("\n".join(f"  {fault.field}: {fault.message}" for fault in faults))
         self.faults = faults
+
+
+class UnreadableRecordError(ConfigurationError):
+    """The data directory holds something this release cannot read, although its checksum is right."""
+
+    def __init__(self, what: str) -> None:
+        sentence = (
+            f"holds {what}. Start the newer release of Medic that wrote it, or restore a backup of this directory."
+        )
+        super().__init__((Fault("MEDIC_DATA_DIR", sentence),))
+        self.what = what
 
 
 class InvariantError(MedicError):

@@ -1,0 +1,268 @@
+"""Effects and hot state as bytes: what a journal record and a `service_states` row hold.
+
+A record is a version byte, a kind byte, and a body. Nearly every record is a heartbeat, so that one has a body of its
+own: a fixed struct and the few bytes of text that the struct cannot say, 40 bytes where the status is a known word and
+no run_id came. Everything else is rare and may cost microseconds: its body is the effect as JSON, read back through a
+pydantic adapter of the very dataclass, so that enums, nested values and tuples come back as their exact types, a field
+added later takes its default from old records, and a value of a wrong type is an error and not a surprise.
+
+The version byte belongs to the layout of the struct forms. A release that changes one gives it the next number and
+goes on reading this one. A record that this release cannot read was written by a later one, and the operator is told.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from medic.core.effects import (
+    AmendAlert,
+    ChangeStatus,
+    CloseAlert,
+    CreditSigns,
+    Effect,
+    EndMute,
+    Notify,
+    OpenAlert,
+    RecordBlindSpan,
+    RecordHeartbeat,
+    RemoveService,
+    SetMute,
+    SettleNotification,
+    StoreService,
+)
+from medic.core.policy import Policy
+from medic.core.service import Alert, Mute, Service, ServiceRow
+from medic.core.status import HeartbeatStatus, Status
+from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
+from medic.errors import UnreadableRecordError
+
+RECORD_VERSION: Final = 1
+STATE_VERSION: Final = 1
+
+_HEARTBEAT: Final = 1
+_HEARTBEAT_WIDE: Final = 2
+"""A heartbeat whose texts do not fit the struct's counters. HTTP's bounds make it impossible; the codec is total."""
+
+_HEARTBEAT_HEAD: Final = struct.Struct("<BBQqqQBBHH")
+_HEARTBEAT_SAID: Final = struct.Struct("<q")
+_TEXT_BYTES_MAX: Final = 0xFFFF
+
+_SAID: Final = 1
+_RUN: Final = 2
+_WORDED: Final = 4
+"""Flags of a heartbeat: it has a said_at; a run_id; a status whose text is not the word of its kind."""
+
+# The number of a word is its place here. Words are only ever added at the end.
+_KINDS: Final = (
+    HeartbeatStatus.UP,
+    HeartbeatStatus.DOWN,
+    HeartbeatStatus.DEGRADED,
+    HeartbeatStatus.STARTED,
+    HeartbeatStatus.COMPLETED,
+    HeartbeatStatus.FAILED,
+    HeartbeatStatus.OTHER,
+)
+_KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
+_STATUSES: Final = (Status.NEW, Status.UP, Status.DEGRADED, Status.LATE, Status.DOWN, Status.INACTIVE)
+_STATUS_NUMBERS: Final = {status: number for number, status in enumerate(_STATUSES)}
+
+_RARE: Final[dict[int, type[Effect]]] = {
+    _HEARTBEAT_WIDE: RecordHeartbeat,
+    3: CreditSigns,
+    4: ChangeStatus,
+    5: OpenAlert,
+    6: AmendAlert,
+    7: CloseAlert,
+    8: SetMute,
+    9: EndMute,
+    10: StoreService,
+    11: RemoveService,
+    12: Notify,
+    13: SettleNotification,
+    14: RecordBlindSpan,
+}
+"""Kind bytes. A number is never used again for something else."""
+
+_PREFIXES: Final = {effect: bytes((RECORD_VERSION, number)) for number, effect in _RARE.items()}
+
+
+def _reader(kind: type[Effect]) -> Callable[[bytes], Effect]:
+    adapter: TypeAdapter[Effect] = TypeAdapter(kind)
+    return lambda body: adapter.validate_json(body, strict=True)
+
+
+_READERS: Final = {number: _reader(kind) for number, kind in _RARE.items()}
+
+
+def encode(effect: Effect) -> bytes:
+    """The record of an effect. Costs about a microsecond for a heartbeat, a few for anything else."""
+    if type(effect) is RecordHeartbeat:
+        return _encode_heartbeat(effect)
+    return _PREFIXES[type(effect)] + orjson.dumps(effect)
+
+
+def decode(record: bytes) -> Effect:
+    """The effect of a record, equal to the one that was encoded.
+
+    Raises:
+        UnreadableRecordError: a later release wrote it, or it was never a record.
+    """
+    if len(record) < 2:
+        raise UnreadableRecordError(f"a journal record of {len(record)} bytes")
+    version, kind = record[0], record[1]
+    if version != RECORD_VERSION:
+        raise UnreadableRecordError(f"a journal record of version {version}; this Medic reads {RECORD_VERSION}")
+    if kind == _HEARTBEAT:
+        return _decode_heartbeat(record)
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise UnreadableRecordError(f"a journal record of the unknown kind {kind}")
+    try:
+        return reader(record[2:])
+    except ValidationError as error:
+        name = _RARE[kind].__name__
+        raise UnreadableRecordError(
+            f"a journal record of kind {kind} ({name}) that does not say what one must"
+        ) from error
+
+
+def _encode_heartbeat(effect: RecordHeartbeat) -> bytes:
+    kind = effect.kind
+    flags = 0
+    status = run_id = said = b""
+    if effect.status != kind:
+        flags = _WORDED
+        status = effect.status.encode()
+    if effect.run_id is not None:
+        flags |= _RUN
+        run_id = effect.run_id.encode()
+    if effect.said_at is not None:
+        flags |= _SAID
+        said = _HEARTBEAT_SAID.pack(effect.said_at)
+    if len(status) > _TEXT_BYTES_MAX or len(run_id) > _TEXT_BYTES_MAX:
+        return _PREFIXES[RecordHeartbeat] + orjson.dumps(effect)
+    head = _HEARTBEAT_HEAD.pack(
+        RECORD_VERSION,
+        _HEARTBEAT,
+        effect.service_id,
+        effect.at,
+        effect.sighted,
+        effect.heartbeat_id,
+        _KIND_NUMBERS[kind],
+        flags,
+        len(status),
+        len(run_id),
+    )
+    return head + said + status + run_id if flags else head
+
+
+def _decode_heartbeat(record: bytes) -> RecordHeartbeat:
+    try:
+        head = _HEARTBEAT_HEAD.unpack_from(record)
+        _, _, service_id, at, sighted, heartbeat_id, number, flags, status_bytes, run_bytes = head
+        kind = _KINDS[number]
+        place = _HEARTBEAT_HEAD.size
+        said_at = None
+        if flags & _SAID:
+            said_at = InstantMs(_HEARTBEAT_SAID.unpack_from(record, place)[0])
+            place += _HEARTBEAT_SAID.size
+        status = record[place : place + status_bytes].decode() if flags & _WORDED else kind.value
+        place += status_bytes
+        run_id = record[place : place + run_bytes].decode() if flags & _RUN else None
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise UnreadableRecordError("a heartbeat record that does not say what one must") from error
+    return RecordHeartbeat(
+        service_id=ServiceId(service_id),
+        at=InstantMs(at),
+        sighted=SightedMs(sighted),
+        heartbeat_id=EventId(heartbeat_id),
+        kind=kind,
+        status=status,
+        run_id=run_id,
+        said_at=said_at,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- hot state
+
+_STATE_HEAD: Final = struct.Struct("<BBBBqqqQQHIIII")
+_FRESH_GIVEN: Final = 1
+_RINGED: Final = 2
+_NOT_HEARD: Final = 0xFF
+
+_ALERTS: Final = TypeAdapter(Alert)
+_MUTES: Final = TypeAdapter(Mute)
+
+
+def pack_state(service: Service) -> bytes:
+    """The hot state of a service: every slot but `row` and `policy`. Some 70 bytes while nothing is wrong with it."""
+    last_status = service.last_status.encode()
+    ring = b"" if service.ring is None else struct.pack(f"<{len(service.ring)}q", *service.ring)
+    openings = struct.pack(f"<{len(service.openings)}q", *service.openings)
+    alert = b"" if service.alert is None else orjson.dumps(service.alert)
+    mute = b"" if service.mute is None else orjson.dumps(service.mute)
+    head = _STATE_HEAD.pack(
+        STATE_VERSION,
+        _STATUS_NUMBERS[service.status],
+        _NOT_HEARD if service.heard_kind is None else _KIND_NUMBERS[service.heard_kind],
+        _FRESH_GIVEN * service.fresh_interval_given | _RINGED * (service.ring is not None),
+        service.last_sign,
+        service.last_heartbeat_at,
+        service.gap_ms,
+        service.heartbeats_total,
+        service.position,
+        len(last_status),
+        len(ring) // 8,
+        len(service.openings),
+        len(alert),
+        len(mute),
+    )
+    return b"".join((head, last_status, ring, openings, alert, mute))
+
+
+def unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
+    """The service of that row as it was packed.
+
+    Raises:
+        UnreadableRecordError: a later release packed it, or it was never a packed state.
+    """
+    if not state or state[0] != STATE_VERSION:
+        version = state[0] if state else "none"
+        raise UnreadableRecordError(f"a state of service {row.service_id} of version {version}")
+    try:
+        return _unpack_state(state, row, policy)
+    except (struct.error, IndexError, ValueError) as error:
+        raise UnreadableRecordError(f"a state of service {row.service_id} that does not say what one must") from error
+
+
+def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
+    head = _STATE_HEAD.unpack_from(state)
+    _, status, heard_kind, flags, last_sign, last_heartbeat_at, gap_ms, total, position = head[:9]
+    last_status_bytes, ring_signs, openings, alert_bytes, mute_bytes = head[9:]
+    parts: list[bytes] = []
+    place = _STATE_HEAD.size
+    for length in (last_status_bytes, ring_signs * 8, openings * 8, alert_bytes, mute_bytes):
+        parts.append(state[place : place + length])
+        place += length
+    if place != len(state):
+        raise ValueError(f"{len(state)} bytes where {place} are announced")
+    service = Service(row, policy, registered=SightedMs(last_sign))
+    service.status = _STATUSES[status]
+    service.heard_kind = None if heard_kind == _NOT_HEARD else _KINDS[heard_kind]
+    service.fresh_interval_given = bool(flags & _FRESH_GIVEN)
+    service.ring = array("q", struct.unpack(f"<{ring_signs}q", parts[1])) if flags & _RINGED else None
+    service.last_heartbeat_at = InstantMs(last_heartbeat_at)
+    service.gap_ms = DurationMs(gap_ms)
+    service.heartbeats_total = total
+    service.position = position
+    service.last_status = parts[0].decode()
+    service.openings = struct.unpack(f"<{openings}q", parts[2])
+    service.alert = _ALERTS.validate_json(parts[3], strict=True) if alert_bytes else None
+    service.mute = _MUTES.validate_json(parts[4], strict=True) if mute_bytes else None
+    return service

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import typing
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from medic.core import effects as effects_module
+from medic.core.effects import EndMute, RecordHeartbeat
+from medic.core.service import Service
+from medic.core.status import HeartbeatStatus
+from medic.errors import UnreadableRecordError
+from medic.store import codec
+from medic.store.codec import decode, encode, pack_state, unpack_state
+from tests import strategies
+
+BEAT = RecordHeartbeat(
+    service_id=7,
+    at=1_700_000_000_000,
+    sighted=1_700_000_000_000,
+    heartbeat_id=9,
+    kind=HeartbeatStatus.UP,
+    status="UP",
+)
+
+
+@given(strategies.effects)
+@example(BEAT)
+def test_every_effect_comes_back_equal_and_of_the_same_types(effect):
+    again = decode(encode(effect))
+    assert again == effect
+    assert repr(again) == repr(effect)
+
+
+@given(strategies.heartbeats)
+def test_a_heartbeat_keeps_the_word_that_was_sent(heartbeat):
+    again = decode(encode(heartbeat))
+    assert isinstance(again, RecordHeartbeat)
+    assert (again.status, again.kind) == (heartbeat.status, heartbeat.kind)
+    assert type(again.status) is str
+
+
+def test_a_plain_heartbeat_takes_40_bytes():
+    assert len(encode(BEAT)) == 40
+
+
+def test_a_heartbeat_whose_texts_are_beyond_any_bound_is_kept_all_the_same():
+    wide = RecordHeartbeat(
+        service_id=7, at=1, sighted=1, heartbeat_id=9, kind=HeartbeatStatus.OTHER, status="ß" * 40_000, run_id="r"
+    )
+    assert decode(encode(wide)) == wide
+
+
+def test_every_kind_of_effect_has_a_record():
+    kinds = set(typing.get_args(effects_module.Effect))
+    assert kinds == set(codec._RARE.values())
+
+
+@given(st.binary(max_size=80))
+def test_bytes_that_are_no_record_are_refused_and_never_crash(junk):
+    try:
+        decode(junk)
+    except UnreadableRecordError as error:
+        assert "newer release" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("record", "named"),
+    [
+        (b"", "0 bytes"),
+        (b"\x02\x01", "version 2"),
+        (b"\x01\xc8{}", "unknown kind 200"),
+        (b"\x01\x09{}", "EndMute"),
+        (b"\x01\x09not json", "EndMute"),
+        (b"\x01\x01\x00", "heartbeat"),
+        (encode(BEAT)[:34] + b"\x63" + encode(BEAT)[35:], "heartbeat"),
+    ],
+)
+def test_a_record_this_release_cannot_read_is_named(record, named):
+    with pytest.raises(UnreadableRecordError, match=named):
+        decode(record)
+
+
+def test_fields_a_later_release_added_are_passed_over_and_missing_ones_take_their_default():
+    longer = b'\x01\x09{"service_id":1,"at":2,"sighted":3,"by":"ann","added_later":[1]}'
+    assert decode(longer) == EndMute(service_id=1, at=2, sighted=3, by="ann")
+    shorter = b'\x01\x03{"service_id":1,"at":2,"sighted":3,"since":4}'
+    assert decode(shorter).fresh_interval is False
+
+
+def _slots(service: Service) -> dict[str, object]:
+    return {name: getattr(service, name) for name in Service.__slots__}
+
+
+@given(strategies.services())
+def test_hot_state_comes_back_whole(service):
+    again = unpack_state(pack_state(service), service.row, service.policy)
+    assert _slots(again) == _slots(service)
+
+
+@given(strategies.services(), st.data())
+def test_a_cut_state_is_refused(service, data):
+    state = pack_state(service)
+    cut = data.draw(st.integers(0, len(state) - 1))
+    with pytest.raises(UnreadableRecordError, match=f"service {service.row.service_id}"):
+        unpack_state(state[:cut], service.row, service.policy)
