@@ -188,12 +188,14 @@ class OperatorChanges:
             await self._take_row(actor, row)
 
     async def _forget(self, actor: Actor, by: str) -> None:
-        if self._directory.actor_by_id(actor.service.row.service_id) is not actor:
+        if not self._directory.holds(actor):
             return
         at, sighted = self._clock.now(), self._clock.sighted()
         await self._tell(actor, ServiceDeleted(at=at, sighted=sighted, by=by))
 
     async def _tell(self, actor: Actor, event: Event) -> Service:
+        if not self._directory.holds(actor):  # deleted while PostgreSQL committed this change
+            raise UnknownServiceError(actor.service.row.heartbeat_name)
         position = await self._host.tell(actor, event)
         await self._journal.wait_durable(position)
         return actor.service

@@ -97,6 +97,10 @@ class Directory:
         self._status[service.status] += 1
         self._index(actor)
 
+    def holds(self, actor: Actor) -> bool:
+        """Whether the actor is still one of these: it may have been removed while its caller waited."""
+        return self._by_id.get(actor.service.row.service_id) is actor
+
     def actor(self, name: str) -> Actor | None:
         """The actor of that name, case of A-Z aside."""
         return self._by_key.get(name_key(name))

@@ -64,8 +64,8 @@ class HostStatistics:
         lateness_counts: Firings by `LATENESS_BOUNDS_SECONDS`, one more for those beyond; not cumulative.
         lateness_seconds_total: Sum of all latenesses.
         turns: Events stepped.
-        progress_at: trio's clock when the host last finished its work, for the liveness check.
-        behind: Whether deadlines are due that wait for the next slice.
+        slices: Slices of due deadlines worked off: while some are overdue, this has to grow.
+        overdue_seconds: How long the oldest deadline not decided yet has been due; 0.0 where none is due.
     """
 
     timers_armed: int
@@ -73,8 +73,8 @@ class HostStatistics:
     lateness_counts: tuple[int, ...]
     lateness_seconds_total: float
     turns: int
-    progress_at: float
-    behind: bool
+    slices: int
+    overdue_seconds: float
 
 
 class Host:
@@ -103,7 +103,7 @@ class Host:
         self._turns = 0
         self._lateness = [0] * (len(LATENESS_BOUNDS_SECONDS) + 1)
         self._lateness_total = 0.0
-        self._progress_at = trio.current_time()
+        self._slices = 0
 
     # ------------------------------------------------------------------------------------------------------- actors
 
@@ -116,7 +116,12 @@ class Host:
             self._arm(actor, skew)
 
     def add(self, service: Service, effects: tuple[ServiceEffect, ...]) -> Position:
-        """Take in a service that was just registered, and journal its first effects."""
+        """Take in a service that was just registered, and journal its first effects.
+
+        Raises:
+            JournalRefusedError: nothing can be recorded now; the service was not taken in.
+        """
+        self._outbox.require_room()
         actor = Actor(service)
         position = self._outbox.carry_nowait(service, effects)
         self._directory.add(actor)
@@ -168,22 +173,27 @@ class Host:
     def restore(self, actor: Actor, service: Service | None) -> None:
         """Give a crashed actor its rebuilt state and let it take what waited meanwhile, in order.
 
-        None: the service is no longer registered, and the actor goes.
+        None: the service is no longer registered, and the actor goes. An actor that crashes over a letter keeps the
+        letters behind it for its next rebuild.
         """
         mailbox, actor.mailbox = actor.mailbox, None
         if service is None:
-            name = actor.service.row.heartbeat_name
             self._remove(actor)
-            while mailbox is not None and (letter := mailbox.next_nowait()) is not None:
-                letter.fail(UnknownServiceError(name))
-            return
-        self._directory.replace(actor, service)
-        self._arm(actor, self._clock.skew)
+        else:
+            self._directory.replace(actor, service)
+            self._arm(actor, self._clock.skew)
         while mailbox is not None and (letter := mailbox.next_nowait()) is not None:
+            if not self._directory.holds(actor):
+                letter.fail(UnknownServiceError(actor.service.row.heartbeat_name))
+                continue
             try:
                 letter.take(self._turn(actor, letter.event))
-            except (OverloadedError, ActorCrashedError) as refused:
+            except OverloadedError as refused:
                 letter.fail(refused)
+            except ActorCrashedError as crashed:
+                letter.fail(crashed)
+                actor.mailbox = mailbox
+                return
 
     # -------------------------------------------------------------------------------------------------------- wheel
 
@@ -193,7 +203,6 @@ class Host:
         while True:
             self.look()
             await self._fire_due()
-            self._progress_at = trio.current_time()
             await self._sleep()
 
     def look(self) -> None:
@@ -210,6 +219,7 @@ class Host:
         while self._wheel.now < (due := self._now_tick()):
             for timer in self._wheel.advance(due, SLICE_MOVES):
                 self._expire(timer)
+            self._slices += 1
             await trio.lowlevel.checkpoint()
             self.look()
 
@@ -267,12 +277,14 @@ class Host:
 
     def statistics(self) -> HostStatistics:
         """Counters for metrics and liveness."""
+        tick = self._wheel.next_tick()
+        overdue_ms = 0 if tick is None else max(0, self._clock.sighted() - tick * TICK_MS)
         return HostStatistics(
             timers_armed=len(self._wheel),
             fired=self._fired,
             lateness_counts=tuple(self._lateness),
             lateness_seconds_total=self._lateness_total,
             turns=self._turns,
-            progress_at=self._progress_at,
-            behind=self._wheel.now < self._now_tick(),
+            slices=self._slices,
+            overdue_seconds=overdue_ms / 1000,
         )

@@ -38,13 +38,17 @@ RETRY_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class OutboxStatistics:
-    """What passed through since the process began. `pending` notifications wait for the journal, not for a vendor."""
+    """What passed through since the process began.
+
+    `pending` notifications wait for the journal, not for a vendor; `handed_on` ones are durable and alerting's.
+    """
 
     heartbeats: dict[HeartbeatStatus, int]
     alerts_opened: dict[tuple[str, str], int]
     alerts_closed: int
     fresh_intervals: int
     pending: int
+    handed_on: int
     journal_retries: int
 
 
@@ -64,6 +68,7 @@ class Outbox:
         self._opened: Counter[tuple[str, str]] = Counter()
         self._closed = 0
         self._fresh_intervals = 0
+        self._handed_on = 0
         self._retries = 0
 
     def carry_heartbeat_nowait(self, service: Service, effect: RecordHeartbeat) -> Position:
@@ -117,6 +122,7 @@ class Outbox:
                     continue
                 self._undelivered.popleft()
                 self._teller.offer_nowait(notify.notification)
+                self._handed_on += 1
             self._idle.set()
             await self._arrived.wait()
             self._arrived = trio.Event()
@@ -133,6 +139,7 @@ class Outbox:
             alerts_closed=self._closed,
             fresh_intervals=self._fresh_intervals,
             pending=len(self._undelivered),
+            handed_on=self._handed_on,
             journal_retries=self._retries,
         )
 

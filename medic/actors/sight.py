@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -34,6 +35,24 @@ Mark = Callable[[InstantMs, SightedMs], None]
 """Writes the watermark: intake worked at this instant."""
 
 
+@dataclass(frozen=True, slots=True)
+class BlindReport:
+    """What people are told of one span: deadlines moved by it, and services given one fresh interval because of it."""
+
+    span: BlindSpan
+    moved: int
+    fresh_intervals: int
+
+
+@dataclass(frozen=True, slots=True)
+class SightStatistics:
+    """Spans of blindness this process found, their length, and the newest one reported."""
+
+    spans: int
+    seconds_total: float
+    newest: BlindReport | None
+
+
 class Sight:
     """Keeps the watermark and reports blindness."""
 
@@ -43,10 +62,15 @@ class Sight:
         self._outbox = outbox
         self._mark = mark
         self._found: deque[BlindSpan] = deque()
+        self._spans = 0
+        self._seconds = 0.0
+        self._newest: BlindReport | None = None
 
     def note(self, span: BlindSpan) -> None:
         """Take a span that was found and credited; it is journaled and told soon after."""
         self._found.append(span)
+        self._spans += 1
+        self._seconds += span.duration_ms / 1000
 
     async def run(
         self, look: Callable[[], None], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -65,6 +89,10 @@ class Sight:
                 self._found.popleft()
             await trio.sleep(LOOK_EVERY_SECONDS)
 
+    def statistics(self) -> SightStatistics:
+        """Counters for metrics, and what `/health` says of the newest span."""
+        return SightStatistics(self._spans, self._seconds, self._newest)
+
     async def _report(self, span: BlindSpan) -> None:
         moved, given = 0, 0
         for count, service in enumerate(self._directory.services(), start=1):
@@ -72,6 +100,7 @@ class Sight:
             given += was_due_in(service, span)
             if count % COUNT_SLICE == 0:
                 await trio.lowlevel.checkpoint()
+        self._newest = BlindReport(span, moved, given)
         text = (
             f"Medic was blind from {isoformat(span.begun_at)} to {isoformat(span.ended_at)} ({span.cause}): "
             f"{moved} deadlines moved by {span.duration_ms / 1000:.1f} s, "
