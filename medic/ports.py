@@ -287,6 +287,20 @@ class WebhookStore(Protocol):
     async def delete(self, webhook_id: int, *, by: str) -> bool: ...
 
 
+class Webhooks(Protocol):
+    """Webhooks as operators change them: stored first, then known to alerting, then answered."""
+
+    async def create(
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+    ) -> Webhook: ...
+
+    async def all(self) -> Sequence[Webhook]: ...
+
+    async def delete(self, webhook_id: int, *, by: str) -> None:
+        """Raises `UnknownWebhookError` where there is none of that id."""
+        ...
+
+
 # ----------------------------------------------------------------------------------------------------------- alerting
 
 
@@ -353,8 +367,11 @@ class Roster(Protocol):
         """The service whose open alert has this id."""
         ...
 
-    def services(self) -> Iterable[Service]:
-        """All of them in order of `name_key(heartbeat_name)`. Cheap slices: may be consumed with awaits between."""
+    def services(self, after: str = "") -> Iterable[Service]:
+        """Those whose `name_key(heartbeat_name)` is greater than `after`, in that order; by default all of them.
+
+        Cheap slices: may be consumed with awaits between, while services come and go.
+        """
         ...
 
     def open_alerts(self) -> Sequence[Service]:
