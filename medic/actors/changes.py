@@ -126,7 +126,11 @@ class OperatorChanges:
         at, sighted = self._clock.now(), self._clock.sighted()
         await self._tell(actor, TestRequested(at=at, sighted=sighted, event_id=self._ids.draw(), by=by))
         probe = Notification(
-            notification_id="", kind=NotificationKind.TEST, key="", at=at, heartbeat_name=actor.service.row.heartbeat_name
+            notification_id="",
+            kind=NotificationKind.TEST,
+            key="",
+            at=at,
+            heartbeat_name=actor.service.row.heartbeat_name,
         )
         return self._teller.targets_for(probe)
 

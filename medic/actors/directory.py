@@ -103,7 +103,8 @@ class Directory:
 
     def actor(self, name: str) -> Actor | None:
         """The actor of that name, case of A-Z aside."""
-        return self._by_key.get(name_key(name))
+        actor: Actor | None = self._by_key.get(name_key(name))
+        return actor
 
     def actor_by_id(self, service_id: ServiceId) -> Actor | None:
         """The actor of that id."""

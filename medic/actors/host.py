@@ -96,7 +96,7 @@ class Host:
         self._directory = directory
         self._outbox = outbox
         self._supervisor = supervisor
-        self._wheel = Wheel(self._now_tick())
+        self._wheel: Wheel[Actor] = Wheel(self._now_tick())
         self._sleeps_until: Tick | None = None
         self._sooner = trio.Event()
         self._fired = 0

@@ -167,7 +167,9 @@ class Outbox:
     async def _journal_again(self, notify: Notify) -> None:
         """Nothing unjournaled leaves: a notification whose record was lost is written again before it is told."""
         self._retries += 1
-        _log.error("the journal lost a notification; writing it again", notification=notify.notification.notification_id)
+        _log.error(
+            "the journal lost a notification; writing it again", notification=notify.notification.notification_id
+        )
         await trio.sleep(RETRY_SECONDS)
         try:
             position = self._journal.append_nowait(notify)

@@ -1,0 +1,130 @@
+"""Every metric of the parts: name, kind, labels and what it says.
+
+`docs/reference/metrics.md` is tested against this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One metric family. `name` of a counter ends in `_total`, as its series do."""
+
+    name: str
+    kind: Literal["gauge", "counter", "histogram"]
+    summary: str
+    labels: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------------- services and alerts
+
+REGISTERED_SERVICES: Final = Spec("medic_registered_services", "gauge", "Services registered.")
+ACTIVE_SERVICES: Final = Spec("medic_active_services", "gauge", "Services that are watched: all but the inactive.")
+SERVICES_MUTED: Final = Spec("medic_services_muted", "gauge", "Services with a mute in force.")
+SERVICES: Final = Spec("medic_services", "gauge", "Services by status.", ("status",))
+HEARTBEATS: Final = Spec(
+    "medic_heartbeats_total",
+    "counter",
+    "Heartbeats taken, by what they said; OTHER for words without a meaning of their own.",
+    ("status",),
+)
+HEARTBEATS_REFUSED: Final = Spec(
+    "medic_heartbeats_refused_total", "counter", "Heartbeats that were not taken, by reason.", ("reason",)
+)
+ALERTS_ACTIVE: Final = Spec("medic_alerts_active", "gauge", "Open alerts, muted ones included.")
+ALERTS_ACTIVE_MUTED: Final = Spec("medic_alerts_active_muted", "gauge", "Open alerts of services that are muted.")
+ALERTS: Final = Spec(
+    "medic_alerts_total", "counter", "Alerts opened, by the priority and team they opened with.", ("priority", "team")
+)
+ALERTS_RESOLVED: Final = Spec("medic_alerts_resolved_total", "counter", "Alerts closed, for whatever reason.")
+ALERTS_UNTOLD: Final = Spec(
+    "medic_alerts_untold", "gauge", "Open alerts that were to be told and that no notifier has taken for 60 s."
+)
+FRESH_INTERVALS: Final = Spec(
+    "medic_fresh_intervals_total",
+    "counter",
+    "Services given one fresh interval because their heartbeat was due while Medic was blind.",
+)
+
+# ----------------------------------------------------------------------------------------------------------------- http
+
+REQUEST_DURATION: Final = Spec(
+    "medic_http_request_duration_seconds",
+    "histogram",
+    "From the end of a request's head to the end of its answer.",
+    ("method", "route"),
+)
+REQUESTS: Final = Spec("medic_http_requests_total", "counter", "Requests answered.", ("method", "route", "status"))
+AUTH_FAILURES: Final = Spec(
+    "medic_auth_failures_total", "counter", "Callers turned away for their key, by reason.", ("reason",)
+)
+
+# ---------------------------------------------------------------------------------------------- actors, wheel, outbox
+
+ACTORS: Final = Spec("medic_actors", "gauge", "Actors in this process: one a registered service.")
+ACTORS_REBUILDING: Final = Spec("medic_actors_rebuilding", "gauge", "Actors that crashed and are not rebuilt yet.")
+ACTOR_TURNS: Final = Spec("medic_actor_turns_total", "counter", "Events taken by actors.")
+ACTOR_CRASHES: Final = Spec("medic_actor_crashes_total", "counter", "Turns that raised: each is a bug in Medic.")
+ACTOR_RESTARTS: Final = Spec("medic_actor_restarts_total", "counter", "Actors rebuilt after a crash.")
+WHEEL_TIMERS: Final = Spec("medic_wheel_timers_armed", "gauge", "Timers on the wheel.")
+WHEEL_FIRED: Final = Spec("medic_wheel_fired_total", "counter", "Deadlines that came due and were decided.")
+WHEEL_LATENESS: Final = Spec(
+    "medic_wheel_lateness_seconds", "histogram", "How long after its deadline a timer was decided."
+)
+WHEEL_OVERDUE: Final = Spec(
+    "medic_wheel_overdue_seconds", "gauge", "How long the oldest deadline not decided yet has been due."
+)
+OUTBOX_PENDING: Final = Spec(
+    "medic_outbox_pending", "gauge", "Notifications that are decided and wait for the journal, not for a vendor."
+)
+OUTBOX_RETRIES: Final = Spec(
+    "medic_outbox_retries_total", "counter", "Notifications journaled again because the journal lost their record."
+)
+
+# ----------------------------------------------------------------------------------------------------- the loop itself
+
+LOOP_STALL: Final = Spec(
+    "medic_loop_stall_seconds",
+    "histogram",
+    "Turns of the event loop: how long a socket had to wait. Cause gc: half of it or more was garbage collection.",
+    ("cause",),
+)
+LOOP_STALL_LONGEST: Final = Spec("medic_loop_stall_longest_seconds", "gauge", "The longest turn since the start.")
+COLLECTIONS: Final = Spec("medic_gc_collections_total", "counter", "Garbage collections.", ("generation",))
+COLLECTION_SECONDS: Final = Spec("medic_gc_seconds_total", "counter", "Time spent in them.", ("generation",))
+BLIND_SPANS: Final = Spec("medic_blind_spans_total", "counter", "Spans in which heartbeats could not be taken.")
+BLIND_SECONDS: Final = Spec("medic_blind_seconds_total", "counter", "Length of these spans, all of it credited.")
+
+# ------------------------------------------------------------------------------------------------------- PostgreSQL
+
+DATABASE_DURATION: Final = Spec(
+    "medic_db_client_operation_duration_seconds",
+    "histogram",
+    "Operations on PostgreSQL, failed ones included.",
+    ("operation",),
+)
+DATABASE_ERRORS: Final = Spec(
+    "medic_db_connection_errors_total", "counter", "Attempts to connect that failed, and connections that broke."
+)
+DATABASE_CONNECTIONS: Final = Spec("medic_db_connections", "gauge", "Connections open, by use.", ("state",))
+
+# ----------------------------------------------------------------------------------------------------------- health
+
+HEALTH_STATUS: Final = Spec(
+    "medic_health_status",
+    "gauge",
+    "1 healthy, 0.5 degraded, 0 unhealthy; absent for what is not configured.",
+    ("component",),
+)
+BUILD: Final = Spec("medic_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "python"))
+METRICS_LEFT_OUT: Final = Spec(
+    "medic_metrics_services_left_out",
+    "gauge",
+    "Services that /metrics left out beyond MEDIC_METRICS_SERVICES_MAX; /metrics/services has all.",
+)
+
+ALL: Final = tuple(spec for spec in vars().values() if isinstance(spec, Spec))
+"""Every metric above, in its order."""
