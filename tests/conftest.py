@@ -1,0 +1,20 @@
+"""Hypothesis profiles: `ci` ends within minutes, `deep` looks longer (`HYPOTHESIS_PROFILE=deep ./scripts/test`)."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# No deadline for one example: a machine with two cores, shared, says nothing about a single run.
+# No example database: a failure is printed with what repeats it, and the checkout stays clean.
+settings.register_profile(
+    "ci",
+    deadline=None,
+    max_examples=60,
+    stateful_step_count=40,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("deep", parent=settings.get_profile("ci"), max_examples=3_000, stateful_step_count=120)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
