@@ -1,0 +1,432 @@
+"""The journal: an append-only record of effects in a file, made durable for everybody who waits at once.
+
+The problem. A heartbeat is answered 201 once it cannot be lost. A sync of the disk costs a quarter of a millisecond
+alone and a millisecond with the hop to a thread, so that a sync a heartbeat ends at some hundreds a second, on a
+machine that can otherwise answer tens of thousands.
+
+The workload. Up to 10 000 heartbeats a second of 48 bytes each, from hundreds of connections that each wait for their
+answer; between them transitions, alerts and notifications, few, but never to be lost: what was decided and is not in
+the journal did not happen after a restart.
+
+The way. `append_nowait` seals a frame and assigns its position in the caller's own turn (HARD-CASES H11), into memory.
+One committer takes everything pending, writes and syncs it in a thread, and wakes all who wait for any of it; what
+arrives meanwhile is the next commit. Under load the commits grow by themselves, and nobody waits for longer than two
+syncs. Who waits shares one event a commit, so that a hundred waiters cost one.
+
+What `durable` means. With `Sync.ALWAYS`: synced. With `Sync.INTERVAL`: handed to the operating system, which outlives a
+`kill -9` of Medic, and synced at most `SYNC_EVERY_SECONDS` later; alerts and notifications are synced in both.
+
+When the disk fails (H15). A write or sync that raises, or is not back after `COMMIT_PATIENCE_SECONDS`, makes the
+journal refuse: who waits is refused, `require_room` refuses, heartbeats are answered 503. What was appended before is
+not forgotten, because actors have already folded it: it stays in memory and is written first into a new file, which
+begins where the last good sync ended. The failed file is never synced again and believed. As soon as a new file is
+whole the journal takes records again, by itself.
+
+Numbers are in docs/decisions/0005-journal.md. Rejected there: a sync for each record; O_DSYNC; a thread of our own with
+a queue in place of trio's; telling the pending records lost after a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+import structlog
+import trio
+
+from medic.core.effects import CreditSigns, Effect, RecordHeartbeat
+from medic.errors import InvariantError, JournalRefusedError
+from medic.ports import Entry, Position
+from medic.store.codec import encode
+from medic.store.frames import RECORD_BYTES_MAX, Pending
+from medic.store.journal_files import Disk, JournalFiles, Opening
+from medic.store.recent import RecentEntries
+
+_log = structlog.get_logger(__name__)
+
+PENDING_BYTES_MAX: Final = 64 << 20
+"""Records in memory that no sync covers yet: a minute of intake at the promised peak, for a disk that hangs."""
+
+TURN_BYTES_MAX: Final = 4 << 20
+"""What `require_room` keeps, so that a turn that was begun can write down all it decided: a dozen short records."""
+
+SYNC_EVERY_SECONDS: Final = 0.05
+"""What `Sync.INTERVAL` may lose with the machine's power."""
+
+COMMIT_PATIENCE_SECONDS: Final = 2.0
+"""A commit not back after this long is a disk that hangs: clients are told to try again and not kept waiting."""
+
+WATCH_EVERY_SECONDS: Final = 0.5
+CLOSE_SECONDS: Final = 10.0
+"""How long the last commit may take at the end before the journal gives up and says what is lost."""
+
+RETRY_FIRST_SECONDS: Final = 0.1
+RETRY_MAX_SECONDS: Final = 5.0
+"""Pauses between two attempts to begin a new file: a disk that was made room on is noticed within seconds."""
+
+COMMIT_BOUNDS_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0)
+"""Upper bounds of the histogram of commits."""
+
+_FAILING: Final = "The journal cannot be written at the moment."
+_HANGING: Final = "The journal's disk does not answer at the moment."
+_FULL: Final = "The journal cannot keep up with what comes in."
+_STOPPING: Final = "Medic is stopping."
+
+_SYNCED_LATER: Final = (RecordHeartbeat, CreditSigns)
+"""What `Sync.INTERVAL` may answer for before it is synced. Everything else tells people, or undoes what was told."""
+
+
+class Sync(StrEnum):
+    """`MEDIC_JOURNAL_SYNC`."""
+
+    ALWAYS = "always"
+    INTERVAL = "interval"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStatistics:
+    """Where a journal stands, and what it did since the process began.
+
+    Attributes:
+        newest, durable: Positions.
+        records, bytes: Appended.
+        commits: Good ones. `commit_counts` are those by `COMMIT_BOUNDS_SECONDS`, one more for those beyond, not
+            cumulative.
+        commit_seconds_total, commit_seconds_max, commit_seconds_last: How long they took, hop to the thread included.
+        pending_bytes: In memory, not synced.
+        refusing: Why records are refused now, or None; `refusing_since` is trio's clock when that began.
+        failures: Writes and syncs that failed, attempts to begin a new file included.
+        committing_since: trio's clock when the commit now under way began, or None.
+        damaged_bytes: What could not be read when the journal was opened.
+    """
+
+    newest: Position
+    durable: Position
+    records: int
+    bytes: int
+    commits: int
+    commit_counts: tuple[int, ...]
+    commit_seconds_total: float
+    commit_seconds_max: float
+    commit_seconds_last: float
+    pending_bytes: int
+    refusing: str | None
+    refusing_since: float | None
+    failures: int
+    committing_since: float | None
+    damaged_bytes: int
+
+
+class _Commit:
+    """What becomes durable together: everything up to `end`, and the one event for all who wait for it."""
+
+    __slots__ = ("done", "end")
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.end = 0
+
+
+class FileJournal:
+    """Implements `ports.Journal` on a directory. Opening it reads its files once: about a microsecond a record.
+
+    Args:
+        directory: `<data_dir>/journal`.
+        sync: `MEDIC_JOURNAL_SYNC`.
+        shard: Whose journal it is.
+        disk: Where tests put a disk that fails.
+
+    Raises:
+        ConfigurationError: the directory holds what is no journal of this shard.
+        OSError: it cannot be read or written.
+    """
+
+    def __init__(self, directory: Path, *, sync: Sync = Sync.ALWAYS, shard: int = 0, disk: Disk | None = None) -> None:
+        self._files = JournalFiles(directory, shard=shard, disk=disk)
+        self._sync = sync
+        self._shard = shard
+        self._durable = self._synced = Position(self._files.end)
+        self._pending = Pending(self._files.seed, self._files.end)
+        self._unsynced: list[bytes] = []
+        self._unsynced_bytes = 0
+        self._must_sync = False
+        self._unsynced_since = inf
+        self._recent = RecentEntries(self._files.end)
+        self._arrived = trio.Event()
+        self._next = _Commit()
+        self._underway: _Commit | None = None
+        self._committing_since: float | None = None
+        self._failed = False
+        self._closing = False
+        self._refusal: str | None = None
+        self._refusing_since: float | None = None
+        self._writing = trio.CapacityLimiter(1)
+        self._reading = trio.CapacityLimiter(1)
+        self._records = self._bytes = self._commits = self._failures = 0
+        self._counts = [0] * (len(COMMIT_BOUNDS_SECONDS) + 1)
+        self._seconds_total = self._seconds_max = self._seconds_last = 0.0
+
+    @property
+    def shard(self) -> int:
+        """Whose journal it is."""
+        return self._shard
+
+    @property
+    def journal_id(self) -> str:
+        """Made with the directory."""
+        return self._files.journal_id
+
+    @property
+    def opening(self) -> Opening:
+        """What was found damaged or torn when the journal was opened."""
+        return self._files.opening
+
+    @property
+    def newest(self) -> Position:
+        """The last position assigned."""
+        return Position(self._pending.newest)
+
+    @property
+    def durable(self) -> Position:
+        """Everything up to here survives `kill -9`, and loss of power as far as `sync` says."""
+        return self._durable
+
+    # ---------------------------------------------------------------------------------------------------- appending
+
+    def require_room(self) -> None:
+        """Return if the effects of one more turn will be taken.
+
+        Raises:
+            JournalRefusedError: they would not: full, failing or closed.
+        """
+        if self._refusal is not None:
+            raise JournalRefusedError(self._refusal)
+        if len(self._pending) + self._unsynced_bytes > PENDING_BYTES_MAX - TURN_BYTES_MAX:
+            raise JournalRefusedError(_FULL)
+
+    def append_nowait(self, effect: Effect) -> Position:
+        """Take the effect and assign its position. Costs some 2 µs for a heartbeat.
+
+        Raises:
+            JournalRefusedError: full, failing or closed.
+            InvariantError: the record is longer than any can be.
+        """
+        if self._refusal is not None:
+            raise JournalRefusedError(self._refusal)
+        if len(self._pending) + self._unsynced_bytes > PENDING_BYTES_MAX:
+            raise JournalRefusedError(_FULL)
+        record = encode(effect)
+        if len(record) > RECORD_BYTES_MAX:
+            raise InvariantError(f"a record of {len(record)} bytes; {RECORD_BYTES_MAX} is the most")
+        end = self._pending.add(record)
+        self._recent.add(end, effect)
+        self._records += 1
+        if not isinstance(effect, _SYNCED_LATER):
+            self._must_sync = True
+        self._arrived.set()
+        return Position(end)
+
+    async def wait_durable(self, position: Position) -> None:
+        """Return once `durable >= position`.
+
+        Raises:
+            JournalRefusedError: the disk fails. The record is kept, and written once the disk takes it again; whoever
+                needs to know asks again.
+        """
+        if self._durable >= position:
+            await trio.lowlevel.checkpoint()
+            return
+        while self._durable < position:
+            if self._refusal is not None:
+                raise JournalRefusedError(self._refusal)
+            underway = self._underway
+            await (self._next if underway is None or position > underway.end else underway).done.wait()
+
+    async def wait_newer(self, position: Position) -> None:
+        """Return once `durable > position`."""
+        await trio.lowlevel.checkpoint()
+        while self._durable <= position:
+            await (self._underway or self._next).done.wait()
+
+    async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
+        """Up to `most` durable records after `position`, in order; none where there are none yet.
+
+        What is recent comes from memory. The rest is read and decoded in a thread, at most 8 MiB of it at once.
+
+        Raises:
+            UnreadableRecordError: a whole frame holds what this release does not know.
+        """
+        until = self._durable
+        recent = self._recent.read(position, until, most=most)
+        if recent is not None:
+            await trio.lowlevel.checkpoint()
+            return recent
+        return await trio.to_thread.run_sync(
+            lambda: self._files.read(position, until, most=most), limiter=self._reading
+        )
+
+    def statistics(self) -> JournalStatistics:
+        """Counters for metrics and health."""
+        return JournalStatistics(
+            newest=self.newest,
+            durable=self._durable,
+            records=self._records,
+            bytes=self._bytes,
+            commits=self._commits,
+            commit_counts=tuple(self._counts),
+            commit_seconds_total=self._seconds_total,
+            commit_seconds_max=self._seconds_max,
+            commit_seconds_last=self._seconds_last,
+            pending_bytes=len(self._pending) + self._unsynced_bytes,
+            refusing=self._refusal,
+            refusing_since=self._refusing_since,
+            failures=self._failures,
+            committing_since=self._committing_since,
+            damaged_bytes=sum(stretch.end - stretch.start for stretch in self.opening.damage),
+        )
+
+    # --------------------------------------------------------------------------------------------------- committing
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Commit what is appended until cancelled; then commit the rest, and close the journal for good."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch)
+                task_status.started()
+                while True:
+                    if not self._failed:
+                        await self._wait_arrived()
+                    await self._commit()
+        finally:
+            await self._close()
+
+    async def _wait_arrived(self) -> None:
+        """Return once there is something to write, or to sync."""
+        with trio.move_on_after(max(0.0, self._unsynced_since + SYNC_EVERY_SECONDS - trio.current_time())):
+            await self._arrived.wait()
+
+    async def _commit(self) -> None:
+        """Write what is pending, sync it if that is due, and wake who waits for it."""
+        self._arrived = trio.Event()
+        if self._underway is None:
+            self._underway, self._next = self._next, _Commit()
+        self._underway.end = self.newest
+        self._committing_since = trio.current_time()
+        began = perf_counter()
+        try:
+            written = await (self._begin_anew() if self._failed else self._write())
+        except OSError as error:
+            self._failed = True
+            self._failures += 1
+            self._refuse(_FAILING)
+            _log.error("the journal's file cannot be trusted any more; beginning a new one", reason=str(error))
+            return
+        finally:
+            self._committing_since = None
+        self._observe(perf_counter() - began, written)
+        self._settle()
+
+    async def _write(self) -> int:
+        """Append what is pending to the file, and sync where that is due; the number of bytes."""
+        start = self._synced + self._unsynced_bytes
+        frames = self._pending.take(self._synced)
+        if frames:
+            self._unsynced_since = min(self._unsynced_since, trio.current_time())
+            self._unsynced.append(frames)
+            self._unsynced_bytes += len(frames)
+        overdue = trio.current_time() - self._unsynced_since >= SYNC_EVERY_SECONDS
+        syncing = self._sync is Sync.ALWAYS or self._must_sync or overdue
+        self._must_sync = False
+        append = self._files.append_durably if syncing else self._files.append
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(append, frames, start, limiter=self._writing)
+        self._durable = Position(start + len(frames))
+        if syncing:
+            self._forget_unsynced()
+        return len(frames)
+
+    def _forget_unsynced(self) -> None:
+        self._synced = self._durable
+        self._unsynced_since = inf
+        self._unsynced.clear()
+        self._unsynced_bytes = 0
+
+    def _settle(self) -> None:
+        """Take records again if they were refused, and wake who waited for this commit."""
+        self._refusal = _STOPPING if self._closing else None
+        self._refusing_since = None
+        commit, self._underway = self._underway, None
+        if commit is not None:
+            commit.done.set()
+
+    def _observe(self, seconds: float, written: int) -> None:
+        self._commits += 1
+        self._bytes += written
+        self._seconds_last = seconds
+        self._seconds_total += seconds
+        self._seconds_max = max(self._seconds_max, seconds)
+        place = next((place for place, bound in enumerate(COMMIT_BOUNDS_SECONDS) if seconds <= bound), -1)
+        self._counts[place] += 1
+
+    # ------------------------------------------------------------------------------------------------ a disk that fails
+
+    def _refuse(self, reason: str) -> None:
+        """Refuse from now on, and tell everybody who waits."""
+        self._refusal = reason
+        self._refusing_since = trio.current_time()
+        for commit in (self._underway, self._next):
+            if commit is not None:
+                commit.done.set()
+        self._underway = None if self._underway is None else _Commit()
+        self._next = _Commit()
+
+    async def _begin_anew(self) -> int:
+        """Begin a new file with everything that no sync covers, until one is whole; the number of bytes in it."""
+        backlog = b"".join((*self._unsynced, self._pending.take(-1)))
+        self._unsynced, self._unsynced_bytes = [backlog], len(backlog)
+        pause = RETRY_FIRST_SECONDS
+        while True:
+            try:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(
+                        self._files.begin_anew, int(self._synced), backlog, limiter=self._writing
+                    )
+            except OSError as error:
+                self._failures += 1
+                _log.error("no new journal file can be begun yet", reason=str(error), waiting_bytes=len(backlog))
+                await trio.sleep(pause)
+                pause = min(2 * pause, RETRY_MAX_SECONDS)
+                continue
+            break
+        self._failed = False
+        self._durable = Position(self._synced + len(backlog))
+        self._forget_unsynced()
+        _log.warning("the journal goes on in a new file", position=self._durable)
+        return len(backlog)
+
+    async def _watch(self) -> None:
+        """Refuse while a commit does not come back; it is taken up again by itself once it does."""
+        while True:
+            await trio.sleep(WATCH_EVERY_SECONDS)
+            since = self._committing_since
+            if since is not None and self._refusal is None and trio.current_time() - since > COMMIT_PATIENCE_SECONDS:
+                _log.error("the disk under the journal does not answer", seconds=round(trio.current_time() - since, 1))
+                self._refuse(_HANGING)
+
+    async def _close(self) -> None:
+        """Commit the rest and take nothing more."""
+        self._closing = True
+        with trio.CancelScope(deadline=trio.current_time() + CLOSE_SECONDS, shield=True):
+            while len(self._pending) or self._unsynced:
+                self._must_sync = True
+                await self._commit()
+        lost = self.newest - self._synced
+        if lost:
+            _log.error("the journal was closed with records that could not be synced", bytes=lost)
+        self._refuse(_STOPPING)
+        self._files.close()

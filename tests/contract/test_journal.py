@@ -1,0 +1,157 @@
+"""What every journal promises, whatever it is written on."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from medic.core.effects import EndMute, RecordHeartbeat
+from medic.core.status import HeartbeatStatus
+from medic.errors import JournalRefusedError
+from medic.store.journal_file import FileJournal, Sync
+from medic.store.journal_memory import MemoryJournal
+
+
+def heartbeat(number: int) -> RecordHeartbeat:
+    return RecordHeartbeat(
+        service_id=1,
+        at=number,
+        sighted=number,
+        heartbeat_id=number,
+        kind=HeartbeatStatus.UP,
+        status="UP",
+        run_id=f"läuft-{number}",
+    )
+
+
+@asynccontextmanager
+async def opened_in_memory(path):
+    yield MemoryJournal()
+
+
+def on_files(sync):
+    @asynccontextmanager
+    async def opened(path):
+        journal = FileJournal(path / "journal", sync=sync)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(journal.run)
+            yield journal
+            nursery.cancel_scope.cancel()
+
+    return opened
+
+
+@pytest.fixture(params=["memory", "file-always", "file-interval"])
+def opened(request, tmp_path):
+    """A function that opens the journal: again and again the same one, where it is on files."""
+    opens = {
+        "memory": opened_in_memory,
+        "file-always": on_files(Sync.ALWAYS),
+        "file-interval": on_files(Sync.INTERVAL),
+    }[request.param]
+    return lambda: opens(tmp_path)
+
+
+async def test_a_new_journal_is_empty_and_has_an_identity(opened):
+    async with opened() as journal:
+        assert (journal.newest, journal.durable, journal.shard) == (0, 0, 0)
+        assert len(journal.journal_id) == 32
+        assert list(await journal.read_after(0, most=10)) == []
+
+
+async def test_positions_are_assigned_without_waiting_and_grow(opened):
+    async with opened() as journal:
+        positions = [journal.append_nowait(heartbeat(number)) for number in range(1, 6)]
+        assert positions == sorted(set(positions))
+        assert journal.newest == positions[-1]
+        await journal.wait_durable(positions[-1])
+        assert journal.durable >= positions[-1]
+
+
+async def test_durable_records_are_read_back_in_order_from_any_position(opened):
+    async with opened() as journal:
+        effects = [heartbeat(1), EndMute(service_id=1, at=2, sighted=2, by="Ännchen"), heartbeat(3)]
+        positions = [journal.append_nowait(effect) for effect in effects]
+        await journal.wait_durable(positions[-1])
+        for count, position in enumerate([0, *positions]):
+            entries = await journal.read_after(position, most=10)
+            assert [(entry.position, entry.effect) for entry in entries] == list(
+                zip(positions[count:], effects[count:], strict=True)
+            )
+
+
+async def test_a_read_gives_at_most_what_was_asked_for(opened):
+    async with opened() as journal:
+        positions = [journal.append_nowait(heartbeat(number)) for number in range(1, 8)]
+        await journal.wait_durable(positions[-1])
+        entries = await journal.read_after(positions[1], most=3)
+        assert [entry.position for entry in entries] == positions[2:5]
+
+
+async def test_many_wait_for_one_commit_and_all_are_woken(opened):
+    async with opened() as journal:
+        woken = []
+
+        async def wait_for(position):
+            await journal.wait_durable(position)
+            woken.append(position)
+
+        async with trio.open_nursery() as nursery:
+            positions = [journal.append_nowait(heartbeat(number)) for number in range(1, 201)]
+            for position in positions:
+                nursery.start_soon(wait_for, position)
+        assert sorted(woken) == positions
+
+
+async def test_a_reader_is_woken_by_the_next_durable_record(opened):
+    async with opened() as journal:
+        seen = []
+
+        async def follow():
+            position = 0
+            while len(seen) < 3:
+                await journal.wait_newer(position)
+                for entry in await journal.read_after(position, most=2):
+                    seen.append(entry.effect.at)
+                    position = entry.position
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            for number in (1, 2, 3):
+                await journal.wait_durable(journal.append_nowait(heartbeat(number)))
+        assert seen == [1, 2, 3]
+
+
+async def test_nothing_undurable_is_read(opened):
+    async with opened() as journal:
+        journal.append_nowait(heartbeat(1))
+        durable = journal.durable
+        assert all(entry.position <= durable for entry in await journal.read_after(0, most=10))
+
+
+async def test_room_for_a_turn_is_there(opened):
+    async with opened() as journal:
+        journal.require_room()
+
+
+async def test_who_waits_is_told_when_it_never_will_be(opened):
+    async with opened() as journal:
+        if not isinstance(journal, MemoryJournal):
+            position = journal.append_nowait(heartbeat(1))
+            await journal.wait_durable(position)
+            return
+        journal.hold()
+        position = journal.append_nowait(heartbeat(1))
+        journal.refuse()
+        with pytest.raises(JournalRefusedError):
+            await journal.wait_durable(position)
+        with pytest.raises(JournalRefusedError):
+            journal.append_nowait(heartbeat(2))
+        with pytest.raises(JournalRefusedError):
+            journal.require_room()
+        journal.take_again()
+        journal.release()
+        await journal.wait_durable(position)
+        assert journal.effects() == [heartbeat(1)]
