@@ -1,8 +1,8 @@
 """Blind time: every span over a second in which an acceptable heartbeat would not have been answered 2xx.
 
 While Medic is blind nobody becomes late. The clock that deadlines live on, sighted time, simply does not move during a
-blind span, so crediting one is adding its length to a single offset (HARD-CASES H1). What the offset alone cannot mend is
-the heartbeat that was sent and lost meanwhile (H3): for that the log of spans is kept, and looked into only when a
+blind span, so crediting one is adding its length to a single offset (HARD-CASES H1). What the offset alone cannot mend
+is the heartbeat that was sent and lost meanwhile (H3): for that the log of spans is kept, and looked into only when a
 deadline fires.
 """
 

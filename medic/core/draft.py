@@ -18,7 +18,7 @@ DEFAULT_PRIORITY: Final = "p3"
 
 @dataclass(frozen=True, slots=True)
 class ServiceDraft:
-    """A service somebody wants registered; every field within the bounds of CONTRACT 1, the name prefixed and normalised."""
+    """A service somebody wants registered, within the bounds of CONTRACT 1; the name prefixed and normalised."""
 
     heartbeat_name: str
     service_name: str
@@ -56,7 +56,7 @@ class ServiceDraft:
 
 @dataclass(frozen=True, slots=True)
 class ServiceEdit:
-    """Changes to a service; None leaves a column as it is. `renotify_default` sets `renotify_ms` back to the environment's."""
+    """Changes to a service; None leaves a column alone. `renotify_default` gives back the environment's reminders."""
 
     service_name: str | None = None
     active: bool | None = None

@@ -1,8 +1,8 @@
 """What must be done: the only output of the service machine, and the only input of `medic.core.fold`.
 
-Every effect is a journal record, written down whole. To carry one out is to journal it and, where it is `Notify`, to tell
-it once it is durable; so nothing unjournaled can leave. The live machine changes its state by folding the effects it has
-just decided, and recovery by folding the same effects read from the journal: the two cannot disagree.
+Every effect is a journal record, written down whole. To carry one out is to journal it and, where it is `Notify`, to
+tell it once it is durable; so nothing unjournaled can leave. The live machine changes its state by folding the effects
+it has just decided, and recovery by folding the same effects read from the journal: the two cannot disagree.
 
 The order of effects within one step is meaning: what must be durable stands before what may be seen.
 """
@@ -36,8 +36,10 @@ class RecordHeartbeat:
 class CreditSigns:
     """Something counts as `threshold` signs of life at the sighted instant `since`.
 
-    Registration, activation, a changed promise, resolving by hand: `since` is their instant. A fresh interval after blind
-    time (`fresh_interval`): `since` is where sighted time stood still.
+    Activation, a changed promise, resolving by hand: `since` is their instant, and the record stands before the one
+    that it belongs to, so that a journal torn between the two pages nobody. A fresh interval after blind time
+    (`fresh_interval`): `since` is where sighted time stood still. Signs that are newer stay. Registration needs no such
+    record: the service of a `StoreService` begins with its signs.
     """
 
     service_id: ServiceId
@@ -71,7 +73,10 @@ class OpenAlert:
 
 @dataclass(frozen=True, slots=True)
 class AmendAlert:
-    """The open alert as it is now. `change` is one word for its history: told, acknowledged, reminded, well, unwell, reported, escalated, flapping."""
+    """The open alert as it is now.
+
+    `change` is one word for its history: told, acknowledged, reminded, rescheduled, well, unwell, reported, escalated.
+    """
 
     service_id: ServiceId
     at: InstantMs

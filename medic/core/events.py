@@ -1,4 +1,4 @@
-"""What happened: the only input of the service machine. Past tense, immutable, each with its instant on both time lines."""
+"""What happened: the only input of the service machine. Immutable, each with its instant on both time lines."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The service machine's state: what Medic holds in memory for each thing it watches.
 
-`ServiceRow` is what operators wrote, `Service` the hot state that `step` and `fold` mutate; `Alert` and `Mute` exist only
-while one is open. Nothing here decides anything.
+`ServiceRow` is what operators wrote, `Service` the hot state that `fold` mutates; `Alert` and `Mute` exist only while
+one is open. Nothing here decides anything.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedM
 
 NEVER = InstantMs(0)
 """Stands for "no heartbeat yet" in `Service.last_heartbeat_at`."""
+
+NO_SIGN = SightedMs(-(1 << 62))
+"""Stands for "no sign of life since the service reported that it is down"; long past, whatever is added to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,11 @@ class Alert:
         acknowledged_at, acknowledged_by: None and "" until somebody did.
         flapping: Stays open until the service was well for `Policy.flap_well_ms`; nothing more is told.
         reminders: Number of the newest reminder whose instant has passed; n is due at opened_at + n * renotify.
+        reminded_ms: Time since opened_at for which no reminder is owed any more: the next one is due at the first
+            multiple of renotify beyond it, also where a restart brought another default for renotify.
         well_since: Sighted instant since which the service is well again but the alert has to wait, or None.
-        notifications: How many notifications of this alert were decided; the next one's ordinal.
+        notifications: How many notifications of this alert were decided; the next one's ordinal. Counted by folding
+            `Notify`, so that an alert that has to be told and whose trigger the journal lost is recognised.
     """
 
     alert_id: EventId
@@ -98,6 +104,7 @@ class Alert:
     reminders: int = 0
     well_since: SightedMs | None = None
     notifications: int = 0
+    reminded_ms: DurationMs = DurationMs(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +130,14 @@ class Service:
         row: The operators' columns.
         policy: The promise, shared with every service that has the same one.
         status: What Medic believes of it.
-        heard_kind: Kind of the newest heartbeat that says how the service is (STARTED says nothing of that), or None.
-        last_sign: Sighted instant of the newest sign of life, credited ones included.
-        ring: For threshold k > 1 the k newest signs of life, oldest first, `NO_SIGN` where there is none; None for k = 1.
+        heard_kind: Kind of the newest heartbeat that says how the service is (STARTED says nothing of it), or None.
+        registered: Sighted instant of registration, from which the first deadline is counted.
+        last_sign: Sighted instant of the newest sign of life, credited ones included; `NO_SIGN` after a report.
+        ring: For threshold k > 1 the k newest signs, oldest first, `NO_SIGN` where there is none; None for k = 1.
         last_heartbeat_at: Wall time of the newest heartbeat of any kind; `NEVER` while there was none.
         last_status: That heartbeat's status as sent.
-        gap_ms: Wall time between the two newest heartbeats, 0 while there were fewer.
+        gap_ms: Wall time between the two newest heartbeats, 0 while there were fewer. From a STARTED to the COMPLETED
+            or FAILED that ends the run is not a gap: it says how long the job runs, not when it comes again.
         heartbeats_total: Heartbeats taken since registration.
         fresh_interval_given: This silence already had its one fresh interval (CONTRACT 2.12).
         alert: The open alert, or None. At most one, ever.
@@ -150,6 +159,7 @@ class Service:
         "openings",
         "policy",
         "position",
+        "registered",
         "ring",
         "row",
         "status",
@@ -160,8 +170,9 @@ class Service:
         self.policy = policy
         self.status = Status.NEW if row.active else Status.INACTIVE
         self.heard_kind: HeartbeatStatus | None = None
+        self.registered = registered
         self.last_sign = registered
-        self.ring: array[int] | None = None
+        self.ring: array[int] | None = ring_of(registered, policy.threshold)
         self.last_heartbeat_at = NEVER
         self.last_status = ""
         self.gap_ms = DurationMs(0)
@@ -176,3 +187,18 @@ class Service:
     def heard(self) -> bool:
         """Whether any heartbeat came since registration."""
         return self.last_heartbeat_at != NEVER
+
+    @property
+    def kth_sign(self) -> SightedMs:
+        """The k-th newest sign of life, k being the threshold: the one that the deadline is counted from."""
+        return self.last_sign if self.ring is None else SightedMs(self.ring[0])
+
+
+def ring_of(sign: SightedMs, threshold: int) -> array[int] | None:
+    """A ring of `threshold` signs at one instant; None for a threshold of 1, which needs no ring."""
+    return None if threshold == 1 else array("q", (sign,)) * threshold
+
+
+def ring_bytes(threshold: int) -> int:
+    """What a service's ring costs in memory: array and elements. All together are bounded (HARD-CASES H9)."""
+    return 0 if threshold == 1 else 80 + 8 * threshold

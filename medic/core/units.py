@@ -17,7 +17,10 @@ InstantMs = NewType("InstantMs", int)
 """A point of wall time: milliseconds since 1970-01-01T00:00:00Z."""
 
 SightedMs = NewType("SightedMs", int)
-"""A point of sighted time, in milliseconds. Begins as wall time did when the data directory was made, then falls behind it by every blind span."""
+"""A point of sighted time, in milliseconds.
+
+Begins as wall time did when the data directory was made, then falls behind it by every blind span.
+"""
 
 DurationMs = NewType("DurationMs", int)
 """A length of time in milliseconds, never negative."""
@@ -29,7 +32,10 @@ ServiceId = NewType("ServiceId", int)
 """Identity of a service, 53 bits at most."""
 
 EventId = NewType("EventId", int)
-"""Identity of one thing that happened, 53 bits at most, unique over all of Medic: a heartbeat's `heartbeat_id`, and the `alert_id` of the alert that it opened."""
+"""Identity of one thing that happened, 53 bits at most, unique over all of Medic.
+
+A heartbeat's `heartbeat_id`, and the `alert_id` of the alert that an event opened.
+"""
 
 SECOND_MS = DurationMs(1_000)
 MINUTE_MS = DurationMs(60_000)

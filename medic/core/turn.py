@@ -1,0 +1,157 @@
+"""One step in the making: collects effects in their order, and folds each as it is decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from medic.core.deadline import missed_intervals
+from medic.core.effects import AmendAlert, ChangeStatus, CloseAlert, Notify, OpenAlert, ServiceEffect
+from medic.core.fold import fold
+from medic.core.notification import Notification, alert_key
+from medic.core.policy import FLAP_WINDOW_MS
+from medic.core.service import Alert, Service
+from medic.core.status import ClosedReason, NotificationKind, OpenedReason, Status
+from medic.core.units import DurationMs, EventId, InstantMs, SightedMs
+
+
+class Turn:
+    """The effects decided so far for one event, already folded into `service`.
+
+    Within what belongs together the order is: the transition, the alert, and what is told about it last.
+    """
+
+    __slots__ = ("_effects", "at", "service", "service_id", "sighted")
+
+    def __init__(self, service: Service, at: InstantMs, sighted: SightedMs) -> None:
+        self.service = service
+        self.service_id = service.row.service_id
+        self.at = at
+        self.sighted = sighted
+        self._effects: list[ServiceEffect] = []
+
+    @property
+    def alert(self) -> Alert:
+        """The open alert, where the caller knows that there is one.
+
+        Raises:
+            LookupError: there is none, so the caller is wrong.
+        """
+        alert = self.service.alert
+        if alert is None:
+            raise LookupError(f"service {self.service_id} has no open alert")
+        return alert
+
+    def emit(self, effect: ServiceEffect) -> None:
+        """Decide an effect."""
+        fold(self.service, effect)
+        self._effects.append(effect)
+
+    def effects(self) -> tuple[ServiceEffect, ...]:
+        """All that was decided, in order."""
+        return tuple(self._effects)
+
+    def change_status(self, status: Status, reason: str) -> None:
+        """Decide a transition, unless that is the status already."""
+        previous = self.service.status
+        if status is not previous:
+            self.emit(ChangeStatus(self.service_id, self.at, self.sighted, previous, status, reason))
+
+    # -------------------------------------------------------------------------------------------------------- alerts
+
+    def open_alert(self, alert_id: EventId, reason: OpenedReason, late_since: InstantMs, *, reported: bool) -> None:
+        """Decide that the service is late or down, and tell it unless it is muted."""
+        service = self.service
+        row = service.row
+        told = service.mute is None
+        most = service.policy.defaults.flap_openings
+        recent = sum(1 for opened in service.openings if opened > self.sighted - FLAP_WINDOW_MS)
+        alert = Alert(
+            alert_id=alert_id,
+            reason=reason,
+            opened_at=self.at,
+            opened_sighted=self.sighted,
+            late_since=late_since,
+            priority=row.priority,
+            team=row.team,
+            runbook=row.runbook,
+            reported=reported,
+            told=told,
+            told_priority=row.priority if told else "",
+            flapping=0 < most <= recent,
+        )
+        self.change_status(Status.DOWN if reported else Status.LATE, reason)
+        self.emit(OpenAlert(self.service_id, self.at, self.sighted, alert))
+        if told:
+            self.tell(NotificationKind.TRIGGER, alert)
+
+    def amend_alert(self, alert: Alert, change: str, by: str = "", note: str = "") -> None:
+        """Decide that the open alert is now `alert`."""
+        self.emit(AmendAlert(self.service_id, self.at, self.sighted, alert, change, by, note))
+
+    def close_alert(self, alert: Alert, reason: ClosedReason, by: str = "", note: str = "") -> None:
+        """Decide that the open alert is over, and tell it wherever its beginning was told, muted or not."""
+        cycle = missed_intervals(self.service, self.sighted)
+        self.emit(CloseAlert(self.service_id, self.at, self.sighted, alert, reason, cycle, by, note))
+        if alert.told:
+            lasted = DurationMs(max(0, self.at - alert.opened_at))
+            told = self._alert_notification(NotificationKind.RESOLVE, alert, by, note)
+            self._notify(replace(told, lasted_ms=lasted, closed_reason=reason))
+
+    # ------------------------------------------------------------------------------------------------------- telling
+
+    def tell(self, kind: NotificationKind, alert: Alert, by: str = "", note: str = "") -> None:
+        """Decide a notification of the open alert."""
+        self._notify(self._alert_notification(kind, alert, by, note))
+
+    def tell_apart(self, kind: NotificationKind, notification_id: str, *, by: str = "") -> None:
+        """Decide a notification about the service that belongs to no alert."""
+        self._notify(replace(self._notification(kind, notification_id), by=by))
+
+    def tell_test(self, event_id: EventId, by: str) -> None:
+        """Decide a page that is marked as a test, and its end."""
+        name = self.service.row.heartbeat_name
+        asked = f", asked for by {by}" if by else ""
+        key = f"medic-test-{event_id}"
+        test = self._notification(NotificationKind.TEST, f"{event_id}.t")
+        over = self._notification(NotificationKind.RESOLVE, f"{event_id}.r")
+        said = f"TEST of the alerts of {name}{asked}: nothing is wrong."
+        self._notify(replace(test, key=key, by=by, text=said, late_since=self.at))
+        said = f"TEST of the alerts of {name}{asked}: over."
+        self._notify(replace(over, key=key, by=by, text=said, lasted_ms=DurationMs(0), closed_reason="test"))
+
+    def _alert_notification(self, kind: NotificationKind, alert: Alert, by: str, note: str) -> Notification:
+        return replace(
+            self._notification(kind, f"{alert.alert_id}.{alert.notifications}"),
+            alert_id=alert.alert_id,
+            team=alert.team,
+            priority=alert.told_priority,
+            runbook=alert.runbook,
+            reason=alert.reason,
+            late_since=alert.late_since,
+            flapping=alert.flapping,
+            by=by,
+            note=note,
+        )
+
+    def _notification(self, kind: NotificationKind, notification_id: str) -> Notification:
+        service = self.service
+        row = service.row
+        return Notification(
+            notification_id=notification_id,
+            kind=kind,
+            key=alert_key(row.heartbeat_name),
+            at=self.at,
+            service_id=self.service_id,
+            heartbeat_name=row.heartbeat_name,
+            service_name=row.service_name,
+            team=row.team,
+            priority=row.priority,
+            runbook=row.runbook,
+            last_seen=service.last_heartbeat_at if service.heard else None,
+            interval_ms=service.policy.interval_ms,
+            threshold=service.policy.threshold,
+            muted=service.mute is not None,
+        )
+
+    def _notify(self, notification: Notification) -> None:
+        self.emit(Notify(self.at, self.sighted, notification))
