@@ -16,5 +16,5 @@ settings.register_profile(
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("deep", parent=settings.get_profile("ci"), max_examples=3_000, stateful_step_count=120)
+settings.register_profile("deep", parent=settings.get_profile("ci"), max_examples=400, stateful_step_count=100)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

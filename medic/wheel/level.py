@@ -86,13 +86,11 @@ class Level:
         """The slot that the tick falls into."""
         return self.slots[(tick >> self.shift) & SLOT_MASK]
 
-    def next_start(self, cursor: Tick) -> Tick | None:
-        """The first tick of the nearest occupied slot, the cursor's own included; None where all are empty.
+    def next_start(self, cursor: Tick) -> Tick:
+        """The first tick of the nearest occupied slot, the cursor's own included. One has to be occupied.
 
         The cursor's own slot is occupied only while the cursor stands at its first tick.
         """
-        if not self.occupied:
-            return None
         here = cursor >> self.shift
         ahead = self.occupied >> (here & SLOT_MASK)
         if ahead:

@@ -48,7 +48,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from medic.wheel.level import NOT_ARMED, NOWHERE, SLOT_BITS, SLOTS, Level, Slot, Tick, Timer
+from medic.wheel.level import NOT_ARMED, NOWHERE, SLOT_BITS, SLOT_MASK, SLOTS, Level, Slot, Tick, Timer
 
 LEVELS: Final = 6
 """Reaches 21 years at 10 ms. The longest interval with the longest grace is two, so one link does for all."""
@@ -169,13 +169,18 @@ class Wheel(Generic[T]):
         )
 
     def _next_work(self) -> tuple[Tick, Level] | None:
-        """The nearest occupied slot, by its first tick; of two that begin at the same tick the wider one."""
-        nearest: tuple[Tick, Level] | None = None
-        for level in reversed(self._levels):
-            start = level.next_start(self._cursor)
-            if start is not None and (nearest is None or start < nearest[0]):
-                nearest = start, level
-        return nearest
+        """The nearest occupied slot, by its first tick, and its level; None where all are empty."""
+        cursor = self._cursor
+        if not cursor & SLOT_MASK:
+            # Here wider slots begin too, and what is in them may be due at this very tick: they go first.
+            for level in self._levels[1:]:
+                if level.occupied and level.next_start(cursor) == cursor:
+                    return cursor, level
+        # A level's slots all lie before the next slot of the level above, so the finest occupied level has the nearest.
+        for level in self._levels:
+            if level.occupied:
+                return level.next_start(cursor), level
+        return None
 
     def _fire(self, slot: Slot, budget: int, fired: list[Timer]) -> int:
         """Empty a slot one tick wide as far as the budget goes; return the moves made."""
@@ -222,7 +227,7 @@ class Wheel(Generic[T]):
             level = self._levels[-1]
             tick = min(tick, Tick((((cursor >> _OUTER_SHIFT) + SLOTS) << _OUTER_SHIFT) - 1))
         timer.armed = tick
-        slot = level.slots[(tick >> level.shift) % SLOTS]
+        slot = level.slots[(tick >> level.shift) & SLOT_MASK]
         last = slot._prev
         timer._prev = last
         timer._next = slot
