@@ -194,7 +194,7 @@ class JournalFiles:
             if re.fullmatch(r"[0-9a-f]{32}", journal_id):
                 return journal_id
         for extent in self._list_extents(check=False):
-            header = read_header(extent.path.read_bytes()[:HEADER_BYTES])
+            header = self._header(extent)
             if header is not None:
                 self._write_identity(header.journal_id)
                 return header.journal_id
@@ -227,9 +227,13 @@ class JournalFiles:
             extents = [*(kept for kept in extents if kept.start < extent.start), extent]
         return tuple(extents)
 
-    def _check_header(self, extent: Extent) -> None:
+    @staticmethod
+    def _header(extent: Extent) -> FileHeader | None:
         with extent.path.open("rb") as file:
-            header = read_header(file.read(HEADER_BYTES))
+            return read_header(file.read(HEADER_BYTES))
+
+    def _check_header(self, extent: Extent) -> None:
+        header = self._header(extent)
         if header is None:
             _log.error("the header of a journal file is damaged; its name says what it held", file=extent.path.name)
         elif (header.journal_id, header.shard, header.start) != (self.journal_id, self.shard, extent.start):
