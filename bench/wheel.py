@@ -353,7 +353,8 @@ def main() -> None:
     rounds = 3 if quick else 5
     gc.disable()
     print(
-        f"CPython {platform.python_version()}, {os.cpu_count()} cores, CPU time, medians of {rounds} rounds, × the wheel's"
+        f"CPython {platform.python_version()}, {os.cpu_count()} cores, CPU time, "
+        f"medians of {rounds} rounds, × the wheel's"
     )
     figures = {str(size): table(size, measure(size, rounds)) for size in (SIZES[:2] if quick else SIZES)}
     print("\n" + json.dumps({"bench": "wheel", "quick": quick, "unit": "ns", "services": figures}))
