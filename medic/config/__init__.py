@@ -1,1 +1,1 @@
-"""The environment, read once into frozen `Settings`, with every fault in one message."""
+"""Environment variables in, one frozen `Settings` out, or one error that names every fault."""

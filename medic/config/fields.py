@@ -1,0 +1,297 @@
+"""Kinds of values an environment variable may have: each takes the text of the environment and gives Medic's own value.
+
+A check refuses with the end of a sentence that begins with the variable's name and says what it may be. The sentence
+never repeats the value: somebody may have put a secret into the wrong variable.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, SecretStr
+from pydantic_core import PydanticCustomError
+
+SECRETS_KEY_BYTES: Final = 32
+"""AES-256."""
+
+_WHOLE: Final = re.compile(r"[0-9]{1,15}")
+_NUMBER: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15}")
+_HOST_NAME: Final = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+")
+_FLAGS: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+_LEVELS: Final = {
+    **{level: level for level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")},
+    "WARN": "WARNING",
+    "FATAL": "CRITICAL",
+}
+
+
+def wrong(sentence: str) -> PydanticCustomError:
+    """The refusal of one variable: the end of a sentence that begins with its name."""
+    # Braces would be read as placeholders.
+    return PydanticCustomError("refused", "{sentence}", {"sentence": sentence})
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a name or an address, and a port."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nobody outside this machine can reach it."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+# ----------------------------------------------------------------------------------------------------------- checks
+
+
+def whole(least: int, most: int) -> BeforeValidator:
+    """A whole number within bounds."""
+    bounds = f"must be a whole number from {least} to {most}"
+
+    def check(text: str) -> int:
+        if _WHOLE.fullmatch(text) is None or not least <= int(text) <= most:
+            raise wrong(bounds)
+        return int(text)
+
+    return BeforeValidator(check)
+
+
+def number(least: float, most: float, unit: str) -> BeforeValidator:
+    """A number within bounds, a fraction allowed."""
+    bounds = f"must be a number of {unit} from {least:g} to {most:g}"
+
+    def check(text: str) -> float:
+        found = float(text) if _NUMBER.fullmatch(text) else math.nan
+        if not least <= found <= most:
+            raise wrong(bounds)
+        return found
+
+    return BeforeValidator(check)
+
+
+def one_of(*words: str) -> BeforeValidator:
+    """One of a few words, in any case."""
+
+    def check(text: str) -> str:
+        if text.lower() not in words:
+            raise wrong(f"must be {' or '.join(words)}" if len(words) < 3 else f"must be one of {', '.join(words)}")
+        return text.lower()
+
+    return BeforeValidator(check)
+
+
+def items_of(check_item: Callable[[str], object]) -> BeforeValidator:
+    """Any number of values with commas between them, each passed through `check_item`; none twice."""
+
+    def check(text: str) -> tuple[object, ...]:
+        found = tuple(check_item(item) for part in text.split(",") if (item := part.strip()))
+        if len(set(found)) != len(found):
+            raise wrong("names the same thing twice")
+        return found
+
+    return BeforeValidator(check)
+
+
+def check_flag(text: str) -> bool:
+    """1 or 0, true or false, yes or no, on or off."""
+    if text.lower() not in _FLAGS:
+        raise wrong("must be 1 or 0 (true and false, yes and no, on and off are taken too)")
+    return _FLAGS[text.lower()]
+
+
+def check_auth(text: str) -> str:
+    """The one mode there is so far."""
+    if text.lower() in {"keys", "heartbeats-open"}:
+        raise wrong("must be open: API keys are not built yet, a later release brings them")
+    if text.lower() != "open":
+        raise wrong("must be open")
+    return "open"
+
+
+def check_level(text: str) -> str:
+    """A level of the standard library's logging."""
+    if text.upper() not in _LEVELS:
+        raise wrong("must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL")
+    return _LEVELS[text.upper()]
+
+
+def check_host(text: str) -> str:
+    """A host name or an address; an IPv6 address with brackets or without."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        if bare != text or _HOST_NAME.fullmatch(text) is None:
+            raise wrong("must be a host name or an address") from None
+        return text
+
+
+def check_listen_item(text: str) -> tuple[str | None, int]:
+    """A port (the host is then `MEDIC_HOST`), or host:port."""
+    bounds = "must be ports or host:port with commas between them, as in 5000 or 0.0.0.0:5000,[::1]:8081"
+    host, colon, port = text.rpartition(":")
+    if _WHOLE.fullmatch(port) is None or not 1 <= int(port) <= 65_535 or (colon and not host):
+        raise wrong(bounds)
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise wrong(bounds)
+    return (check_host(host) if colon else None), int(port)
+
+
+def check_web_address(text: str) -> str:
+    """A http or https address without query and fragment, and without a slash at its end."""
+    bounds = "must be a http or https address"
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise wrong(bounds) from None
+    if not host or parts.scheme not in {"http", "https"} or not text.isprintable() or " " in text:
+        raise wrong(bounds)
+    if parts.query or parts.fragment:
+        raise wrong("must be an address without ? and #")
+    if parts.username is not None or parts.password is not None:
+        raise wrong("must not have a user name or password in it")
+    return text.rstrip("/")
+
+
+def check_zone(text: str) -> ZoneInfo:
+    """A time zone of the IANA database."""
+    try:
+        return ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        # In this order: a name there is none of, one that is no path, one that is a folder such as America.
+        raise wrong(
+            "must be a time zone of the IANA database that this machine has, such as Europe/Berlin or UTC "
+            "(the package tzdata brings them)"
+        ) from None
+
+
+def check_network(text: str) -> IPv4Network | IPv6Network:
+    """An address, or a network in CIDR form."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise wrong(
+            "must be addresses or networks with commas between them, as in 10.0.0.5,192.168.0.0/16 "
+            "(no bit set behind the /16)"
+        ) from None
+
+
+def check_notifier(text: str) -> str:
+    """The name of a notifier that is configured by the environment."""
+    if text.lower() not in {"pagerduty", "slack"}:
+        raise wrong("must be pagerduty, slack, or both with a comma between them")
+    return text.lower()
+
+
+def check_host_item(text: str) -> str:
+    """A host name or address, in lower case."""
+    return check_host(text).lower()
+
+
+def check_text(text: str) -> str:
+    """Any printable text."""
+    if not text.isprintable():
+        raise wrong("must consist of printable characters")
+    return text
+
+
+def check_file(text: str) -> str:
+    """A file that can be read."""
+    try:
+        with Path(text).expanduser().open("rb"):
+            return str(Path(text).expanduser().absolute())
+    except OSError as error:
+        raise wrong(f"must be a file that can be read: {(error.strerror or 'it cannot').lower()}") from None
+
+
+def check_folder(text: str) -> Path:
+    """A path, made absolute."""
+    return Path(text).expanduser().absolute()
+
+
+def check_secret(text: str) -> SecretStr:
+    """A secret that vendors' protocols carry in a header or an address: printable ASCII without spaces."""
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise wrong("must consist of printable ASCII without spaces")
+    return SecretStr(text)
+
+
+def check_password(text: str) -> SecretStr:
+    """Any text."""
+    return SecretStr(text)
+
+
+def check_redis_url(text: str) -> SecretStr:
+    """An address of Redis, which may hold a password."""
+    bounds = "must be an address like redis://localhost:6379/0, rediss://… or unix://…"
+    try:
+        parts = urlsplit(text)
+        place, _ = parts.path if parts.scheme == "unix" else parts.hostname, parts.port
+    except ValueError:
+        raise wrong(bounds) from None
+    if not place or parts.scheme not in {"redis", "rediss", "unix"}:
+        raise wrong(bounds)
+    return SecretStr(text)
+
+
+def check_secrets_key(text: str) -> SecretStr:
+    """32 bytes in base64."""
+    bounds = f"must be {SECRETS_KEY_BYTES} bytes in base64, as `openssl rand -base64 {SECRETS_KEY_BYTES}` makes them"
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise wrong(bounds) from None
+    if len(key) != SECRETS_KEY_BYTES:
+        raise wrong(bounds)
+    return SecretStr(text)
+
+
+# ------------------------------------------------------------------------------------------------------------ types
+
+
+@dataclass(frozen=True, slots=True)
+class IsSecret:
+    """Marks a variable whose value is never shown, and which may be given as a file by NAME_FILE."""
+
+
+Port = Annotated[int, whole(1, 65_535)]
+Flag = Annotated[bool, BeforeValidator(check_flag)]
+Auth = Annotated[Literal["open"], BeforeValidator(check_auth)]
+Level = Annotated[str, BeforeValidator(check_level)]
+Host = Annotated[str, BeforeValidator(check_host)]
+ListenItems = Annotated[tuple[tuple[str | None, int], ...], items_of(check_listen_item)]
+WebAddress = Annotated[str, BeforeValidator(check_web_address)]
+Zone = Annotated[ZoneInfo, BeforeValidator(check_zone)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], items_of(check_network)]
+Hosts = Annotated[tuple[str, ...], items_of(check_host_item)]
+Notifiers = Annotated[tuple[str, ...], items_of(check_notifier)]
+Text = Annotated[str, BeforeValidator(check_text)]
+File = Annotated[str, BeforeValidator(check_file)]
+Folder = Annotated[Path, BeforeValidator(check_folder)]
+Secret = Annotated[SecretStr | None, BeforeValidator(check_secret), IsSecret()]
+Password = Annotated[SecretStr | None, BeforeValidator(check_password), IsSecret()]
+RedisUrl = Annotated[SecretStr | None, BeforeValidator(check_redis_url), IsSecret()]
+SecretsKey = Annotated[SecretStr | None, BeforeValidator(check_secrets_key), IsSecret()]

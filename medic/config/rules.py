@@ -1,0 +1,273 @@
+"""Rules between variables, and the settings that are built from them.
+
+Each rule gives its faults and assumes nothing about the others, so that all of them are found at once. A variable that
+is faulty by itself counts as set, with its default as value; nothing is built from it in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import SecretStr
+
+from medic.config.fields import Address
+from medic.config.settings import (
+    DatabaseSettings,
+    Listen,
+    Logs,
+    PagerDutySettings,
+    RateLimits,
+    Settings,
+    SlackSettings,
+    Storage,
+    Telling,
+    Tuning,
+)
+from medic.config.variables import NOT_IN_USE_YET, Database, Limits, Listening, Operation, Watching
+from medic.config.variables import Storage as StorageVariables
+from medic.config.variables import Telling as TellingVariables
+from medic.core.policy import Defaults
+from medic.core.units import HOUR_MS, DurationMs, minutes_to_ms
+from medic.errors import Fault
+from medic.store.target import ConnectionTarget
+
+EXTERNAL_MARKS: Final = ("DB_HOST", "DB_PORT", "DB_NAME", "PG_USER", "PG_PASS", "DATABASE_URL")
+"""Whoever sets one of these means a PostgreSQL of their own (CONTRACT 3)."""
+
+_PARTS: Final = EXTERNAL_MARKS[:-1]
+_ENCRYPTION: Final = ("DB_SSLMODE", "DB_SSLROOTCERT")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The variables, table by table, and the names of those that were set."""
+
+    names: frozenset[str]
+    listening: Listening
+    database: Database
+    storage: StorageVariables
+    watching: Watching
+    telling: TellingVariables
+    operation: Operation
+    limits: Limits
+
+    def among(self, *names: str) -> tuple[str, ...]:
+        """Those of `names` that were set, in this order."""
+        return tuple(name for name in names if name in self.names)
+
+
+def faults(given: Given) -> Iterator[Fault]:
+    """What is wrong between variables."""
+    yield from _listening_faults(given)
+    yield from _database_faults(given)
+    yield from _telling_faults(given)
+    if given.limits.medic_rate_limiter_type == "redis" and "REDIS_URL" not in given.names:
+        yield Fault("REDIS_URL", "is missing: MEDIC_RATE_LIMITER_TYPE=redis needs it")
+
+
+def settings(given: Given) -> Settings:
+    """The settings of variables without a fault."""
+    return Settings(
+        listen=Listen(
+            addresses=_addresses(given.listening),
+            base_url=given.listening.medic_base_url or f"http://localhost:{given.listening.port}",
+            trusted_proxies=given.listening.medic_trusted_proxies,
+        ),
+        database=DatabaseSettings(_target(given.database) if _is_external(given) else None),
+        storage=_storage(given.storage),
+        telling=_telling(given.telling),
+        tuning=_tuning(given),
+        logs=Logs(
+            level=given.operation.log_level,
+            as_json=given.operation.medic_log_format == "json",
+            debug=given.operation.debug,
+        ),
+        limits=_limits(given.limits),
+        remarks=tuple(_remarks(given)),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ faults
+
+
+def _listening_faults(given: Given) -> Iterator[Fault]:
+    addresses = _addresses(given.listening)
+    seen: set[tuple[str, int]] = set()
+    for address in addresses:
+        place = (address.host.lower(), address.port)
+        if place in seen:
+            yield Fault("MEDIC_LISTEN_ALSO", f"names {address} although Medic listens there already")
+        seen.add(place)
+
+
+def _database_faults(given: Given) -> Iterator[Fault]:
+    marks = given.among(*EXTERNAL_MARKS)
+    asked = given.database.medic_database
+    if asked == "embedded" and marks:
+        yield Fault(
+            "MEDIC_DATABASE",
+            f"is embedded, but {_listed(marks)} {_names(marks)} a PostgreSQL of your own: unset one side",
+        )
+    elif asked is None and not marks and "MEDIC_DATABASE" not in given.names and not _loopback_only(given):
+        yield Fault(
+            "MEDIC_DATABASE",
+            "must be said, because Medic listens beyond this machine: set DB_HOST, DB_NAME, PG_USER and PG_PASS for a "
+            "PostgreSQL of your own, or MEDIC_DATABASE=embedded",
+        )
+    if _is_external(given):
+        yield from _external_faults(given)
+    else:
+        for name in given.among(*_ENCRYPTION):
+            yield Fault(name, "has no meaning for the embedded database: unset it")
+
+
+def _external_faults(given: Given) -> Iterator[Fault]:
+    if "DATABASE_URL" in given.names:
+        for name in given.among(*_PARTS):
+            yield Fault(name, "stands beside DATABASE_URL: keep one of the two")
+        for name in given.among(*_ENCRYPTION):
+            option = name.removeprefix("DB_").lower()
+            yield Fault(name, f"stands beside DATABASE_URL: say {option}=… in its query instead")
+        fault = _url_fault(given.database.database_url)
+        if fault is not None:
+            yield fault
+        return
+    because = (
+        f"is missing: {_listed(given.among(*_PARTS) or ('MEDIC_DATABASE=external',))} asks for a PostgreSQL of your own"
+    )
+    for name in ("DB_HOST", "DB_NAME", "PG_USER"):
+        if name not in given.names:
+            yield Fault(name, because)
+    on_socket = (given.database.db_host or "").startswith("/")
+    if "PG_PASS" not in given.names and not on_socket:
+        yield Fault("PG_PASS", because)
+    if on_socket:
+        for name in given.among(*_ENCRYPTION):
+            yield Fault(name, "has no meaning on a Unix socket: unset it")
+
+
+def _url_fault(url: SecretStr | None) -> Fault | None:
+    if url is None:
+        return None  # faulty by itself
+    try:
+        ConnectionTarget.from_url(url.get_secret_value())
+    except ValueError as error:
+        # urlsplit and int() quote what they were given, which may be the password; Medic's own sentences do not.
+        sentence = str(error)
+        own = sentence.startswith(("must ", "has ", "sslmode "))
+        return Fault("DATABASE_URL", sentence if own else "must be postgresql://user:password@host:5432/database")
+    return None
+
+
+def _telling_faults(given: Given) -> Iterator[Fault]:
+    pairs = (("SLACK_API_TOKEN", "SLACK_CHANNEL_ID"), ("SLACK_CHANNEL_ID", "SLACK_API_TOKEN"))
+    for there, needed in pairs:
+        if there in given.names and needed not in given.names:
+            yield Fault(needed, f"is missing: {there} alone tells nobody")
+    required = {"pagerduty": ("PAGERDUTY_ROUTING_KEY",), "slack": ("SLACK_API_TOKEN", "SLACK_CHANNEL_ID")}
+    for notifier in given.telling.medic_require_notifiers:
+        missing = tuple(name for name in required[notifier] if name not in given.names)
+        if len(missing) == len(required[notifier]):
+            yield Fault(missing[0], f"is missing: MEDIC_REQUIRE_NOTIFIERS asks for {notifier}")
+
+
+# ---------------------------------------------------------------------------------------------------------- building
+
+
+def _addresses(listening: Listening) -> tuple[Address, ...]:
+    also = (Address(host or listening.medic_host, port) for host, port in listening.medic_listen_also)
+    return (Address(listening.medic_host, listening.port), *also)
+
+
+def _loopback_only(given: Given) -> bool:
+    return all(address.is_loopback for address in _addresses(given.listening))
+
+
+def _is_external(given: Given) -> bool:
+    asked = given.database.medic_database
+    return asked == "external" if asked is not None else bool(given.among(*EXTERNAL_MARKS))
+
+
+def _target(database: Database) -> ConnectionTarget:
+    if database.database_url is not None:
+        return ConnectionTarget.from_url(database.database_url.get_secret_value())
+    return ConnectionTarget(
+        host=database.db_host or "",
+        port=database.db_port,
+        database=database.db_name or "",
+        user=database.pg_user or "",
+        password=None if database.pg_pass is None else database.pg_pass.get_secret_value(),
+        sslmode=database.db_sslmode or "prefer",
+        sslrootcert=database.db_sslrootcert or "",
+    )
+
+
+def _storage(storage: StorageVariables) -> Storage:
+    return Storage(
+        folder=storage.medic_data_dir.absolute(),
+        journal_sync=storage.medic_journal_sync,
+        blind_max_ms=_hours(storage.medic_blind_max_hours),
+        threshold_bytes_max=storage.medic_threshold_bytes_max,
+        retention_days=storage.heartbeat_retention_days,
+    )
+
+
+def _telling(telling: TellingVariables) -> Telling:
+    slack, pagerduty = None, None
+    if telling.slack_api_token is not None and telling.slack_channel_id is not None:
+        slack = SlackSettings(telling.slack_api_token, telling.slack_channel_id, telling.slack_api_url)
+    if telling.pagerduty_routing_key is not None:
+        pagerduty = PagerDutySettings(telling.pagerduty_routing_key, telling.pagerduty_events_url)
+    return Telling(slack, pagerduty, telling.medic_allowed_webhook_hosts, telling.medic_timezone)
+
+
+def _tuning(given: Given) -> Tuning:
+    watching = given.watching
+    return Tuning(
+        defaults=Defaults(
+            renotify_ms=minutes_to_ms(watching.medic_renotify_minutes),
+            flap_openings=watching.medic_flap_openings,
+            first_heartbeat_ms=minutes_to_ms(watching.medic_first_heartbeat_minutes),
+            auto_unmute_ms=_hours(watching.alert_auto_unmute_hours),
+        ),
+        strict_status=watching.medic_strict_status,
+        drain_seconds=given.storage.medic_drain_seconds,
+        changes_seconds=watching.worker_interval_seconds,
+        metrics_services_max=given.operation.medic_metrics_services_max,
+    )
+
+
+def _limits(limits: Limits) -> RateLimits:
+    asked = limits.medic_rate_limiter_type
+    return RateLimits(
+        redis_url=limits.redis_url,
+        redis_pool_size=limits.redis_pool_size,
+        limiter=("memory" if limits.redis_url is None else "redis") if asked == "auto" else asked,
+        heartbeats=limits.rate_limit_heartbeat_requests,
+        heartbeats_caller=limits.rate_limit_heartbeat_caller_requests,
+        unknown=limits.rate_limit_unknown_requests,
+        management=limits.rate_limit_management_requests,
+        reads=limits.rate_limit_read_requests,
+    )
+
+
+def _remarks(given: Given) -> Iterator[str]:
+    for name, feature in NOT_IN_USE_YET.items():
+        if name in given.names:
+            yield f"{name} is set and has no effect yet: it belongs to {feature}, which a later release brings"
+    if not _loopback_only(given):
+        yield "whoever reaches Medic's port may register, mute and delete services: API keys come with a later release"
+
+
+def _hours(hours: float) -> DurationMs:
+    return DurationMs(round(hours * HOUR_MS))
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return "names" if len(names) == 1 else "name"

@@ -1,0 +1,160 @@
+"""What operators set, checked and in Medic's units: small frozen groups, so that each part is given what is its own.
+
+Secrets are `SecretStr`: neither `repr` nor a log line nor an error shows them; `get_secret_value()` stands where one is
+used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import SecretStr
+
+from medic.config.fields import Address
+from medic.core.policy import Defaults
+from medic.core.units import DurationMs
+from medic.store.target import ConnectionTarget
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where requests come in.
+
+    Attributes:
+        addresses: `MEDIC_HOST` and `PORT` first, then `MEDIC_LISTEN_ALSO`; none twice.
+        base_url: `MEDIC_BASE_URL`, without a slash at its end.
+        trusted_proxies: `MEDIC_TRUSTED_PROXIES`.
+    """
+
+    addresses: tuple[Address, ...]
+    base_url: str
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    @property
+    def loopback_only(self) -> bool:
+        """Whether nobody outside this machine can reach Medic."""
+        return all(address.is_loopback for address in self.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """Which PostgreSQL: `target` is the operators' own, None the embedded one in the data folder."""
+
+    target: ConnectionTarget | None
+
+    @property
+    def kind(self) -> Literal["embedded", "external"]:
+        """The word of `GET /health`."""
+        return "embedded" if self.target is None else "external"
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The data folder and what lies in it.
+
+    Attributes:
+        folder: `MEDIC_DATA_DIR`, absolute. `medic.config.folder.prepare` makes it.
+        journal_sync: `MEDIC_JOURNAL_SYNC`.
+        blind_max_ms: `MEDIC_BLIND_MAX_HOURS`.
+        threshold_bytes_max: `MEDIC_THRESHOLD_BYTES_MAX`.
+        retention_days: `HEARTBEAT_RETENTION_DAYS`.
+    """
+
+    folder: Path
+    journal_sync: Literal["always", "interval"]
+    blind_max_ms: DurationMs
+    threshold_bytes_max: int
+    retention_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlackSettings:
+    """`SLACK_API_TOKEN`, `SLACK_CHANNEL_ID`, `SLACK_API_URL`."""
+
+    token: SecretStr
+    channel: str
+    api_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class PagerDutySettings:
+    """`PAGERDUTY_ROUTING_KEY`, `PAGERDUTY_EVENTS_URL`."""
+
+    routing_key: SecretStr
+    events_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Who is told, and in which time zone. None: not configured."""
+
+    slack: SlackSettings | None
+    pagerduty: PagerDutySettings | None
+    webhook_hosts: tuple[str, ...]
+    zone: ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Numbers that parts are built with.
+
+    Attributes:
+        defaults: What a service gets for what its registration leaves open.
+        strict_status: `MEDIC_STRICT_STATUS`.
+        drain_seconds: `MEDIC_DRAIN_SECONDS`.
+        changes_seconds: `WORKER_INTERVAL_SECONDS`: how soon rows changed by SQL are noticed.
+        metrics_services_max: `MEDIC_METRICS_SERVICES_MAX`.
+    """
+
+    defaults: Defaults
+    strict_status: bool
+    drain_seconds: float
+    changes_seconds: float
+    metrics_services_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """`LOG_LEVEL`, `MEDIC_LOG_FORMAT`, `DEBUG`: what `medic.app.logs.configure_logs` takes."""
+
+    level: str
+    as_json: bool
+    debug: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """Requests a minute; 0 is no limit. Checked now, in use once limits are built.
+
+    Attributes:
+        redis_url: `REDIS_URL`, or None.
+        redis_pool_size: `REDIS_POOL_SIZE`.
+        limiter: redis or memory, `auto` resolved.
+    """
+
+    redis_url: SecretStr | None
+    redis_pool_size: int
+    limiter: Literal["redis", "memory"]
+    heartbeats: int
+    heartbeats_caller: int
+    unknown: int
+    management: int
+    reads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything. `remarks` are sentences the operator should read at the start: what is set and has no effect yet."""
+
+    listen: Listen
+    database: DatabaseSettings
+    storage: Storage
+    telling: Telling
+    tuning: Tuning
+    logs: Logs
+    limits: RateLimits
+    remarks: tuple[str, ...] = ()

@@ -1,0 +1,262 @@
+"""Every environment variable Medic knows: name, kind, default, and what it means.
+
+`docs/reference/configuration.md` is made from these models, so what is said here is what operators read. A field is the
+variable's name in lower case; a class is one table of the reference. Rules between variables stand in
+`medic.config.rules`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from medic.config.fields import (
+    Auth,
+    File,
+    Flag,
+    Folder,
+    Host,
+    Hosts,
+    Level,
+    ListenItems,
+    Networks,
+    Notifiers,
+    Password,
+    Port,
+    RedisUrl,
+    Secret,
+    SecretsKey,
+    Text,
+    WebAddress,
+    Zone,
+    number,
+    one_of,
+    whole,
+)
+
+YEAR_DAYS: Final = 366
+LIMIT_MAX: Final = 1_000_000_000
+"""A limit larger than this is none: 0 says so."""
+
+
+class Table(BaseModel):
+    """One table of the reference."""
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=str.upper, hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+
+
+class Listening(Table):
+    """Listening."""
+
+    port: Port = Field(8080, description="Port of the web server.")
+    medic_host: Host = Field(
+        "127.0.0.1", description="Where to listen. `0.0.0.0` for every address of this machine, `::` for IPv6 as well."
+    )
+    medic_listen_also: ListenItems = Field(
+        (), description="Further ports, or host:port, with commas between them, as in `5000,10.0.0.5:8080`."
+    )
+    medic_base_url: WebAddress | None = Field(
+        None, description="Base of links in messages. Unset: `http://localhost:` and the port."
+    )
+    medic_trusted_proxies: Networks = Field(
+        (),
+        description="Addresses and networks (CIDR) whose `X-Forwarded-For` and `Forwarded` are believed, read from the "
+        "right to the first entry that is not among them.",
+    )
+    medic_auth: Auth = Field(
+        "open", description="Who may call: `open` is everybody who reaches the port. API keys are not built yet."
+    )
+
+
+class Database(Table):
+    """Database."""
+
+    medic_database: Annotated[Literal["embedded", "external"] | None, one_of("embedded", "external")] = Field(
+        None,
+        description="`embedded`: Medic runs a PostgreSQL of its own in its data folder. `external`: yours. Unset: "
+        "external as soon as any of `DB_HOST`, `DB_PORT`, `DB_NAME`, `PG_USER`, `PG_PASS`, `DATABASE_URL` is set, and "
+        "what is missing is then a fault; embedded if none is set and Medic listens on loopback only.",
+    )
+    db_host: Text | None = Field(None, description="PostgreSQL host, or the folder of its Unix socket.")
+    db_port: Port = Field(5432, description="PostgreSQL port.")
+    db_name: Text | None = Field(None, description="PostgreSQL database.")
+    pg_user: Text | None = Field(None, description="PostgreSQL user.")
+    pg_pass: Password = Field(
+        None, description="PostgreSQL password. May be missing where `DB_HOST` is the folder of a Unix socket."
+    )
+    database_url: Password = Field(
+        None,
+        description="All of them in one, as in `postgresql://user:password@host:5432/database?sslmode=require`; "
+        "in place of the others, not beside them.",
+    )
+    db_sslmode: Annotated[str | None, one_of("disable", "allow", "prefer", "require", "verify-ca", "verify-full")] = (
+        Field(None, description="Encryption on the way to PostgreSQL, as libpq names it. Unset: `prefer`.")
+    )
+    db_sslrootcert: File | None = Field(None, description="File with the certificates to trust, for `verify-*`.")
+
+
+class Storage(Table):
+    """Data folder and journal."""
+
+    medic_data_dir: Folder = Field(
+        Path("medic-data"),
+        description="Journal and embedded PostgreSQL. Made with mode 0700 if it is not there; a relative path begins "
+        "where Medic is started.",
+    )
+    medic_journal_sync: Annotated[Literal["always", "interval"], one_of("always", "interval")] = Field(
+        "always",
+        description="`always`: a heartbeat answered 201 survives `kill -9` and loss of power. `interval`: `kill -9` "
+        "only; loss of power takes the last moment, some 50 ms.",
+    )
+    medic_drain_seconds: Annotated[float, number(0, 600, "seconds")] = Field(
+        20.0, description="How long an orderly end may take to answer what was begun."
+    )
+    medic_blind_max_hours: Annotated[float, number(0, YEAR_DAYS * 24, "hours")] = Field(
+        720.0,
+        description="How much time between two starts is believed to have been Medic's own absence, for which no "
+        "service is late. A wall clock that jumped by years is not believed.",
+    )
+    medic_threshold_bytes_max: Annotated[int, whole(0, 1 << 40)] = Field(
+        256 << 20,
+        description="Memory for services with a threshold above 1, 8 bytes for each sign of life they need. Beyond it "
+        "their registration is refused.",
+    )
+    heartbeat_retention_days: Annotated[int, whole(1, 36_500)] = Field(
+        30, description="How long heartbeats are kept in PostgreSQL."
+    )
+
+
+class Watching(Table):
+    """Watching."""
+
+    medic_first_heartbeat_minutes: Annotated[float, number(0, YEAR_DAYS * 1440, "minutes")] = Field(
+        15.0, description="The first deadline of a service never heard of is at least so long after its registration."
+    )
+    alert_auto_unmute_hours: Annotated[float, number(0, YEAR_DAYS * 24, "hours")] = Field(
+        24.0, description="How long a mute lasts that says nothing else. 0: until somebody unmutes."
+    )
+    medic_renotify_minutes: Annotated[float, number(0, YEAR_DAYS * 1440, "minutes")] = Field(
+        60.0, description="Time between reminders of an open alert, for services that say nothing else. 0: none."
+    )
+    medic_flap_openings: Annotated[int, whole(0, 1_000)] = Field(
+        3, description="More openings of a service's alert than this within an hour are flapping. 0: nothing is."
+    )
+    medic_strict_status: Flag = Field(
+        False,
+        description="1: a heartbeat whose status has no meaning to Medic is a 400. 0: it is kept and counts as UP.",
+    )
+    worker_interval_seconds: Annotated[float, number(0.1, 3_600, "seconds")] = Field(
+        15.0,
+        description="How soon rows of `services` changed by SQL are noticed. Nothing is scanned for late services: "
+        "each has a deadline of its own.",
+    )
+
+
+class Telling(Table):
+    """Who is told."""
+
+    slack_api_token: Secret = Field(None, description="Slack bot token.")
+    slack_channel_id: Text | None = Field(None, description="Slack channel.")
+    slack_api_url: WebAddress = Field("https://slack.com/api", description="Base of Slack's Web API.")
+    pagerduty_routing_key: Secret = Field(None, description="PagerDuty Events API v2 routing key.")
+    pagerduty_events_url: WebAddress = Field(
+        "https://events.pagerduty.com/v2/enqueue", description="Where PagerDuty takes events."
+    )
+    medic_require_notifiers: Notifiers = Field(
+        (), description="Those of `pagerduty` and `slack` whose settings must be there, with commas between them."
+    )
+    medic_allowed_webhook_hosts: Hosts = Field(
+        (), description="Hosts a webhook may be sent to, with commas between them. Unset: every host."
+    )
+    medic_timezone: Zone = Field(
+        ZoneInfo("America/Chicago"), description="Time zone (IANA) in which messages to people show times."
+    )
+
+
+class Operation(Table):
+    """Logs and metrics."""
+
+    debug: Flag = Field(False, description="1: logs are verbose. They show no secret then either.")
+    log_level: Level = Field("INFO", description="`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.")
+    medic_log_format: Annotated[Literal["console", "json"], one_of("console", "json")] = Field(
+        "console", description="`console` for people, `json` for programs, one object a line."
+    )
+    medic_metrics_services_max: Annotated[int, whole(0, 100_000)] = Field(
+        1_000, description="Services listed on `/metrics`. `/metrics/services` has all of them."
+    )
+
+
+class Limits(Table):
+    """Redis and rate limits."""
+
+    redis_url: RedisUrl = Field(None, description="Redis, as in `redis://localhost:6379/0`; `rediss://` for TLS.")
+    medic_rate_limiter_type: Annotated[Literal["auto", "redis", "memory"], one_of("auto", "redis", "memory")] = Field(
+        "auto", description="`auto`: Redis where `REDIS_URL` is set, else memory. `redis` needs `REDIS_URL`."
+    )
+    redis_pool_size: Annotated[int, whole(1, 1_000)] = Field(10, description="Connections to Redis.")
+    rate_limit_heartbeat_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
+        100,
+        description="Heartbeats a service and minute, or three times what its interval and threshold ask for, "
+        "whichever is more. 0, here and below: no limit.",
+    )
+    rate_limit_heartbeat_caller_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
+        0, description="Heartbeats a caller and minute."
+    )
+    rate_limit_unknown_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
+        600, description="Heartbeats for names that are not registered, a caller and minute."
+    )
+    rate_limit_management_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
+        600, description="Changes, a caller and minute."
+    )
+    rate_limit_read_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
+        600, description="Reads, a caller and minute."
+    )
+
+
+class Secrets(Table):
+    """Secrets."""
+
+    slack_signing_secret: Secret = Field(None, description="Verifies what Slack sends when somebody presses a button.")
+    medic_secrets_key: SecretsKey = Field(None, description="Key that encrypts stored secrets: 32 bytes in base64.")
+    medic_webhook_secret: Secret = Field(None, description="Verifies webhooks that come in.")
+
+
+TABLES: Final = (Listening, Database, Storage, Watching, Telling, Operation, Limits, Secrets)
+
+NOT_IN_USE_YET: Final = {
+    "REDIS_URL": "Redis and rate limits",
+    "MEDIC_RATE_LIMITER_TYPE": "rate limits",
+    "REDIS_POOL_SIZE": "Redis and rate limits",
+    "RATE_LIMIT_HEARTBEAT_REQUESTS": "rate limits",
+    "RATE_LIMIT_HEARTBEAT_CALLER_REQUESTS": "rate limits",
+    "RATE_LIMIT_UNKNOWN_REQUESTS": "rate limits",
+    "RATE_LIMIT_MANAGEMENT_REQUESTS": "rate limits",
+    "RATE_LIMIT_READ_REQUESTS": "rate limits",
+    "HEARTBEAT_RETENTION_DAYS": "the removal of old heartbeats",
+    "SLACK_SIGNING_SECRET": "buttons in Slack",
+    "MEDIC_SECRETS_KEY": "stored secrets",
+    "MEDIC_WEBHOOK_SECRET": "webhooks that come in",
+}
+"""Variables whose feature a later release brings, and the feature. They are checked now, so that an environment made
+for the earlier system starts Medic as it is; whoever sets one is told at the start that it has no effect yet."""
+
+NOT_BUILT: Final = {
+    "MEDIC_ADMIN_API_KEY": "API keys",
+    "MEDIC_METRICS_OPEN": "API keys",
+    "MEDIC_ALLOWED_HOSTS": "the check of the Host header",
+    "MEDIC_TLS_CERT": "TLS",
+    "MEDIC_TLS_KEY": "TLS",
+    "MEDIC_JOURNAL_MAX_BYTES": "a limit on the journal",
+    "MEDIC_NOTIFY": "switching notifiers off",
+    "MEDIC_DEADMAN_URL": "the call that says Medic is alive",
+    "MEDIC_DEADMAN_SECONDS": "the call that says Medic is alive",
+}
+"""Variables a later release brings: set today, they would promise what nobody keeps, so they are faults."""
+
+OF_THE_CLIENT: Final = ("MEDIC_API_KEY", "MEDIC_API_KEY_FILE")
+"""Variables of `medic-cli`, which may stand in the same environment."""
