@@ -1,0 +1,62 @@
+"""What Medic says once it serves: where, with which database, whom it would tell, and three lines to try it with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from medic.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a start found.
+
+    Attributes:
+        version: Medic's.
+        addresses: URLs it listens on, the first one first.
+        database: In words.
+        services: Registered.
+        alerts: Open.
+        targets: Who would be told, in words.
+    """
+
+    version: str
+    addresses: tuple[str, ...]
+    database: str
+    services: int
+    alerts: int
+    targets: str
+
+
+DURABILITY = {
+    "always": "a heartbeat answered 201 survives kill -9 and loss of power",
+    "interval": "a heartbeat answered 201 survives kill -9; loss of power may take the last 50 ms",
+}
+"""What `MEDIC_JOURNAL_SYNC` means for whoever reads the first screen."""
+
+
+def say_started(started: Started, settings: Settings, announce: Callable[[str], None]) -> None:
+    """Print the first screen."""
+    url = started.addresses[0]
+    services = "1 service" if started.services == 1 else f"{started.services} services"
+    alerts = "none of them late" if not started.alerts else f"{started.alerts} with an open alert"
+    lines = [
+        f"Medic {started.version} listens on {', '.join(started.addresses)}",
+        f"  database  {started.database}",
+        f"  watching  {services}, {alerts}" if started.services else "  watching  no service yet",
+        f"  telling   {started.targets}",
+        f"  journal   {DURABILITY[settings.storage.journal_sync]}",
+        *(f"  note      {remark}" for remark in settings.remarks),
+        "",
+        "To try it, copy these into another terminal: a service that promises a heartbeat every 12 seconds, one heartbeat,",
+        "and, 12 seconds later, the alert.",
+        "",
+        f"""  curl {url}/service -d '{{"heartbeat_name":"hello","service_name":"demo","alert_interval":0.2}}'""",
+        f"""  curl {url}/heartbeat -d '{{"heartbeat_name":"hello","service_name":"demo","status":"UP"}}'""",
+        f"  curl '{url}/alerts?active=1'",
+        "",
+        f"Documentation: {url}/docs   Stop: Ctrl-C",
+    ]
+    for line in lines:
+        announce(line)

@@ -1,0 +1,39 @@
+"""Webhooks as operators change them: stored first, then known to alerting, then answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medic.alerting.pipeline import Alerting
+from medic.errors import UnknownWebhookError
+from medic.ports import Webhook, WebhookStore
+
+
+class OperatorWebhooks:
+    """Implements `ports.Webhooks`: the store and alerting as one."""
+
+    def __init__(self, store: WebhookStore, alerting: Alerting) -> None:
+        self._store = store
+        self._alerting = alerting
+
+    async def create(
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+    ) -> Webhook:
+        """The stored webhook; it is told from now on."""
+        webhook = await self._store.insert(url=url, heartbeat_name=heartbeat_name, headers=headers, by=by)
+        self._alerting.add_webhook(webhook)
+        return webhook
+
+    async def all(self) -> Sequence[Webhook]:
+        """Every webhook, as stored."""
+        return await self._store.all()
+
+    async def delete(self, webhook_id: int, *, by: str) -> None:
+        """Forget a webhook; what waits for it is given up.
+
+        Raises:
+            UnknownWebhookError: there is none of that id.
+        """
+        if not await self._store.delete(webhook_id, by=by):
+            raise UnknownWebhookError(webhook_id)
+        self._alerting.remove_webhook(Webhook(webhook_id, url=""))

@@ -1,0 +1,141 @@
+"""A real Medic in a process of its own, for tests that speak to it as users do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+READY_SECONDS = 60.0
+"""A start on a busy machine, embedded PostgreSQL and its initdb included."""
+
+BASE_ENVIRONMENT = {
+    "MEDIC_FIRST_HEARTBEAT_MINUTES": "0",
+    "MEDIC_TIMEZONE": "UTC",
+    "LOG_LEVEL": "INFO",
+}
+
+
+def free_port() -> int:
+    """A port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Answer:
+    """Status, headers and JSON body of one HTTP answer."""
+
+    def __init__(self, status: int, headers: Any, body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, {self.body[:300]!r})"
+
+
+class MedicProcess:
+    """`medic serve` on loopback with a data directory of its own."""
+
+    def __init__(self, data_dir: Path, **environment: str) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("MEDIC_", "DB_", "PG_"))},
+            **BASE_ENVIRONMENT,
+            "PORT": str(self.port),
+            "MEDIC_DATA_DIR": str(data_dir),
+            **environment,
+        }
+        self.log = data_dir.parent / f"{data_dir.name}.log"
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> MedicProcess:
+        """Start the process and return once it is ready for heartbeats."""
+        with self.log.open("ab") as log:
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", "medic", "serve"],
+                env=self.environment,
+                cwd=self.data_dir.parent,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            if self.child.poll() is not None:
+                raise AssertionError(f"medic ended with {self.child.returncode}:\n{self.output()}")
+            with contextlib.suppress(OSError):
+                if self.get("/health/ready").status == 200:
+                    return self
+            time.sleep(0.05)
+        raise AssertionError(f"medic was not ready after {READY_SECONDS} s:\n{self.output()}")
+
+    def output(self) -> str:
+        """All it has printed so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def stop(self, signal_number: int = signal.SIGTERM, *, seconds: float = 40.0) -> int:
+        """Send the signal and return the exit status."""
+        assert self.child is not None
+        if self.child.poll() is None:
+            self.child.send_signal(signal_number)
+        return self.child.wait(seconds)
+
+    def kill(self) -> None:
+        """Kill -9, as a machine that runs out of memory does."""
+        self.stop(signal.SIGKILL)
+
+    def request(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
+        """One request, any status."""
+        payload = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=payload, method=method, headers=headers)
+        if payload is not None:
+            request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=15) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return Answer(refusal.code, refusal.headers, refusal.read())
+
+    def get(self, path: str) -> Answer:
+        return self.request("GET", path)
+
+    def post(self, path: str, body: object = None, **headers: str) -> Answer:
+        return self.request("POST", path, body, **headers)
+
+    def register(self, name: str, *, seconds: float = 60.0, **fields: object) -> Answer:
+        """Register a service with an interval in seconds."""
+        body = {"heartbeat_name": name, "service_name": f"{name}-service", "alert_interval": seconds / 60, **fields}
+        return self.post("/service", body)
+
+    def beat(self, name: str, status: str = "UP") -> Answer:
+        """One heartbeat."""
+        return self.post("/heartbeat", {"heartbeat_name": name, "service_name": "", "status": status})
+
+    def wait_for(self, question: Any, *, seconds: float = 15.0) -> Any:
+        """The first true answer of `question()`; fails with the log after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            answer = question()
+            if answer:
+                return answer
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {seconds} s; medic printed:\n{self.output()[-4000:]}")
+            time.sleep(0.02)
