@@ -3,9 +3,8 @@
 -- Names that operators' SQL uses are kept from the earlier system: services, "heartbeatEvents", alerts. Ids are bigint of
 -- at most 53 bits. `shard` stands wherever ownership will be divided one day; it is 0 until then.
 --
--- Whoever changes services on Medic's behalf sets `medic.writer` to 'on' for its transaction (SET LOCAL). All other
--- changes are SQL by hand: they get the next version by themselves, and a note in service_changes that brings them to
--- their actors.
+-- Medic's own sessions have `medic.writer` set to 'on'. All other changes of services are SQL by hand: they get the next
+-- version by themselves, and a note in service_changes that brings them to their actors.
 
 CREATE SCHEMA IF NOT EXISTS medic;
 
@@ -86,12 +85,14 @@ CREATE UNIQUE INDEX services_name ON medic.services (lower(heartbeat_name COLLAT
 CREATE INDEX services_label ON medic.services (service_name);
 
 -- What the journal has told about each service so far. Apart from services, because it changes all the time; nothing that
--- changes is indexed, so that updates stay on their page. `hot` is the whole state as medic.store.codec packs it, the
--- service's row, open alert and mute included, as they were once the record at `position` of that journal was folded.
--- The columns beside it are for people who read by SQL. No foreign key: the writer may still be behind a deletion.
+-- changes is indexed, so that updates stay on their page. `hot` is the state as medic.store.codec packs it, open alert and
+-- mute included, once the record at `position` of that journal was folded; `version` is that of the services row it was
+-- folded under, so that a start notices an edit which the state does not know yet and takes it as an edit. The columns
+-- beside these are for people who read by SQL. No foreign key: the writer may still be behind a deletion.
 CREATE TABLE medic.service_states (
     service_id        bigint PRIMARY KEY,
     shard             smallint NOT NULL DEFAULT 0,
+    version           bigint NOT NULL,
     journal_id        text NOT NULL,
     position          bigint NOT NULL,
     status            text NOT NULL,
@@ -113,6 +114,22 @@ CREATE TABLE medic.deleted_services (
     date_deleted   timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX deleted_services_label ON medic.deleted_services (service_name);
+
+-- --------------------------------------------------------------------------------------------------------------- audit
+
+-- Who did what. Triggers write it for every new version of a service, whoever made it; `before` and `after` are the row.
+CREATE TABLE medic.audit_log (
+    audit_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at         timestamptz NOT NULL,
+    actor      text NOT NULL,
+    action     text NOT NULL,
+    service_id bigint,
+    subject    text NOT NULL,
+    before     jsonb,
+    after      jsonb
+);
+CREATE INDEX audit_log_service ON medic.audit_log (service_id, at);
+CREATE INDEX audit_log_at ON medic.audit_log (at);
 
 -- ------------------------------------------------------------------------------------------ services changed by SQL
 
@@ -168,6 +185,8 @@ CREATE FUNCTION medic.note_inserted_services() RETURNS trigger
     LANGUAGE plpgsql
 AS $$
 BEGIN
+    INSERT INTO medic.audit_log (at, actor, action, service_id, subject, after)
+        SELECT n.date_modified, n.changed_by, 'register', n.service_id, n.heartbeat_name, to_jsonb(n) FROM new_rows n;
     IF current_setting('medic.writer', true) = 'on' THEN
         RETURN NULL;
     END IF;
@@ -182,18 +201,21 @@ $$;
 CREATE TRIGGER services_note_insert AFTER INSERT ON medic.services REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT
     EXECUTE FUNCTION medic.note_inserted_services();
 
-CREATE FUNCTION medic.note_updated_services() RETURNS trigger
+-- For each row, unlike the others: a join of the old rows with the new ones would be planned once a session, for the number
+-- of rows it met first. Writes of `muted` and `down` keep the version, and so do not come here.
+CREATE FUNCTION medic.note_updated_service() RETURNS trigger
     LANGUAGE plpgsql
 AS $$
 BEGIN
+    INSERT INTO medic.audit_log (at, actor, action, service_id, subject, before, after)
+        VALUES (NEW.date_modified, NEW.changed_by, 'update', NEW.service_id, NEW.heartbeat_name, to_jsonb(OLD), to_jsonb(NEW));
     IF current_setting('medic.writer', true) = 'on' THEN
         RETURN NULL;
     END IF;
     INSERT INTO medic.service_changes AS note (service_id, shard, version, mute_changed, resolved)
-        SELECT n.service_id, n.shard, n.version,
-               (n.muted, n.mute_until, n.mute_reason) IS DISTINCT FROM (o.muted, o.mute_until, o.mute_reason),
-               n.down < o.down
-        FROM new_rows n JOIN old_rows o USING (service_id)
+        VALUES (NEW.service_id, NEW.shard, NEW.version,
+                (NEW.muted, NEW.mute_until, NEW.mute_reason) IS DISTINCT FROM (OLD.muted, OLD.mute_until, OLD.mute_reason),
+                NEW.down < OLD.down)
         ON CONFLICT (service_id) DO UPDATE
             SET change_id = EXCLUDED.change_id, version = EXCLUDED.version, noted_at = now(),
                 mute_changed = note.mute_changed OR EXCLUDED.mute_changed,
@@ -202,9 +224,8 @@ BEGIN
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER services_note_update AFTER UPDATE ON medic.services
-    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT
-    EXECUTE FUNCTION medic.note_updated_services();
+CREATE TRIGGER services_note_update AFTER UPDATE ON medic.services FOR EACH ROW
+    WHEN (NEW.version <> OLD.version) EXECUTE FUNCTION medic.note_updated_service();
 
 CREATE FUNCTION medic.note_deleted_services() RETURNS trigger
     LANGUAGE plpgsql
@@ -213,6 +234,10 @@ BEGIN
     INSERT INTO medic.deleted_services (service_id, heartbeat_name, service_name, team, priority)
         SELECT service_id, heartbeat_name, service_name, team, priority FROM old_rows
         ON CONFLICT (service_id) DO NOTHING;
+    INSERT INTO medic.audit_log (at, actor, action, service_id, subject, before)
+        SELECT now(), coalesce(nullif(current_setting('medic.actor', true), ''), 'SQL'), 'delete',
+               o.service_id, o.heartbeat_name, to_jsonb(o)
+        FROM old_rows o;
     IF current_setting('medic.writer', true) = 'on' THEN
         RETURN NULL;
     END IF;
@@ -345,20 +370,7 @@ CREATE TABLE medic.webhooks (
     added_by       text NOT NULL DEFAULT ''
 );
 
--- --------------------------------------------------------------------------------------------------- audit and journal
-
-CREATE TABLE medic.audit_log (
-    audit_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at         timestamptz NOT NULL,
-    actor      text NOT NULL,
-    action     text NOT NULL,
-    service_id bigint,
-    subject    text NOT NULL,
-    before     jsonb,
-    after      jsonb
-);
-CREATE INDEX audit_log_service ON medic.audit_log (service_id, at);
-CREATE INDEX audit_log_at ON medic.audit_log (at);
+-- ------------------------------------------------------------------------------------------------------------- journal
 
 -- How far the writer has brought each journal: locked FOR UPDATE first in each of its transactions, moved in the same.
 CREATE TABLE medic.journal_positions (
