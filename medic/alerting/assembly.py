@@ -1,0 +1,92 @@
+"""Makes the notifiers that are configured. A new notifier is one file beside this one, and one line in `BUILDERS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Final, TextIO
+from zoneinfo import ZoneInfo
+
+from medic.alerting.console import Console
+from medic.alerting.notifier import Notifier
+from medic.alerting.pagerduty import EVENTS_URL, PagerDuty
+from medic.alerting.pipeline import Alerting
+from medic.alerting.slack import API_URL, Slack
+from medic.alerting.webhook import WebhookNotifier
+from medic.ports import Clock, Webhook
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierSettings:
+    """What the environment says of vendors. An empty secret: not configured.
+
+    Attributes:
+        base_url: `MEDIC_BASE_URL`, for links back to Medic.
+        zone: `MEDIC_TIMEZONE`, in which times are shown to people.
+        pagerduty_routing_key: `PAGERDUTY_ROUTING_KEY`.
+        pagerduty_events_url: `PAGERDUTY_EVENTS_URL`.
+        slack_token: `SLACK_API_TOKEN`.
+        slack_channel: `SLACK_CHANNEL_ID`.
+        slack_api_url: `SLACK_API_URL`.
+    """
+
+    base_url: str
+    zone: ZoneInfo
+    pagerduty_routing_key: str = ""
+    pagerduty_events_url: str = EVENTS_URL
+    slack_token: str = ""
+    slack_channel: str = ""
+    slack_api_url: str = API_URL
+
+    def __repr__(self) -> str:
+        """No secret in it."""
+        return f"NotifierSettings(base_url={self.base_url!r}, zone={self.zone!r})"
+
+
+def pagerduty(settings: NotifierSettings, clock: Clock) -> Notifier | None:
+    """PagerDuty, if it has a routing key."""
+    if not settings.pagerduty_routing_key:
+        return None
+    return PagerDuty(
+        routing_key=settings.pagerduty_routing_key,
+        events_url=settings.pagerduty_events_url,
+        base_url=settings.base_url,
+        clock=clock,
+    )
+
+
+def slack(settings: NotifierSettings, clock: Clock) -> Notifier | None:
+    """Slack, if it has a token and a channel."""
+    if not (settings.slack_token and settings.slack_channel):
+        return None
+    return Slack(
+        token=settings.slack_token,
+        channel=settings.slack_channel,
+        api_url=settings.slack_api_url,
+        base_url=settings.base_url,
+        zone=settings.zone,
+        clock=clock,
+    )
+
+
+BUILDERS: Final[tuple[Callable[[NotifierSettings, Clock], Notifier | None], ...]] = (pagerduty, slack)
+"""Every notifier that is configured by the environment."""
+
+
+def build_alerting(
+    settings: NotifierSettings, *, webhooks: Iterable[Webhook], clock: Clock, rng: Random, terminal: TextIO
+) -> Alerting:
+    """Alerting with every configured notifier and the stored webhooks; `terminal` is told where nobody else is."""
+
+    def make_webhook(webhook: Webhook) -> Notifier:
+        return WebhookNotifier(webhook, base_url=settings.base_url, clock=clock)
+
+    built = (builder(settings, clock) for builder in BUILDERS)
+    return Alerting(
+        [*(notifier for notifier in built if notifier is not None), *map(make_webhook, webhooks)],
+        fallback=Console(terminal, settings.zone),
+        make_webhook=make_webhook,
+        clock=clock,
+        rng=rng,
+    )

@@ -1,0 +1,83 @@
+"""The terminal that Medic was started from: told when nobody else is configured, so that a newcomer sees an alert.
+
+Writing to a terminal can wait for ever (Ctrl-S, a full pipe), so it happens in a thread of its own, one at a time.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TextIO
+from zoneinfo import ZoneInfo
+
+import trio
+
+from medic.alerting.attempt import Attempt, Delivered, Refused
+from medic.alerting.wording import headline, printable, shown_at, summary
+from medic.core.notification import CONSOLE, Notification
+from medic.core.status import NotificationKind
+
+HEADLINE_WIDTH: Final = 12
+"""So that names stand under each other."""
+
+_RED, _GREEN, _YELLOW, _PLAIN = "\x1b[1;31m", "\x1b[1;32m", "\x1b[1;33m", "\x1b[0m"
+_COLOURS: Final = {
+    NotificationKind.TRIGGER: _RED,
+    NotificationKind.REMINDER: _RED,
+    NotificationKind.ESCALATION: _RED,
+    NotificationKind.RESOLVE: _GREEN,
+    NotificationKind.DEGRADED_OVER: _GREEN,
+}
+
+
+class Console:
+    """Implements `Notifier`.
+
+    Args:
+        stream: Where to print; colours only where it is a terminal.
+        zone: `MEDIC_TIMEZONE`, in which times are shown.
+    """
+
+    target = CONSOLE
+
+    def __init__(self, stream: TextIO, zone: ZoneInfo) -> None:
+        self._stream = stream
+        self._zone = zone
+        self._one_writer = trio.CapacityLimiter(1)
+
+    def takes(self, notification: Notification) -> bool:  # noqa: ARG002 - the Protocol's signature
+        """Everything: it is only asked when there is nobody else."""
+        return True
+
+    async def send(self, notification: Notification) -> Attempt:
+        """Print the notification."""
+        line = self.line(notification)
+        try:
+            await trio.to_thread.run_sync(self._write, line + "\n", limiter=self._one_writer, abandon_on_cancel=True)
+        except (OSError, ValueError):
+            # A pipe nobody reads any more, or a stream that is closed.
+            return Refused("the terminal is gone")
+        return Delivered()
+
+    def line(self, notification: Notification) -> str:
+        """What is printed: time, what kind of news, which service, and what is said of it."""
+        word = headline(notification).ljust(HEADLINE_WIDTH)
+        said = printable(summary(notification))
+        if notification.heartbeat_name:
+            said += f" ({notification.priority}, {printable(notification.team)})"
+        if notification.late_since is not None and notification.kind is not NotificationKind.RESOLVE:
+            said += f", since {shown_at(notification.late_since, self._zone)}"
+        if self._stream.isatty():
+            word = f"{_COLOURS.get(notification.kind, _YELLOW)}{word}{_PLAIN}"
+        return f"{shown_at(notification.at, self._zone)}  {word} {said}"
+
+    def describe(self) -> str:
+        """That nobody else is configured."""
+        return "this terminal (no PagerDuty, Slack or webhook is configured)"
+
+    async def aclose(self) -> None:
+        """Nothing to close: the stream is somebody else's."""
+        await trio.lowlevel.checkpoint()
+
+    def _write(self, line: str) -> None:
+        encoding = self._stream.encoding or "utf-8"
+        self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
+        self._stream.flush()

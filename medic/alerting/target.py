@@ -1,0 +1,218 @@
+"""One target at work: a task that takes what its queue gives, as fast as its pace allows, and settles what ends.
+
+There is no polling: the task sleeps until something is offered, an attempt ends, or an instant that it knows is due.
+From an offer to the first byte of the request is one turn of the loop and what the HTTP client needs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+import structlog
+import trio
+
+from medic.alerting.attempt import Attempt, Delivered, Refused, Retry, Throttled
+from medic.alerting.errand import Ending, Errand, lifetime_seconds
+from medic.alerting.notifier import Notifier
+from medic.alerting.pace import Pace
+from medic.alerting.pagerduty import event_action
+from medic.alerting.queue import Queue
+from medic.alerting.statistics import FAILURE, SUCCESS, RequestCount, TargetStatistics
+from medic.alerting.supervision import run_guarded, send_guarded
+from medic.core.notification import Notification
+from medic.core.status import Outcome
+from medic.core.units import InstantMs
+from medic.ports import Clock
+
+_log = structlog.get_logger(__name__)
+
+Settle = Callable[[str, Ending], None]
+"""Called with the target's name for each errand that ended, in the order in which they ended."""
+
+
+class Target:
+    """One notifier with its queue.
+
+    Args:
+        notifier: Makes the attempts.
+        settle: Told of every ending.
+        clock: Wall time, for lifetimes and "failing since".
+        rng: Jitter.
+    """
+
+    def __init__(self, notifier: Notifier, *, settle: Settle, clock: Clock, rng: Random) -> None:
+        self.notifier = notifier
+        self._settle = settle
+        self._clock = clock
+        self._queue = Queue()
+        self._pace = Pace(rng)
+        self._sequence = 0
+        self._holding = False
+        self._changed = trio.Event()
+        self._outcomes: Counter[Outcome] = Counter()
+        self._requests: Counter[tuple[str, str]] = Counter()
+        self._attempts = 0
+        self._retries = 0
+        self._throttled = 0
+        self._crashes = 0
+        self._failing_since: InstantMs | None = None
+        self._last_error = ""
+
+    @property
+    def name(self) -> str:
+        """The target's name."""
+        return self.notifier.target
+
+    @property
+    def failing(self) -> bool:
+        """No attempt has succeeded since one failed."""
+        return self._failing_since is not None
+
+    def offer_nowait(self, notification: Notification) -> None:
+        """Take a notification that was never attempted."""
+        self._offer(notification, attempted=False)
+
+    def resume_nowait(self, notification: Notification) -> None:
+        """Take a notification that may have been attempted before a restart."""
+        self._offer(notification, attempted=True)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Tell, until cancelled; crashes are survived. Closes the notifier's connections at the end."""
+        task_status.started()
+        try:
+            await run_guarded(f"target {self.name}", self._work, self._revive)
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
+                await self.notifier.aclose()
+
+    async def wait_quiet(self) -> None:
+        """Return once nothing is under way and nothing may be tried at this moment."""
+        while self._pace.in_flight or self._may_begin(trio.current_time()):
+            await self._changed.wait()
+
+    async def hold(self) -> None:
+        """Begin no more attempts, and return once none is under way. There is no way back: Medic is ending."""
+        self._holding = True
+        while self._pace.in_flight:
+            await self._changed.wait()
+
+    def withdraw(self) -> None:
+        """End everything that waits: the target is no more."""
+        for ending in self._queue.withdraw():
+            self._ended(ending)
+
+    def statistics(self) -> TargetStatistics:
+        """How it stands."""
+        return TargetStatistics(
+            target=self.name,
+            description=self.notifier.describe(),
+            pending=len(self._queue),
+            in_flight=self._pace.in_flight,
+            attempts=self._attempts,
+            retries=self._retries,
+            delivered=self._outcomes[Outcome.DELIVERED],
+            refused=self._outcomes[Outcome.REFUSED],
+            given_up=self._outcomes[Outcome.GIVEN_UP],
+            dropped=self._outcomes[Outcome.DROPPED],
+            throttled=self._throttled,
+            crashes=self._crashes,
+            paused=self._pace.paused(trio.current_time()),
+            out=self._pace.out,
+            failing_since=self._failing_since,
+            last_error=self._last_error,
+            requests=tuple(
+                RequestCount(action, status, count) for (action, status), count in sorted(self._requests.items())
+            ),
+        )
+
+    def _offer(self, notification: Notification, *, attempted: bool) -> None:
+        now = trio.current_time()
+        self._sequence += 1
+        expires_at = now + lifetime_seconds(notification, now=self._clock.now())
+        errand = Errand(notification, self._sequence, now=now, expires_at=expires_at)
+        errand.maybe_taken = attempted
+        self._pace.hurry()
+        for ending in self._queue.offer(errand, now):
+            self._ended(ending)
+        self._change()
+
+    async def _work(self) -> None:
+        async with trio.open_nursery() as nursery:
+            while True:
+                now = trio.current_time()
+                for ending in self._queue.expire(now):
+                    self._ended(ending)
+                errand = self._queue.take(now) if self._may_begin(now) else None
+                if errand is None:
+                    with trio.move_on_at(self._next_instant(now)):
+                        await self._changed.wait()
+                    continue
+                self._pace.begun(now)
+                nursery.start_soon(self._attempt, errand)
+                # Tasks started in one turn of the loop begin in any order; the most urgent has to leave first.
+                await trio.lowlevel.checkpoint()
+
+    def _may_begin(self, now: float) -> bool:
+        if self._holding:
+            return False
+        priority = self._queue.next_priority(now)
+        return priority is not None and self._pace.may_begin(priority, now)
+
+    def _next_instant(self, now: float) -> float:
+        """When the task has to look again though nothing was said to it."""
+        return math.inf if self._holding else min(self._queue.next_due(), self._pace.next_change(now))
+
+    async def _attempt(self, errand: Errand) -> None:
+        attempt, crashed = await send_guarded(self.notifier, errand.notification)
+        if errand.ended:
+            # The target was withdrawn while the answer was on its way.
+            return
+        self._crashes += crashed
+        self._count(errand.notification, attempt)
+        now = trio.current_time()
+        answers_again = self._pace.ended(errand.notification.key, attempt, now)
+        retry_at = self._pace.retry_at(errand.attempts + 1, attempt, now)
+        outage = self._pace.outages
+        for ending in self._queue.settle(errand, attempt, now=now, retry_at=retry_at, outage=outage):
+            self._ended(ending)
+        if answers_again:
+            self._queue.release(now, outage)
+        self._change()
+
+    def _count(self, notification: Notification, attempt: Attempt) -> None:
+        self._attempts += 1
+        succeeded = isinstance(attempt, Delivered)
+        self._requests[event_action(notification.kind), SUCCESS if succeeded else FAILURE] += 1
+        match attempt:
+            case Delivered():
+                if self._failing_since is not None:
+                    _log.info("a target answers again", target=self.name)
+                self._failing_since = None
+                self._last_error = ""
+            case Throttled(detail=detail):
+                # Being asked for patience is not failing; it shows as `paused`.
+                self._throttled += 1
+                self._retries += 1
+                self._last_error = detail
+            case Refused(detail=detail) | Retry(detail=detail):
+                self._retries += isinstance(attempt, Retry)
+                self._last_error = detail
+                if self._failing_since is None:
+                    self._failing_since = self._clock.now()
+                    _log.warning("a target does not take notifications", target=self.name, reason=detail)
+
+    def _ended(self, ending: Ending) -> None:
+        self._outcomes[ending.outcome] += 1
+        self._settle(self.name, ending)
+
+    def _revive(self) -> None:
+        self._crashes += 1
+        self._pace.crashed()
+        self._queue.revive(trio.current_time())
+
+    def _change(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()

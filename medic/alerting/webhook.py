@@ -1,0 +1,118 @@
+"""Plain JSON webhooks: one POST a notification, in the shape that docs/topics/delivery.md promises."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+import orjson
+
+from medic.alerting.attempt import Attempt
+from medic.alerting.notifier import ALERT_KINDS
+from medic.alerting.outbound import Answer, judge, outbound_client, post, safe
+from medic.alerting.wording import headline, summary
+from medic.core.names import name_key
+from medic.core.notification import Notification, alert_name
+from medic.core.status import NotificationKind
+from medic.core.units import InstantMs, isoformat, ms_to_minutes, ms_to_seconds
+from medic.ports import Clock, Webhook
+
+MEDICS_HEADERS: Final = frozenset({"host", "connection", "content-length", "transfer-encoding"})
+"""Headers that belong to the request itself; a stored webhook cannot set them, nor those that Medic documents."""
+
+WEBHOOK_KINDS: Final = ALERT_KINDS | {NotificationKind.DEGRADED, NotificationKind.DEGRADED_OVER}
+
+
+class WebhookNotifier:
+    """Implements `Notifier` for one stored webhook.
+
+    Args:
+        webhook: Where to, for which service, with which headers.
+        base_url: `MEDIC_BASE_URL`, for links back.
+        clock: For the header `webhook-timestamp`.
+    """
+
+    def __init__(self, webhook: Webhook, *, base_url: str, clock: Clock) -> None:
+        self._webhook = webhook
+        self._base_url = base_url.rstrip("/")
+        self._clock = clock
+        self._client = outbound_client()
+        self._only = None if webhook.heartbeat_name is None else name_key(webhook.heartbeat_name)
+
+    @property
+    def target(self) -> str:
+        """`webhook:<id>`."""
+        return self._webhook.target
+
+    def takes(self, notification: Notification) -> bool:
+        """Everything of an alert and of being degraded, of the one service it was created for or of all."""
+        if notification.kind not in WEBHOOK_KINDS:
+            return False
+        return self._only is None or self._only == name_key(notification.heartbeat_name)
+
+    async def send(self, notification: Notification) -> Attempt:
+        """Post the notification. 2xx is delivered; 408, 429 and 5xx are tried again; the rest is refused for good."""
+        headers = {
+            **{name.lower(): value for name, value in self._webhook.headers if name.lower() not in MEDICS_HEADERS},
+            "content-type": "application/json",
+            "webhook-id": notification.notification_id,
+            "webhook-timestamp": str(self._clock.now() // 1000),
+        }
+        answer = await post(
+            self._client,
+            self._webhook.url,
+            content=orjson.dumps(self.body(notification)),
+            headers=headers,
+            clock=self._clock,
+        )
+        if not isinstance(answer, Answer):
+            return answer
+        secrets = (value for _, value in self._webhook.headers)
+        return judge(answer, "" if answer.succeeded else safe(answer.body.decode("utf-8", "replace"), *secrets))
+
+    def body(self, notification: Notification) -> dict[str, object]:
+        """The notification as a flat object, with the names that the HTTP API has for the same things."""
+        alert_id = notification.alert_id
+        lasted = notification.lasted_ms
+        return {
+            "notification_id": notification.notification_id,
+            "kind": notification.kind,
+            "at": isoformat(notification.at),
+            "summary": f"{headline(notification)} {summary(notification)}",
+            "alert_id": alert_id,
+            "alert_name": alert_name(notification.heartbeat_name) if notification.heartbeat_name else "",
+            "alert_url": "" if alert_id is None else f"{self._base_url}/alerts/{alert_id}",
+            "external_reference_id": notification.key,
+            "service_id": notification.service_id,
+            "heartbeat_name": notification.heartbeat_name,
+            "service_name": notification.service_name,
+            "team": notification.team,
+            "priority": notification.priority,
+            "runbook": notification.runbook,
+            "reason": notification.reason,
+            "late_since": _maybe(notification.late_since),
+            "last_seen": _maybe(notification.last_seen),
+            "alert_interval": ms_to_minutes(notification.interval_ms),
+            "threshold": notification.threshold,
+            "flapping": notification.flapping,
+            "muted": notification.muted,
+            "duration": None if lasted is None else ms_to_seconds(lasted),
+            "closed_reason": notification.closed_reason,
+            "by": notification.by,
+            "note": notification.note,
+        }
+
+    def describe(self) -> str:
+        """Id and host; the address itself may hold a secret."""
+        host = urlsplit(self._webhook.url).hostname or "nowhere"
+        return f"webhook {self._webhook.webhook_id} at {host}" + (
+            "" if self._webhook.heartbeat_name is None else f" (only {self._webhook.heartbeat_name})"
+        )
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+        await self._client.aclose()
+
+
+def _maybe(instant: InstantMs | None) -> str | None:
+    return None if instant is None else isoformat(instant)
