@@ -2,8 +2,8 @@
 
 It is an object, not a task: a parked trio task costs 1.7 kB before it does anything, and a million of them take 40 s to
 cancel. Its turn is `step`, run by the host in the very turn of the loop that brings the event, so an actor in order has
-no queue at all. Only while it is being rebuilt after a crash do events wait, in a mailbox that is bounded and gone again
-afterwards.
+no queue at all. Only while it is being rebuilt after a crash do events wait, in a mailbox that is bounded and gone
+again afterwards.
 """
 
 from __future__ import annotations

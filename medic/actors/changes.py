@@ -1,9 +1,9 @@
 """What operators do, in the order that keeps PostgreSQL, journal and actors of one mind (HARD-CASES H13).
 
 Columns that operators own commit in PostgreSQL first, with their audit entry and the next version; then the journal
-has them; then the actor; then the caller is answered. A crash between two of these is harmless: a start takes the highest
-version it finds. Mute, unmute and acknowledge go the other way round, journal first, so that they work while PostgreSQL
-is away; the writer brings them there.
+has them; then the actor; then the caller is answered. A crash between two of these is harmless: a start takes the
+highest version it finds. Mute, unmute and acknowledge go the other way round, journal first, so that they work while
+PostgreSQL is away; the writer brings them there.
 """
 
 from __future__ import annotations

@@ -4,7 +4,10 @@ Sighted time is the monotonic clock plus one offset, and blindness is a change o
 million deadlines is one subtraction (HARD-CASES H1). `look` is how blindness is found while Medic runs: it is called
 several times a second by `Sight` and once at the start of every turn of the host. Between two looks the loop was able
 to take heartbeats, unless they lie further apart than any sleep of `Sight` explains; then the process was stopped,
-suspended or stalled, and that time is credited before any deadline is decided.
+suspended or stalled. That time is credited by the first reading after it, whoever makes it: a heartbeat that is read
+from its socket before anybody looked must not be stamped with an instant that is about to be taken back.
+
+While heartbeats are refused although the loop turns, sighted time stands still (`stand_still`, `go_on`).
 
 The wall clock may be stepped; nobody is late because of it. A step only means that timers of wall instants (ends of
 mutes, reminders) stand at the wrong tick: `look` reports it and the host arms them anew.
@@ -13,19 +16,23 @@ mutes, reminders) stand at the wrong tick: `look` reports it and the host arms t
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import trio
 
 from medic.core.blind import BLIND_MIN_MS, SIGHTED_ALWAYS, BlindLog, BlindSpan
-from medic.core.units import DurationMs, InstantMs, SightedMs, SkewMs
+from medic.core.units import InstantMs, SightedMs, SkewMs
 
 LOOK_EVERY_SECONDS: Final = 0.25
 """How often `Sight` looks. A span of blindness is known to within this much."""
 
+GAP_MS: Final = BLIND_MIN_MS + round(LOOK_EVERY_SECONDS * 1000)
+"""Two looks further apart than this: the loop did not turn for longer than a client waits."""
+
 WALL_STEP_MS: Final = 250
-"""A wall clock further from where it was expected than this was stepped, or has drifted enough to re-arm wall timers."""
+"""A wall clock further from where it was expected than this was stepped, or drifted enough to re-arm wall timers."""
 
 
 def wall_now() -> InstantMs:
@@ -56,7 +63,9 @@ class SightedClock:
         self._offset_ms = resume_at - self._monotonic_ms()
         self._blind = blind
         self._looked_ms = self._monotonic_ms()
-        self._looked_at = wall()
+        self._found: deque[BlindSpan] = deque()
+        self._stood_ms: int | None = None
+        self._stood_why = ""
         self._armed_skew = self.skew
 
     def now(self) -> InstantMs:
@@ -64,8 +73,13 @@ class SightedClock:
         return self._wall()
 
     def sighted(self) -> SightedMs:
-        """Sighted time. Never runs backwards."""
-        return SightedMs(self._monotonic_ms() + self._offset_ms)
+        """Sighted time. Runs back only over the second before a span of blindness was found, never further."""
+        if self._stood_ms is not None:
+            return SightedMs(self._stood_ms + self._offset_ms)
+        monotonic_ms = self._monotonic_ms()
+        if monotonic_ms - self._looked_ms >= GAP_MS:
+            self._credit(self._looked_ms, monotonic_ms, "stalled")
+        return SightedMs(monotonic_ms + self._offset_ms)
 
     @property
     def skew(self) -> SkewMs:
@@ -78,35 +92,52 @@ class SightedClock:
         return self._blind
 
     def look(self) -> BlindSpan | None:
-        """Say that intake works at this moment. Gives the span of blindness this look found and credited, if any."""
-        monotonic_ms, at = self._monotonic_ms(), self._wall()
-        unexplained = monotonic_ms - self._looked_ms - round(LOOK_EVERY_SECONDS * 1000)
-        found = None
-        if unexplained >= BLIND_MIN_MS:
-            begun_at = InstantMs(at - (monotonic_ms - self._looked_ms))
-            found = self._credit(DurationMs(monotonic_ms - self._looked_ms), begun_at, at, cause="stalled")
-        self._looked_ms, self._looked_at = monotonic_ms, at
-        return found
+        """Say that the loop turns at this moment. Gives a span of blindness that was credited since, each once."""
+        self.sighted()
+        self._looked_ms = self._monotonic_ms()
+        return self._found.popleft() if self._found else None
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether sighted time stands still, because heartbeats are refused."""
+        return self._stood_ms is not None
+
+    def stand_still(self, why: str) -> None:
+        """Heartbeats are refused from now on, although the loop turns; `why` in one word."""
+        if self._stood_ms is None:
+            self.sighted()
+            self._stood_ms, self._stood_why = self._monotonic_ms(), why
+
+    def go_on(self) -> None:
+        """Heartbeats are taken again. The time since `stand_still` is credited, if it was long enough to be blind."""
+        stood_ms, self._stood_ms = self._stood_ms, None
+        if stood_ms is None:
+            return
+        now_ms = self._monotonic_ms()
+        if now_ms - stood_ms >= BLIND_MIN_MS:
+            self._credit(stood_ms, now_ms, self._stood_why)
 
     def wall_was_stepped(self) -> bool:
         """Whether wall timers stand at the wrong ticks since this was last asked; the asker arms them anew."""
         skew = self.skew
-        if abs(skew - self._armed_skew) < WALL_STEP_MS:
+        if self.stands_still or abs(skew - self._armed_skew) < WALL_STEP_MS:
             return False
         self._armed_skew = skew
         return True
 
-    def credit_refusal(self, begun_at: InstantMs, duration: DurationMs, *, cause: str) -> BlindSpan:
-        """Credit a span in which the loop turned, but heartbeats were refused."""
-        return self._credit(duration, begun_at, InstantMs(begun_at + duration), cause=cause)
-
-    def _credit(self, duration: DurationMs, begun_at: InstantMs, ended_at: InstantMs, *, cause: str) -> BlindSpan:
+    def _credit(self, from_ms: int, to_ms: int, why: str) -> None:
         # Sighted time goes on by one millisecond, so that what arrives after the span is later than the span.
-        sighted = SightedMs(self.sighted() - duration)
-        self._offset_ms -= duration - 1
-        span = BlindSpan(begun_at=begun_at, ended_at=ended_at, sighted=sighted, cause=cause)
+        ended_at = self._wall()
+        span = BlindSpan(
+            begun_at=InstantMs(ended_at - (to_ms - from_ms)),
+            ended_at=ended_at,
+            sighted=SightedMs(from_ms + self._offset_ms),
+            cause=why,
+        )
+        self._offset_ms -= to_ms - from_ms - 1
+        self._looked_ms = to_ms
         self._blind = self._blind.with_span(span)
-        return span
+        self._found.append(span)
 
     def _monotonic_ms(self) -> int:
         return int(self._monotonic() * 1000)

@@ -1,8 +1,8 @@
 """Name to actor, and the few other ways an actor is found. Everything here is in memory and synchronous.
 
-Beside the two main indexes there are small ones of what is rare: open alerts, mutes, and actors that wait for an instant
-people named. All of them follow from the effects of a turn, so a heartbeat that changes nothing but a deadline costs the
-directory nothing, and no count is ever made by walking over the services.
+Beside the two main indexes there are small ones of what is rare: open alerts, mutes, and actors that wait for an
+instant people named. All of them follow from the effects of a turn, so a heartbeat that changes nothing but a deadline
+costs the directory nothing, and no count is ever made by walking over the services.
 """
 
 from __future__ import annotations

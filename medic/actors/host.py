@@ -1,7 +1,7 @@
 """The host: turns the wheel and gives each actor its turns.
 
-The host is dull on purpose. It takes an event, lets `step` decide, carries the effects out and arms the actor's one timer
-for the next instant it waits for. It knows nothing about services: no rule of CONTRACT 2 is in this package.
+The host is dull on purpose. It takes an event, lets `step` decide, carries the effects out and arms the actor's one
+timer for the next instant it waits for. It knows nothing about services: no rule of CONTRACT 2 is in this package.
 
 * A turn is synchronous, in the task that brings the event. The position of its records is assigned in that same turn
   (HARD-CASES H11), so the order of the journal is the order of the turns.
@@ -9,8 +9,8 @@ for the next instant it waits for. It knows nothing about services: no rule of C
 * Deadlines are worked off in slices of `SLICE_MOVES`, and between two slices every task that is ready runs once: a
   hundred thousand deadlines in one second delay a heartbeat by one slice, not by all of them (H7).
 * Before deadlines are decided the clock is asked whether Medic was blind; if it was, that time is credited first (H2).
-* While the journal refuses, nothing is decided: a decision that cannot be written down must not be taken. That time is
-  blind time.
+* While the journal refuses, nothing is decided: a decision that cannot be written down must not be taken. Heartbeats
+  are refused as well, so that time is blind time: sighted time stands still until the journal takes records again.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ from medic.actors.directory import Directory
 from medic.actors.outbox import Outbox
 from medic.actors.supervisor import ActorCrashedError, Supervisor
 from medic.core.blind import BlindSpan
-from medic.core.deadline import next_deadline
 from medic.core.effects import RecordHeartbeat, RemoveService, ServiceEffect
 from medic.core.events import DeadlineExpired, Event
 from medic.core.service import Service
 from medic.core.units import SightedMs, SkewMs
-from medic.errors import OverloadedError, UnknownServiceError
+from medic.errors import JournalRefusedError, OverloadedError, UnknownServiceError
 from medic.ports import Ids, Position
 from medic.wheel import Tick, Wheel
 
@@ -43,7 +42,7 @@ SLICE_MOVES: Final = 128
 """Moves of the wheel between two chances for every other task: 128 openings of alerts cost some 10 ms."""
 
 REFUSED_PAUSE_SECONDS: Final = 0.2
-"""How long deadlines rest after the journal refused a record."""
+"""How long deadlines rest while the journal refuses records."""
 
 LATENESS_BOUNDS_SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 """Upper bounds of the histogram of how long after its deadline a timer was decided."""
@@ -154,7 +153,7 @@ class Host:
         service = actor.service
         previous = service.status
         self._turns += 1
-        effects = self._supervisor.turn(actor, event)
+        effects, deadline = self._supervisor.turn(actor, event)
         if len(effects) == 1 and type(effects[0]) is RecordHeartbeat:
             position = self._outbox.carry_heartbeat_nowait(service, effects[0])
         else:
@@ -163,7 +162,7 @@ class Host:
                 self._remove(actor)
                 return position
             self._directory.note(actor, previous)
-        self._arm(actor, SkewMs(event.at - event.sighted))
+        self._arm_for(actor, deadline)
         return position
 
     def _remove(self, actor: Actor) -> None:
@@ -182,6 +181,9 @@ class Host:
         else:
             self._directory.replace(actor, service)
             self._arm(actor, self._clock.skew)
+        if actor.mailbox is not None:  # what is stored crashes it as well
+            actor.mailbox = mailbox
+            return
         while mailbox is not None and (letter := mailbox.next_nowait()) is not None:
             if not self._directory.holds(actor):
                 letter.fail(UnknownServiceError(actor.service.row.heartbeat_name))
@@ -207,8 +209,13 @@ class Host:
 
     def look(self) -> None:
         """Credit blind time, and arm wall timers anew where the wall clock no longer stands where it did."""
-        span = self._clock.look()
-        if span is not None:
+        try:
+            self._outbox.require_room()
+        except JournalRefusedError:
+            self._clock.stand_still("journal")
+        else:
+            self._clock.go_on()
+        while (span := self._clock.look()) is not None:
             self._on_blindness(span)
         if self._clock.wall_was_stepped():
             skew = self._clock.skew
@@ -244,7 +251,15 @@ class Host:
         self._observe_lateness((sighted - armed_for) / 1000)
 
     def _arm(self, actor: Actor, skew: SkewMs) -> None:
-        deadline = next_deadline(actor.service, skew)
+        """Arm an actor that took no event just now. One that is being rebuilt, or has to be, is armed after that."""
+        if actor.mailbox is not None:
+            return
+        try:
+            self._arm_for(actor, self._supervisor.deadline(actor, skew))
+        except ActorCrashedError:
+            return
+
+    def _arm_for(self, actor: Actor, deadline: SightedMs | None) -> None:
         if deadline is None:
             self._wheel.disarm(actor)
             return
@@ -258,7 +273,8 @@ class Host:
         tick = self._wheel.next_tick()
         self._sooner = trio.Event()
         self._sleeps_until = Tick(1 << 62) if tick is None else tick
-        seconds = float("inf") if tick is None else max(0.0, (tick * TICK_MS - self._clock.sighted()) / 1000)
+        shortest = REFUSED_PAUSE_SECONDS if self._clock.stands_still else 0.0
+        seconds = float("inf") if tick is None else max(shortest, (tick * TICK_MS - self._clock.sighted()) / 1000)
         with trio.move_on_after(seconds):
             await self._sooner.wait()
         self._sleeps_until = None

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-import structlog
 import trio
 
 from medic.core.effects import (
@@ -30,10 +29,11 @@ from medic.core.status import HeartbeatStatus
 from medic.errors import JournalRefusedError
 from medic.ports import Clock, Journal, Position, Teller
 
-_log = structlog.get_logger(__name__)
-
 RETRY_SECONDS: Final = 0.5
-"""Pause before a notification is journaled again after the journal failed to make it durable."""
+"""Pause before asking again whether a notification is durable, after the journal said that its disk fails."""
+
+SLICE_NOTIFICATIONS: Final = 128
+"""Notifications handed on between two chances for every other task: as many as the host decides in one slice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class OutboxStatistics:
     """What passed through since the process began.
 
     `pending` notifications wait for the journal, not for a vendor; `handed_on` ones are durable and alerting's.
+    `journal_retries` counts how often the journal said that its disk fails while one waited.
     """
 
     heartbeats: dict[HeartbeatStatus, int]
@@ -114,18 +115,27 @@ class Outbox:
         task_status.started()
         while True:
             while self._undelivered:
-                position, notify = self._undelivered[0]
                 try:
-                    await self._journal.wait_durable(position)
+                    await self._journal.wait_durable(self._undelivered[0][0])
                 except JournalRefusedError:
-                    await self._journal_again(notify)
+                    # The journal keeps what it took, and writes it once the disk takes it again.
+                    self._retries += 1
+                    await trio.sleep(RETRY_SECONDS)
                     continue
-                self._undelivered.popleft()
-                self._teller.offer_nowait(notify.notification)
-                self._handed_on += 1
+                self._hand_on()
             self._idle.set()
             await self._arrived.wait()
             self._arrived = trio.Event()
+
+    def _hand_on(self) -> None:
+        """Hand on what is durable, one slice of it: a commit makes thousands durable at once."""
+        durable = self._journal.durable
+        for _ in range(SLICE_NOTIFICATIONS):
+            if not self._undelivered or self._undelivered[0][0] > durable:
+                return
+            _, notify = self._undelivered.popleft()
+            self._teller.offer_nowait(notify.notification)
+            self._handed_on += 1
 
     async def wait_idle(self) -> None:
         """Return once every decided notification was handed on: a step of the drain."""
@@ -147,7 +157,7 @@ class Outbox:
         if not isinstance(effect, Notify):
             return self._journal.append_nowait(effect)
         targets = self._teller.targets_for(effect.notification)
-        addressed = replace(effect, notification=replace(effect.notification, targets=targets))
+        addressed = Notify(effect.at, effect.sighted, replace(effect.notification, targets=targets))
         position = self._journal.append_nowait(addressed)
         self._undelivered.append((position, addressed))
         self._idle = trio.Event() if self._idle.is_set() else self._idle
@@ -163,16 +173,3 @@ class Outbox:
             self._closed += 1
         elif isinstance(effect, CreditSigns) and effect.fresh_interval:
             self._fresh_intervals += 1
-
-    async def _journal_again(self, notify: Notify) -> None:
-        """Nothing unjournaled leaves: a notification whose record was lost is written again before it is told."""
-        self._retries += 1
-        _log.error(
-            "the journal lost a notification; writing it again", notification=notify.notification.notification_id
-        )
-        await trio.sleep(RETRY_SECONDS)
-        try:
-            position = self._journal.append_nowait(notify)
-        except JournalRefusedError:
-            return
-        self._undelivered[0] = (position, notify)

@@ -75,15 +75,12 @@ class Sight:
     async def run(
         self, look: Callable[[], None], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Look, mark and report until cancelled.
-
-        Args:
-            look: `Host.look`.
-        """
+        """Look, mark and report until cancelled; `look` is `Host.look`."""
         task_status.started()
         while True:
             look()
-            self._mark(self._clock.now(), self._clock.sighted())
+            if not self._clock.stands_still:
+                self._mark(self._clock.now(), self._clock.sighted())
             while self._found:
                 await self._report(self._found[0])
                 self._found.popleft()

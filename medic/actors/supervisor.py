@@ -18,11 +18,12 @@ import structlog
 import trio
 
 from medic.actors.actor import Actor, Mailbox
+from medic.core.deadline import next_deadline
 from medic.core.effects import ServiceEffect
 from medic.core.events import Event
 from medic.core.service import Service
 from medic.core.step import step
-from medic.core.units import ServiceId
+from medic.core.units import ServiceId, SightedMs, SkewMs
 from medic.errors import InvariantError, MedicError
 
 _log = structlog.get_logger(__name__)
@@ -57,37 +58,50 @@ class Supervisor:
 
     def __init__(self, rebuild: Rebuild) -> None:
         self._rebuild = rebuild
-        self._crashed: deque[Actor] = deque()
+        self._waiting_actors: deque[Actor] = deque()
         self._arrived = trio.Event()
         self._crashes = 0
         self._rebuilds = 0
         self._waiting = 0
 
-    def turn(self, actor: Actor, event: Event) -> tuple[ServiceEffect, ...]:
-        """The effects of the event, decided and folded into the actor's service.
+    def turn(self, actor: Actor, event: Event) -> tuple[tuple[ServiceEffect, ...], SightedMs | None]:
+        """The effects of the event, decided and folded into the actor's service, and the next instant it waits for.
 
         Raises:
             ActorCrashedError: the actor raised; it takes no events until it is rebuilt.
         """
         try:
-            return step(actor.service, event)
+            effects = step(actor.service, event)
+            return effects, next_deadline(actor.service, SkewMs(event.at - event.sighted))
         except Exception as error:
-            self.crashed(actor, event, error)
+            self._crashed_over(actor, type(event).__name__, error)
             raise ActorCrashedError(actor.service.row.service_id) from error
 
-    def crashed(self, actor: Actor, event: Event, error: Exception) -> None:
+    def deadline(self, actor: Actor, skew: SkewMs) -> SightedMs | None:
+        """The next instant the actor waits for, where no event was taken.
+
+        Raises:
+            ActorCrashedError: the actor raised; it takes no events until it is rebuilt.
+        """
+        try:
+            return next_deadline(actor.service, skew)
+        except Exception as error:
+            self._crashed_over(actor, "its deadline", error)
+            raise ActorCrashedError(actor.service.row.service_id) from error
+
+    def _crashed_over(self, actor: Actor, event: str, error: Exception) -> None:
         """Report a crash and put the actor's events aside until `run` has rebuilt it."""
         self._crashes += 1
         self._waiting += 1
         actor.crashes += 1
         actor.mailbox = Mailbox()
-        self._crashed.append(actor)
+        self._waiting_actors.append(actor)
         self._arrived.set()
         _log.error(
             "an actor crashed; it is rebuilt from what is stored",
             service_id=actor.service.row.service_id,
             heartbeat_name=actor.service.row.heartbeat_name,
-            event=type(event).__name__,
+            event=event,
             crashes=actor.crashes,
             exc_info=error,
         )
@@ -100,14 +114,13 @@ class Supervisor:
     ) -> None:
         """Rebuild crashed actors, each in a task of its own, until cancelled.
 
-        Args:
-            restore: Gives the actor its state back, or removes it where it is None: `Host.restore`.
+        `restore` gives the actor its state back, or removes it where that is None: `Host.restore`.
         """
         async with trio.open_nursery() as nursery:
             task_status.started()
             while True:
-                while self._crashed:
-                    nursery.start_soon(self._restore, self._crashed.popleft(), restore)
+                while self._waiting_actors:
+                    nursery.start_soon(self._restore, self._waiting_actors.popleft(), restore)
                 await self._arrived.wait()
                 self._arrived = trio.Event()
 
