@@ -78,7 +78,12 @@ def fold(service: Service, effect: ServiceEffect) -> None:
 def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
     kind = effect.kind
     previous = service.last_heartbeat_at
-    if previous != NEVER and not _ends_run(service, kind):
+    if (
+        previous != NEVER
+        and service.alert is None
+        and not service.fresh_interval_given
+        and not _ends_run(service, kind)
+    ):
         # The wall clock may have been stepped back.
         service.gap_ms = DurationMs(max(0, effect.at - previous))
     service.last_heartbeat_at = effect.at

@@ -136,8 +136,9 @@ class Service:
         ring: For threshold k > 1 the k newest signs, oldest first, `NO_SIGN` where there is none; None for k = 1.
         last_heartbeat_at: Wall time of the newest heartbeat of any kind; `NEVER` while there was none.
         last_status: That heartbeat's status as sent.
-        gap_ms: Wall time between the two newest heartbeats, 0 while there were fewer. From a STARTED to the COMPLETED
-            or FAILED that ends the run is not a gap: it says how long the job runs, not when it comes again.
+        gap_ms: The last observed gap: wall time between two heartbeats, 0 while there were fewer. What says nothing of
+            when the next one comes is not a gap: a silence with an alert or a fresh interval in it, and the time from
+            STARTED to the COMPLETED or FAILED that ends the run.
         heartbeats_total: Heartbeats taken since registration.
         fresh_interval_given: This silence already had its one fresh interval (CONTRACT 2.12).
         alert: The open alert, or None. At most one, ever.
