@@ -52,10 +52,32 @@ class Bridge:
 
 @asynccontextmanager
 async def open_bridge() -> AsyncIterator[Bridge]:
-    """A bridge for as long as the block lasts. At its end asyncio tasks that are left are cancelled and waited for."""
-    async with trio_asyncio.open_loop() as loop:
-        loop.set_exception_handler(_report)
-        yield Bridge(loop)
+    """A bridge for as long as the block lasts. At its end asyncio tasks that are left are cancelled and waited for.
+
+    An exception that leaves the block arrives outside as itself, not in the groups of the nurseries it came through.
+    """
+    left_by: BaseException | None = None
+    try:
+        async with trio_asyncio.open_loop() as loop:
+            loop.set_exception_handler(_report)
+            try:
+                yield Bridge(loop)
+            except BaseException as error:
+                left_by = error
+                raise
+    except BaseExceptionGroup as group:
+        if left_by is not None and _only_member(group) is left_by:
+            raise left_by from left_by.__cause__
+        raise
+
+
+def _only_member(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    member: BaseException = group
+    while isinstance(member, BaseExceptionGroup):
+        if len(member.exceptions) != 1:
+            return None
+        member = member.exceptions[0]
+    return member
 
 
 def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
