@@ -124,9 +124,9 @@ class Statements:
         row: Row | None = await self._run(operation or _verb(sql), self._connection.fetchrow, sql, *args)
         return row
 
-    async def execute(self, sql: str, *args: object, operation: str = "") -> str:
+    async def execute(self, sql: str, *args: object, operation: str = "", seconds: float = OPERATION_SECONDS) -> str:
         """The command's tag, such as `UPDATE 1`. Without arguments `sql` may hold several statements."""
-        tag: str = await self._run(operation or _verb(sql), self._connection.execute, sql, *args)
+        tag: str = await self._run(operation or _verb(sql), self._connection.execute, sql, *args, seconds=seconds)
         return tag
 
     async def copy_records(self, table: str, columns: Sequence[str], records: Iterable[Sequence[object]]) -> int:
@@ -141,9 +141,13 @@ class Statements:
         return tag
 
     async def _run(
-        self, operation: str, function: Callable[..., Coroutine[object, object, _Answer]], *args: object
+        self,
+        operation: str,
+        function: Callable[..., Coroutine[object, object, _Answer]],
+        *args: object,
+        seconds: float = OPERATION_SECONDS,
     ) -> _Answer:
-        return await self._database.run_statement(self._connection, operation, function, *args)
+        return await self._database.run_statement(self._connection, operation, function, *args, seconds=seconds)
 
 
 class Transaction(Statements):
@@ -260,11 +264,12 @@ class Database:
         operation: str,
         function: Callable[..., Coroutine[object, object, _Answer]],
         *args: object,
+        seconds: float = OPERATION_SECONDS,
     ) -> _Answer:
         """Run one call of the driver on a connection in use: with its time limit, observed, errors translated."""
         begun = trio.current_time()
         try:
-            with trio.fail_after(OPERATION_SECONDS):
+            with trio.fail_after(seconds):
                 return await self._bridge.call(function, *args)
         except trio.Cancelled:
             connection.terminate()
