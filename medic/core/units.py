@@ -9,8 +9,7 @@ Two time lines run through the whole system (see `medic.core.blind`):
 
 from __future__ import annotations
 
-import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NewType
 
 InstantMs = NewType("InstantMs", int)
@@ -89,4 +88,4 @@ def from_datetime(moment: datetime) -> InstantMs:
     if moment.tzinfo is None:
         msg = "a datetime without a time zone names no instant"
         raise ValueError(msg)
-    return InstantMs(math.floor((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000 + 1e-6))
+    return InstantMs((moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from medic.core.units import (
@@ -46,6 +46,7 @@ def test_times_are_iso_8601_in_utc_with_milliseconds():
 
 
 @given(st.integers(INSTANT_MIN, INSTANT_MAX))
+@example(253_402_300_799_001)
 def test_an_instant_survives_the_way_through_datetime(ms):
     assert from_datetime(to_datetime(InstantMs(ms))) == ms
 
