@@ -25,7 +25,7 @@ from medic.core.effects import (
 from medic.core.names import NAME_MAX
 from medic.core.notification import Notification
 from medic.core.policy import Defaults
-from medic.core.service import Alert, Mute, Service, ServiceRow
+from medic.core.service import NO_SIGN, Alert, Mute, Service, ServiceRow
 from medic.core.status import ClosedReason, HeartbeatStatus, NotificationKind, OpenedReason, Outcome, Status
 from medic.core.units import INSTANT_MAX
 
@@ -66,6 +66,7 @@ alerts = st.builds(
     reminders=st.integers(0, 1 << 20),
     well_since=_optional(instants),
     notifications=st.integers(0, 1 << 20),
+    reminded_ms=durations,
 )
 mutes = st.builds(Mute, muted_at=instants, until=_optional(instants), reason=texts, muted_by=texts)
 rows = st.builds(
@@ -172,7 +173,7 @@ def services(draw):
     service = Service(row, row.policy(Defaults()), registered=draw(instants))
     service.status = draw(st.sampled_from(Status))
     service.heard_kind = draw(_optional(st.sampled_from(HeartbeatStatus)))
-    service.last_sign = draw(instants)
+    service.last_sign = draw(instants | st.just(NO_SIGN))
     service.ring = draw(_optional(st.lists(st.integers(-1, INSTANT_MAX), max_size=20).map(lambda at: array("q", at))))
     service.last_heartbeat_at = draw(instants)
     service.last_status = draw(words)

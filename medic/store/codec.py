@@ -36,6 +36,7 @@ from medic.core.effects import (
     SettleNotification,
     StoreService,
 )
+from medic.core.heartbeat_words import shared_word
 from medic.core.policy import Policy
 from medic.core.service import Alert, Mute, Service, ServiceRow
 from medic.core.status import HeartbeatStatus, Status
@@ -191,7 +192,7 @@ def _decode_heartbeat(record: bytes) -> RecordHeartbeat:
 
 # ---------------------------------------------------------------------------------------------------------- hot state
 
-_STATE_HEAD: Final = struct.Struct("<BBBBqqqQQHIIII")
+_STATE_HEAD: Final = struct.Struct("<BBBBqqqqQQHIIII")
 _FRESH_GIVEN: Final = 1
 _RINGED: Final = 2
 _NOT_HEARD: Final = 0xFF
@@ -201,7 +202,7 @@ _MUTES: Final = TypeAdapter(Mute)
 
 
 def pack_state(service: Service) -> bytes:
-    """The hot state of a service: every slot but `row` and `policy`. Some 70 bytes while nothing is wrong with it."""
+    """The hot state of a service: every slot but `row` and `policy`. Some 80 bytes while nothing is wrong with it."""
     last_status = service.last_status.encode()
     ring = b"" if service.ring is None else struct.pack(f"<{len(service.ring)}q", *service.ring)
     openings = struct.pack(f"<{len(service.openings)}q", *service.openings)
@@ -212,6 +213,7 @@ def pack_state(service: Service) -> bytes:
         _STATUS_NUMBERS[service.status],
         _NOT_HEARD if service.heard_kind is None else _KIND_NUMBERS[service.heard_kind],
         _FRESH_GIVEN * service.fresh_interval_given | _RINGED * (service.ring is not None),
+        service.registered,
         service.last_sign,
         service.last_heartbeat_at,
         service.gap_ms,
@@ -243,8 +245,8 @@ def unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
 
 def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
     head = _STATE_HEAD.unpack_from(state)
-    _, status, heard_kind, flags, last_sign, last_heartbeat_at, gap_ms, total, position = head[:9]
-    last_status_bytes, ring_signs, openings, alert_bytes, mute_bytes = head[9:]
+    _, status, heard_kind, flags, registered, last_sign, last_heartbeat_at, gap_ms, total, position = head[:10]
+    last_status_bytes, ring_signs, openings, alert_bytes, mute_bytes = head[10:]
     parts: list[bytes] = []
     place = _STATE_HEAD.size
     for length in (last_status_bytes, ring_signs * 8, openings * 8, alert_bytes, mute_bytes):
@@ -252,7 +254,8 @@ def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
         place += length
     if place != len(state):
         raise ValueError(f"{len(state)} bytes where {place} are announced")
-    service = Service(row, policy, registered=SightedMs(last_sign))
+    service = Service(row, policy, registered=SightedMs(registered))
+    service.last_sign = SightedMs(last_sign)
     service.status = _STATUSES[status]
     service.heard_kind = None if heard_kind == _NOT_HEARD else _KINDS[heard_kind]
     service.fresh_interval_given = bool(flags & _FRESH_GIVEN)
@@ -261,7 +264,7 @@ def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
     service.gap_ms = DurationMs(gap_ms)
     service.heartbeats_total = total
     service.position = position
-    service.last_status = parts[0].decode()
+    service.last_status = shared_word(parts[0].decode())
     service.openings = struct.unpack(f"<{openings}q", parts[2])
     service.alert = _ALERTS.validate_json(parts[3], strict=True) if alert_bytes else None
     service.mute = _MUTES.validate_json(parts[4], strict=True) if mute_bytes else None

@@ -138,7 +138,7 @@ class JournalFiles:
             os.close(fd)
         path = self._directory / f"{start:020d}-{generation:06d}.journal"
         unfinished.rename(path)
-        self._sync_directory()
+        sync_directory(self._directory)
         return Extent(path, start, generation)
 
     # ------------------------------------------------------------------------------------------------------ reading
@@ -210,7 +210,7 @@ class JournalFiles:
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(self._directory / _IDENTITY)
-        self._sync_directory()
+        sync_directory(self._directory)
 
     def _list_extents(self, *, check: bool = True) -> tuple[Extent, ...]:
         """The files that hold positions of this journal, in order of their positions."""
@@ -282,12 +282,14 @@ class JournalFiles:
             if extent.start < stretch.end and stretch.start < end
         ]
 
-    def _sync_directory(self) -> None:
-        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+
+def sync_directory(directory: Path) -> None:
+    """Make new names in a directory outlive a loss of power."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _refusal(sentence: str) -> ConfigurationError:
