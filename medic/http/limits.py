@@ -1,0 +1,96 @@
+"""Every limit of the HTTP side, by name and with its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# ------------------------------------------------------------------------------------------------------------ requests
+
+BODY_BYTES_MAX: Final = 1 << 20
+"""Bytes of a request's body: a thousand times the largest registration anybody needs."""
+
+HEARTBEAT_BYTES_MAX: Final = 64 << 10
+"""Bytes of one heartbeat's body: names, a status, a run id and some fields that are ignored fit many times over."""
+
+BODY_DISCARD_MAX: Final = 16 << 20
+"""Bytes beyond a body's limit that are still read and thrown away, so that the client reads its 413 and not a reset."""
+
+BODY_SECONDS_MAX: Final = 30
+"""Seconds a body may take to arrive once its head is read; then 408."""
+
+LINGER_SECONDS: Final = 2
+"""Seconds a refusal waits for the rest of a body it did not need, so that the client is done writing when it reads."""
+
+HEAD_BYTES_MAX: Final = 16 << 10
+"""Bytes of a request line and headers; then 431."""
+
+QUERY_PARAMETERS_MAX: Final = 32
+"""Parameters of a query string: four times the most any route has."""
+
+FAULTS_MAX: Final = 20
+"""Faults named in one refusal: a body of ten thousand unknown fields is not answered with ten thousand sentences."""
+
+QUOTED_MAX: Final = 64
+"""Characters of a caller's own text that a refusal repeats."""
+
+# ------------------------------------------------------------------------------------------------------------- fields
+
+STATUS_MAX: Final = 64
+"""Characters of a heartbeat's status (CONTRACT 1)."""
+
+RUN_ID_MAX: Final = 255
+"""Characters of a run id: a UUID, a build's URL, a path of a scheduler."""
+
+RUNBOOK_MAX: Final = 2_048
+"""Characters of an address, as browsers and proxies agree to carry."""
+
+MUTE_REASON_MAX: Final = 500
+NOTE_MAX: Final = 2_000
+"""Characters an operator may write beside a mute, and beside an acknowledgement: a sentence, and a paragraph."""
+
+ACTOR_MAX: Final = 100
+"""Characters of `X-Actor`."""
+
+WEBHOOK_HEADERS_MAX: Final = 32
+WEBHOOK_HEADER_VALUE_MAX: Final = 4_096
+"""Headers of one webhook, and characters of each: a signed token fits."""
+
+# ----------------------------------------------------------------------------------------------------------- listings
+
+HEARTBEATS_MAX: Final = 250
+"""Heartbeats of one answer, as the earlier system had it."""
+
+ALERTS_DEFAULT: Final = 100
+"""Alerts of an answer that asks for nothing in particular, as the earlier system had it."""
+
+PAGE_MAX: Final = 1_000
+"""Largest `limit` of a page."""
+
+SERVICES_PER_PIECE: Final = 100
+"""Services written between two chances for every other task: 1 to 2 ms of a streamed listing."""
+
+SERVICES_PER_LOOK: Final = 500
+"""Services looked at between two such chances where most of them do not match: under a millisecond."""
+
+ALERTS_PER_READ: Final = 500
+"""Alerts read from PostgreSQL at once while all of them are listed."""
+
+REFUSED_NAMES_MAX: Final = 10_000
+"""Names heard of that are not registered, newest kept: 5 MB at the longest, and nobody reads more."""
+
+# -------------------------------------------------------------------------------------------------------- connections
+
+CONNECTIONS_MAX: Final = 10_000
+"""Open connections: 30 kB of memory each. One more is answered 503 at once, rather than left waiting."""
+
+BACKLOG: Final = 2_048
+"""Connections the kernel may hold until they are accepted: a restart of all clients in the same second."""
+
+KEEP_ALIVE_SECONDS: Final = 75
+"""How long a connection may be idle. Longer than the 60 s after which load balancers close theirs: they go first."""
+
+KEEP_ALIVE_REQUESTS_MAX: Final = 1_000_000
+"""Requests of one connection: a client that beats sixty times a second is asked to come anew after some hours."""
+
+WRITE_SECONDS_MAX: Final = 30
+"""How long a client may take to read one piece of an answer before its connection is cut."""

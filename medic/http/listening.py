@@ -1,0 +1,75 @@
+"""Sockets to listen on, bound before anything else is started: a taken port costs one sentence, not half a start."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Sequence
+
+from medic.errors import ConfigurationError, Fault
+from medic.http.limits import BACKLOG
+
+
+def bind_sockets(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
+    """A bound socket for each address, in order. They refuse connections until `listen` is called.
+
+    Args:
+        addresses: Hosts (IPv4, IPv6, or a name of this machine) and ports; port 0 takes a free one.
+
+    Raises:
+        ConfigurationError: names every address that cannot be bound, and why.
+    """
+    bound: list[socket.socket] = []
+    faults: list[Fault] = []
+    for host, port in addresses:
+        try:
+            bound.append(_bind(host, port))
+        except OSError as error:
+            faults.append(Fault(f"{host}:{port}", _sentence(error, port)))
+    if faults:
+        for opened in bound:
+            opened.close()
+        raise ConfigurationError(tuple(faults))
+    return bound
+
+
+def listen(bound: Sequence[socket.socket]) -> None:
+    """Let the kernel accept connections.
+
+    Raises:
+        ConfigurationError: another program began to listen there since.
+    """
+    for opened in bound:
+        try:
+            opened.listen(BACKLOG)
+        except OSError as error:
+            host, port = opened.getsockname()[:2]
+            raise ConfigurationError((Fault(f"{host}:{port}", _sentence(error, port)),)) from None
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    opened = socket.socket(family, kind, protocol)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.bind(address)
+    except OSError:
+        opened.close()
+        raise
+    opened.setblocking(False)
+    return opened
+
+
+def _sentence(error: OSError, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another program listens there. Stop it, or set PORT to a free port."
+    if error.errno == errno.EACCES:
+        return f"this user may not listen on port {port}. Set PORT to 1024 or more."
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return "this machine has no such address. Set MEDIC_HOST to one it has."
+    return f"cannot be listened on: {error.strerror}."

@@ -1,0 +1,132 @@
+"""The API's description, OpenAPI 3.1, made from the table of routes and the models that check bodies.
+
+Why it is made here and not by a library: docs/decisions/0007-openapi.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from medic.http.answers import JSON_TYPE, JsonObject, JsonValue
+from medic.http.limits import ACTOR_MAX
+from medic.http.route import Parameter, Route, Told
+from medic.http.shapes import Refusal
+
+ABOUT: Final = """Medic watches services: each sends heartbeats, and when they stop, somebody is told.
+
+Bodies are read as JSON whatever the Content-Type. Answers of `/heartbeat`, `/service`, `/alerts` and `/v2` are
+`{"success", "message", "results"}`; a refusal has `"results": ""` and names faulty fields in `errors`. Times are ISO
+8601 in UTC. Names are compared without regard to the case of A-Z, and answered as they were registered; in a path they
+are percent-encoded, `/` as `%2F`. A query parameter that a route does not have is refused."""
+
+PLACES: Final = {
+    "heartbeat_name": ("string", "Name of the service, percent-encoded."),
+    "alert_id": ("integer", "Id of the alert."),
+    "webhook_id": ("integer", "Id of the webhook."),
+}
+
+EVERYWHERE: Final = {
+    405: Told("The path does not take this method; `Allow` names those it takes.", Refusal),
+    500: Told("A fault of Medic's own; its log says more.", Refusal),
+}
+WITH_BODY: Final = {
+    408: Told("The body did not arrive in time.", Refusal),
+    413: Told("The body is too large.", Refusal),
+}
+
+_REFERENCE: Final = "#/components/schemas/{model}"
+
+
+def describe(routes: Sequence[Route], *, version: str) -> JsonObject:
+    """The whole description."""
+    pairs = {(model, mode) for route in routes for model, mode in _models(route)}
+    ordered = sorted(pairs, key=lambda pair: (pair[0].__name__, pair[1]))
+    made, definitions = models_json_schema(ordered, ref_template=_REFERENCE)
+    references: References = {pair: made[pair] for pair in ordered}
+    paths: dict[str, JsonValue] = {}
+    for path in dict.fromkeys(route.path for route in routes):
+        paths[path] = {route.method.lower(): _operation(route, references) for route in routes if route.path == path}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Medic", "version": version, "description": ABOUT, "license": {"name": "MIT"}},
+        "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in routes)],
+        "paths": paths,
+        "components": {"schemas": definitions.get("$defs", {})},
+    }
+
+
+def answers_of(route: Route) -> dict[int, Told]:
+    """Every answer of a route, those that all routes have included."""
+    refusals = {**EVERYWHERE, **(WITH_BODY if route.body is not None else {})}
+    return dict(sorted({**refusals, **route.answers}.items()))
+
+
+def _models(route: Route) -> Iterable[tuple[type[BaseModel], JsonSchemaMode]]:
+    if route.body is not None:
+        yield route.body, "validation"
+    for told in answers_of(route).values():
+        if told.shape is not None:
+            yield told.shape, "serialization"
+
+
+References = dict[tuple[type[BaseModel], JsonSchemaMode], dict[str, JsonValue]]
+
+
+def _operation(route: Route, references: References) -> JsonObject:
+    operation: dict[str, JsonValue] = {
+        "tags": [route.tag],
+        "summary": route.summary,
+        "operationId": route.view.__name__,
+    }
+    if route.about:
+        operation["description"] = route.about
+    parameters = [*_places(route.path), *(_parameter(parameter) for parameter in route.query or ())]
+    if route.actor:
+        parameters.append(_actor())
+    if parameters:
+        operation["parameters"] = parameters
+    if route.body is not None:
+        schema = references[route.body, "validation"]
+        operation["requestBody"] = {"required": not route.body_optional, "content": {JSON_TYPE: {"schema": schema}}}
+    operation["responses"] = {str(status): _told(told, references) for status, told in answers_of(route).items()}
+    return operation
+
+
+def _told(told: Told, references: References) -> JsonObject:
+    answer: dict[str, JsonValue] = {"description": told.summary}
+    if told.shape is not None:
+        answer["content"] = {told.content_type: {"schema": references[told.shape, "serialization"]}}
+    elif told.content_type != JSON_TYPE:
+        answer["content"] = {told.content_type: {"schema": {"type": "string"}}}
+    return answer
+
+
+def _places(path: str) -> Iterable[JsonObject]:
+    for place in re.findall(r"\{(\w+)\}", path):
+        kind, about = PLACES[place]
+        yield {"name": place, "in": "path", "required": True, "description": about, "schema": {"type": kind}}
+
+
+def _parameter(parameter: Parameter) -> JsonObject:
+    schema: dict[str, JsonValue] = {"type": parameter.kind}
+    if parameter.kind == "flag":
+        schema = {"type": "integer", "enum": [0, 1]}
+    if parameter.least is not None:
+        schema["minimum"] = parameter.least
+    if parameter.most is not None:
+        schema["maximum"] = parameter.most
+    return {"name": parameter.name, "in": "query", "description": parameter.summary, "schema": schema}
+
+
+def _actor() -> JsonObject:
+    return {
+        "name": "X-Actor",
+        "in": "header",
+        "description": "Who does it, for history and audit; the caller's address where it is left out.",
+        "schema": {"type": "string", "maxLength": ACTOR_MAX},
+    }

@@ -1,0 +1,75 @@
+"""What the API is built from: ports of other parts, settings, and what it remembers itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from medic.core.policy import Defaults
+from medic.http.caller import TrustedProxies
+from medic.http.refused import RefusedHeartbeats
+from medic.metrics.exposition import Page
+from medic.metrics.services import ServiceFilter
+from medic.ports import Changes, Clock, Health, History, Intake, Roster, Webhooks
+
+
+class Metrics(Protocol):
+    """What `GET /metrics` and `GET /metrics/services` say, in the format and encoding the headers ask for."""
+
+    def metrics(self, *, accept: str = "", accept_encoding: str = "") -> Page:
+        """All metrics of the parts, and services up to `MEDIC_METRICS_SERVICES_MAX`."""
+        ...
+
+    def services(self, wanted: ServiceFilter, *, accept: str = "", accept_encoding: str = "") -> Page:
+        """The metrics of the services asked for, in bounded memory.
+
+        Raises:
+            OverloadedError: too many such scrapes are under way.
+        """
+        ...
+
+
+class Meter(Protocol):
+    """Counts what the HTTP side did."""
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request; `route` is the template, empty where none matched."""
+        ...
+
+    def refuse_heartbeat(self, reason: str) -> None:
+        """Count a heartbeat that was not taken; `reason` is one word."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """What operators set about the API.
+
+    Attributes:
+        strict_status: `MEDIC_STRICT_STATUS`: a status without a meaning is a 400.
+        trusted_proxies: `MEDIC_TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed.
+        webhook_hosts: `MEDIC_ALLOWED_WEBHOOK_HOSTS`: hosts a webhook may name; empty: every host.
+    """
+
+    strict_status: bool = False
+    trusted_proxies: TrustedProxies = ()
+    webhook_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    """Everything the views use. The same object serves the express lane."""
+
+    intake: Intake
+    roster: Roster
+    changes: Changes
+    history: History
+    webhooks: Webhooks
+    health: Health
+    clock: Clock
+    metrics: Metrics
+    meter: Meter
+    defaults: Defaults
+    version: str
+    settings: ApiSettings = field(default_factory=ApiSettings)
+    refused: RefusedHeartbeats = field(default_factory=RefusedHeartbeats)

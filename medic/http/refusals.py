@@ -1,0 +1,93 @@
+"""Every refusal, from one table: which error is which status. Whatever raises, the caller gets the same JSON.
+
+The tree of errors says who must act; the status says the same to the caller: 4xx to change something, 503 to wait
+(with Retry-After), 500 that Medic is at fault. A message says what to do and never what is inside: an error of Medic's
+own is described in its log, not to the caller.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from medic.errors import (
+    AlertClosedError,
+    InvariantError,
+    MedicError,
+    OverloadedError,
+    RefusedError,
+    UnavailableError,
+    UnknownAlertError,
+    UnknownServiceError,
+    UnknownWebhookError,
+)
+from medic.http.answers import Answer, refusal
+from medic.http.limits import QUOTED_MAX
+
+_log = structlog.get_logger(__name__)
+
+STATUSES: Final[tuple[tuple[type[MedicError], int], ...]] = (
+    (UnknownServiceError, 404),
+    (UnknownAlertError, 404),
+    (UnknownWebhookError, 404),
+    (AlertClosedError, 409),
+    (RefusedError, 400),
+    (OverloadedError, 503),
+    (UnavailableError, 503),
+    (InvariantError, 500),
+    (MedicError, 500),
+)
+"""The first row whose class fits decides."""
+
+DATABASE_AWAY: Final = "PostgreSQL does not answer. Nothing was changed; try again."
+OWN_FAULT: Final = "Medic met a fault of its own. Its log says more."
+
+FRAMEWORK_MESSAGES: Final = {
+    400: "The request could not be read.",
+    404: "There is nothing at this path. GET /docs lists what there is.",
+    405: "This path does not take this method; the header Allow names those it takes.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large: {limit} bytes at most.",
+}
+"""What Quart itself refuses, in Medic's words."""
+
+LATER: Final = "This release of Medic has nothing at {path}: not built yet. GET /docs lists what there is."
+
+
+def status_of(error: MedicError) -> int:
+    """The status of the table."""
+    return next(status for kind, status in STATUSES if isinstance(error, kind))
+
+
+def refuse(error: MedicError) -> Answer:
+    """The answer to a request over which this was raised."""
+    status = status_of(error)
+    if isinstance(error, RefusedError):
+        return refusal(status, error.message, error.faults)
+    if isinstance(error, OverloadedError):
+        return refusal(status, error.message, headers=_retry_after(error.retry_after_seconds))
+    if isinstance(error, UnavailableError):
+        return refusal(status, DATABASE_AWAY, headers=_retry_after(error.retry_after_seconds))
+    _log.error("a request met a fault of Medic's own", exc_info=error)
+    return refusal(status, OWN_FAULT)
+
+
+def refuse_framework(status: int, *, path: str, limit: int, allow: str = "") -> Answer:
+    """The answer where Quart refuses: an unknown path, a wrong method, a body too large or too slow.
+
+    Args:
+        status: Quart's.
+        path: The path asked for; `/v2/` belongs to later releases.
+        limit: Bytes a body may have there.
+        allow: The methods the path takes, for 405.
+    """
+    headers = (("Allow", allow),) if allow else ()
+    if status == 404 and path.startswith("/v2/"):
+        return refusal(status, LATER.format(path=path[:QUOTED_MAX]))
+    message = FRAMEWORK_MESSAGES.get(status, OWN_FAULT if status >= 500 else FRAMEWORK_MESSAGES[400])
+    return refusal(status, message.format(limit=limit), headers=headers)
+
+
+def _retry_after(seconds: int) -> tuple[tuple[str, str], ...]:
+    return (("Retry-After", str(seconds)),)

@@ -1,0 +1,197 @@
+"""How Quart takes a request here: routing over the raw path, a body within its route's limit, one place that measures.
+
+Quart's own way is changed where a promise needs it. It routes over the decoded path, in which the `%2F` of a name is a
+`/` like any other: here the path stays encoded. It makes the URL adapter from the Host header, and raises outside of
+any error handler where that is odd: here the header has no say. It answers before the body was read (404, 413), and the
+client sees a reset instead of the answer: here the rest is read and thrown away, up to a limit. It takes only async
+generators for streams: here any async iterator is one. And at the end of each answer quart-trio cancels the task in
+which Hypercorn is about to make the connection idle (it takes the end of the exchange for a client that left), so that
+no connection that ever had a request becomes idle, times out or drains: here the end of an answer is shielded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+import trio
+from quart import Response
+from quart.globals import request_ctx
+from quart.utils import encode_headers
+from quart.wrappers.response import ResponseBody
+from quart_trio import QuartTrio
+from quart_trio.asgi import TrioASGIHTTPConnection
+from quart_trio.wrappers import TrioRequest
+from quart_trio.wrappers.request import TrioBody
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from medic.errors import InvariantError
+from medic.http.call import canonical_path
+from medic.http.limits import BODY_DISCARD_MAX, BODY_SECONDS_MAX, LINGER_SECONDS
+
+if TYPE_CHECKING:
+    from hypercorn.typing import ASGISendCallable, HTTPScope
+    from quart.wrappers.base import BaseRequestWebsocket
+    from werkzeug.routing import MapAdapter
+
+CLIENT_GONE: Final = 499
+"""Stands for the status of a request whose client left before it was answered."""
+
+Observe = Callable[[str, str, int, float], None]
+"""Takes method, route, status and seconds of an answered request."""
+
+
+class Body(TrioBody):
+    """A request's body. Beyond its limit it is read on and thrown away, and refused at its end."""
+
+    def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
+        super().__init__(None, max_content_length)
+        self._most = BODY_DISCARD_MAX if max_content_length is None else max_content_length
+        self._discarded = 0
+        if expected_content_length is not None and expected_content_length > self._most + BODY_DISCARD_MAX:
+            self._refuse()
+
+    def append(self, data: bytes) -> None:
+        """Take what arrived."""
+        if self._discarded or len(self._data) + len(data) > self._most:
+            self._discarded += len(self._data) + len(data)
+            self._data.clear()
+            if self._discarded > self._most + BODY_DISCARD_MAX:
+                self._refuse()
+        else:
+            self._data.extend(data)
+            self._has_data.set()
+
+    def set_complete(self) -> None:
+        """It arrived whole."""
+        if self._discarded:
+            self._must_raise = RequestEntityTooLarge()
+        super().set_complete()
+
+    async def wait_end(self) -> None:
+        """Return once it arrived whole, or more of it than is worth reading."""
+        await self._complete.wait()
+
+    def _refuse(self) -> None:
+        self._must_raise = RequestEntityTooLarge()
+        super().set_complete()
+
+
+class Pieces(ResponseBody):
+    """A response's body that is an async iterator, closed however the response ends."""
+
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
+
+    async def __aenter__(self) -> AsyncIterator[bytes]:
+        return self._pieces
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        close = getattr(self._pieces, "aclose", None)
+        if close is not None:
+            with trio.CancelScope(shield=True):
+                await close()
+
+
+class RawPathRequest(TrioRequest):
+    """A request with Medic's body."""
+
+    body: Body
+    body_class = Body
+
+
+class RawPathConnection(TrioASGIHTTPConnection):
+    """One request and its response, from the server's side."""
+
+    app: MedicQuart
+
+    def _create_request_from_scope(self, send: ASGISendCallable) -> RawPathRequest:  # noqa: ARG002 - Quart's signature
+        headers = Headers()
+        for name, value in self.scope["headers"]:
+            headers.add(name.decode("latin-1"), value.decode("latin-1"))
+        path = canonical_path(_raw_path(self.scope))
+        return RawPathRequest(
+            self.scope["method"],
+            self.scope["scheme"],
+            path,
+            b"",
+            headers,
+            "",
+            self.scope["http_version"],
+            self.scope,
+            max_content_length=self.app.body_bytes_max(path),
+            body_timeout=BODY_SECONDS_MAX,
+            send_push_promise=_push_nothing,
+        )
+
+    async def handle_request(  # type: ignore[override]  # quart-trio's signature differs from Quart's
+        self, nursery: trio.Nursery, request: RawPathRequest, send: ASGISendCallable
+    ) -> None:
+        """Answer the request, and let the measure know."""
+        began, status = trio.current_time(), CLIENT_GONE
+        try:
+            response = await self.app.handle_request(request)
+            if not isinstance(response, Response):
+                raise InvariantError(f"a view gave a {type(response).__name__}")
+            with trio.move_on_after(LINGER_SECONDS):
+                await request.body.wait_end()
+            await self._write(send, response)
+            status = response.status_code
+        finally:
+            route = getattr(request.url_rule, "endpoint", "").partition(" ")[2]
+            self.app.observe(request.method, route, status, trio.current_time() - began)
+        nursery.cancel_scope.cancel()
+
+    async def _write(self, send: ASGISendCallable, response: Response) -> None:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status_code,
+                "headers": encode_headers(response.headers),
+            }
+        )
+        async with response.response as pieces:
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        with trio.CancelScope(shield=True):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class MedicQuart(QuartTrio):
+    """Quart, with the changes above. `observe` and `body_bytes_max` are set by `create_app`."""
+
+    asgi_http_class = RawPathConnection
+    request_class = RawPathRequest
+
+    observe: Observe
+    body_bytes_max: Callable[[str], int]
+
+    async def make_default_options_response(self) -> Response:
+        """OPTIONS: the methods of the path."""
+        adapter = request_ctx.url_adapter
+        methods = () if adapter is None else adapter.allowed_methods()
+        response = Response(b"", 204, {"Allow": ", ".join(sorted(methods))})
+        response.headers.remove("Content-Length")
+        response.headers.remove("Content-Type")
+        return response
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        """An adapter over path and method alone."""
+        if request is None:
+            return None
+        websocket = request.scheme in {"ws", "wss"}
+        return self.url_map.bind(
+            "medic", default_method=request.method, path_info=request.path, url_scheme="ws" if websocket else "http"
+        )
+
+
+def _raw_path(scope: HTTPScope) -> bytes:
+    return scope["raw_path"] or scope["path"].encode()
+
+
+async def _push_nothing(path: str, headers: Headers) -> None:
+    """Medic pushes nothing."""

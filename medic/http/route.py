@@ -1,0 +1,72 @@
+"""What a route is: what serves it, and what the API's description says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel
+
+from medic.http.answers import JSON_TYPE, Answer, Stream
+from medic.http.call import Call
+from medic.http.limits import BODY_BYTES_MAX, HEARTBEAT_BYTES_MAX
+from medic.http.parts import ApiParts
+
+View = Callable[[ApiParts, Call], Awaitable[Answer | Stream]]
+
+Kind = Literal["string", "integer", "flag"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a query string."""
+
+    name: str
+    kind: Kind
+    summary: str
+    least: int | None = None
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One kind of answer: what it means, its shape, and its content type. No shape: no body, or no JSON."""
+
+    summary: str
+    shape: type[BaseModel] | None = None
+    content_type: str = JSON_TYPE
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method at one path.
+
+    Attributes:
+        method, path: As in the description; places of the path in braces.
+        view: What serves it.
+        tag: Its chapter in the description.
+        summary, about: What it does, in a line and in some.
+        answers: By status. Refusals of every route (405, 500, …) are added by the description.
+        body: What it reads; None where it reads none.
+        body_optional: Whether the body may be left out.
+        query: Its parameters; None where any query is ignored.
+        actor: Whether `X-Actor` says who does it.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    view: View
+    tag: str
+    summary: str
+    answers: dict[int, Told]
+    about: str = ""
+    body: type[BaseModel] | None = None
+    body_optional: bool = False
+    query: tuple[Parameter, ...] | None = ()
+    actor: bool = False
+
+    @property
+    def body_bytes_max(self) -> int:
+        """Bytes a body may have here."""
+        return HEARTBEAT_BYTES_MAX if self.path == "/heartbeat" else BODY_BYTES_MAX

@@ -1,0 +1,335 @@
+"""Every route, once: what serves it, and what the API's description says of it."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from medic.http import alerts, documentation, heartbeats, operations, services, shapes, webhooks
+from medic.http.bodies import HeartbeatBody, NoteBody, Registration, ServiceUpdate, WebhookBody
+from medic.http.limits import HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX, PAGE_MAX
+from medic.http.route import Parameter, Route, Told
+
+REFUSED: Final = Told("Refused; `errors` names each faulty field and its bounds.", shapes.Refusal)
+NO_SERVICE: Final = Told("No service of that name is registered.", shapes.Refusal)
+NO_ALERT: Final = Told("There is no such alert.", shapes.Refusal)
+CLOSED: Final = Told("The alert is closed already.", shapes.Refusal)
+AWAY: Final = Told(
+    "PostgreSQL does not answer; nothing was changed. Retry-After says when to try again.", shapes.Refusal
+)
+NOT_DURABLE: Final = Told("It cannot be made durable now. Retry-After says when to try again.", shapes.Refusal)
+
+LIMIT: Final = Parameter("limit", "integer", "How many a page holds.", 1, PAGE_MAX)
+CURSOR: Final = Parameter("cursor", "string", "`next_cursor` of the page before.")
+
+HEARTBEATS: Final = (
+    Route(
+        "POST",
+        "/heartbeat",
+        heartbeats.post_heartbeat,
+        "Heartbeats",
+        "Send a heartbeat",
+        {
+            201: Told("Taken, and as durable as MEDIC_JOURNAL_SYNC says.", shapes.Envelope[Literal[""]]),
+            400: Told("A bad body, or the service is inactive (since when, by whom).", shapes.Refusal),
+            404: NO_SERVICE,
+            413: Told(f"More than {HEARTBEAT_BYTES_MAX} bytes.", shapes.Refusal),
+            503: NOT_DURABLE,
+        },
+        "Further fields are ignored and named in `message`. With MEDIC_STRICT_STATUS=1 a status without a meaning is "
+        "refused.",
+        body=HeartbeatBody,
+        query=None,
+    ),
+    Route(
+        "GET",
+        "/heartbeat",
+        heartbeats.list_heartbeats,
+        "Heartbeats",
+        "List heartbeats, newest first",
+        {200: Told("Heartbeats.", shapes.Envelope[list[shapes.HeartbeatShape]]), 400: REFUSED, 503: AWAY},
+        "What was answered 201 before the question is in the answer. A name that is not registered has none.",
+        query=(
+            Parameter("heartbeat_name", "string", "Only this service's."),
+            Parameter("service_name", "string", "Only those of services with this label."),
+            Parameter(
+                "maxCount",
+                "string",
+                f"At most so many; {HEARTBEATS_MAX} where it is left out, more than that, or no number.",
+            ),
+        ),
+    ),
+)
+
+SERVICES: Final = (
+    Route(
+        "POST",
+        "/service",
+        services.register_service,
+        "Services",
+        "Register a service",
+        {
+            201: Told("Registered.", shapes.Envelope[shapes.ServiceShape]),
+            200: Told(
+                "Registered before; `differs` says how it is not what was asked for.",
+                shapes.RegisteredAlready[shapes.ServiceShape],
+            ),
+            400: REFUSED,
+            503: AWAY,
+        },
+        "Sending the same registration again changes nothing. A registration counts as `threshold` signs of life.",
+        body=Registration,
+        query=(Parameter("update", "flag", "1: change what is registered to what was asked for."),),
+        actor=True,
+    ),
+    Route(
+        "GET",
+        "/service",
+        services.list_services,
+        "Services",
+        "List services, by name",
+        {200: Told("Services.", shapes.Listing[shapes.ServiceShape]), 400: REFUSED},
+        "Without `limit` and `cursor` all of them, streamed. Answered from memory, whether PostgreSQL is there or not.",
+        query=(
+            Parameter("service_name", "string", "Only those with this label."),
+            Parameter("active", "flag", "Only active ones, or only inactive ones."),
+            Parameter("team", "string", "Only this team's."),
+            Parameter("muted", "flag", "Only muted ones, or only others."),
+            Parameter("down", "flag", "Only those with an open alert, or only others."),
+            Parameter("q", "string", "Only those with this text in name or label; case of A-Z is ignored."),
+            LIMIT,
+            CURSOR,
+        ),
+    ),
+    Route(
+        "GET",
+        "/service/{heartbeat_name}",
+        services.show_service,
+        "Services",
+        "Show a service",
+        {200: Told("A list of one.", shapes.Envelope[list[shapes.ServiceShape]]), 404: NO_SERVICE},
+    ),
+    Route(
+        "POST",
+        "/service/{heartbeat_name}",
+        services.update_service,
+        "Services",
+        "Change, mute or unmute a service",
+        {
+            200: Told("Changed; the service as it is now.", shapes.Envelope[shapes.ServiceShape]),
+            400: REFUSED,
+            404: NO_SERVICE,
+            503: AWAY,
+        },
+        "Any of the fields of a registration but the name. `muted` and `down` work while PostgreSQL is away.",
+        body=ServiceUpdate,
+        actor=True,
+    ),
+    Route(
+        "DELETE",
+        "/service/{heartbeat_name}",
+        services.delete_service,
+        "Services",
+        "Delete a service",
+        {200: Told("Deleted.", shapes.Envelope[Literal[""]]), 404: NO_SERVICE, 503: AWAY},
+        "An open alert closes and is resolved where it was told. History keeps name and id; the name is free at once.",
+        actor=True,
+    ),
+    Route(
+        "POST",
+        "/v2/services/{heartbeat_name}/test",
+        services.send_test,
+        "Services",
+        "Send a test page",
+        {200: Told("Sent, and resolved after.", shapes.Envelope[shapes.TestShape]), 404: NO_SERVICE, 503: NOT_DURABLE},
+        "A marked page about this service goes through the real notifiers.",
+        actor=True,
+    ),
+    Route(
+        "GET",
+        "/v2/refused",
+        services.list_refused,
+        "Heartbeats",
+        "List names heard of that are not registered",
+        {200: Told("Names, last heard of first.", shapes.Counted[shapes.RefusedNameShape]), 400: REFUSED},
+        "Since Medic's start; a bounded number, the newest.",
+        query=(LIMIT,),
+    ),
+)
+
+ALERTS: Final = (
+    Route(
+        "GET",
+        "/alerts",
+        alerts.list_alerts,
+        "Alerts",
+        "List alerts, newest first",
+        {200: Told("Alerts.", shapes.Listing[shapes.AlertShape]), 400: REFUSED, 503: AWAY},
+        "With `active` all of them, without the newest 100. `active=1` is answered while PostgreSQL is away.",
+        query=(
+            Parameter("active", "flag", "Only open ones, or only closed ones."),
+            Parameter("heartbeat_name", "string", "Only this service's."),
+            Parameter("team", "string", "Only this team's."),
+            LIMIT,
+            CURSOR,
+        ),
+    ),
+    Route(
+        "GET",
+        "/alerts/{alert_id}",
+        alerts.show_alert,
+        "Alerts",
+        "Show an alert, its history and whom it was told",
+        {200: Told("The alert.", shapes.Envelope[shapes.AlertHistoryShape]), 400: REFUSED, 404: NO_ALERT, 503: AWAY},
+    ),
+    Route(
+        "POST",
+        "/alerts/{alert_id}/acknowledge",
+        alerts.acknowledge_alert,
+        "Alerts",
+        "Acknowledge an alert",
+        {
+            200: Told("Acknowledged.", shapes.Envelope[shapes.AlertShape | shapes.AcknowledgedShape]),
+            400: REFUSED,
+            404: NO_ALERT,
+            409: CLOSED,
+            503: NOT_DURABLE,
+        },
+        "Reminders stop, PagerDuty is acknowledged.",
+        body=NoteBody,
+        body_optional=True,
+        actor=True,
+    ),
+    Route(
+        "POST",
+        "/alerts/{alert_id}/resolve",
+        alerts.resolve_alert,
+        "Alerts",
+        "Resolve an alert by hand",
+        {
+            200: Told("Resolved.", shapes.Envelope[shapes.ResolvedShape]),
+            400: REFUSED,
+            404: NO_ALERT,
+            409: CLOSED,
+            503: NOT_DURABLE,
+        },
+        "It closes with reason `by_hand`, PagerDuty is resolved, the service has a fresh deadline.",
+        body=NoteBody,
+        body_optional=True,
+        actor=True,
+    ),
+)
+
+WEBHOOKS: Final = (
+    Route(
+        "POST",
+        "/v2/webhooks",
+        webhooks.create_webhook,
+        "Webhooks",
+        "Create a webhook",
+        {201: Told("Created.", shapes.Envelope[shapes.WebhookShape]), 400: REFUSED, 503: AWAY},
+        body=WebhookBody,
+        actor=True,
+    ),
+    Route(
+        "GET",
+        "/v2/webhooks",
+        webhooks.list_webhooks,
+        "Webhooks",
+        "List webhooks",
+        {200: Told("Webhooks.", shapes.Counted[shapes.WebhookShape]), 503: AWAY},
+    ),
+    Route(
+        "DELETE",
+        "/v2/webhooks/{webhook_id}",
+        webhooks.delete_webhook,
+        "Webhooks",
+        "Delete a webhook",
+        {
+            200: Told("Deleted.", shapes.Envelope[Literal[""]]),
+            400: REFUSED,
+            404: Told("There is no such webhook.", shapes.Refusal),
+            503: AWAY,
+        },
+        actor=True,
+    ),
+)
+
+OPERATIONS: Final = (
+    Route(
+        "GET",
+        "/v1/healthcheck/network",
+        operations.network,
+        "Operations",
+        "Is the network there",
+        {204: Told("It is.")},
+        query=None,
+    ),
+    Route(
+        "GET",
+        "/health",
+        operations.health,
+        "Operations",
+        "Health, by component",
+        {
+            200: Told("Healthy or degraded.", shapes.HealthShape),
+            503: Told("Unhealthy: database, journal, wheel or writer do not work.", shapes.HealthShape),
+        },
+        query=None,
+    ),
+    Route(
+        "GET",
+        "/health/live",
+        operations.live,
+        "Operations",
+        "Does Medic have to be restarted",
+        {
+            200: Told("No: the loop turns and deadlines are fired.", shapes.ProbeShape),
+            503: Told("Yes: it has stalled.", shapes.ProbeShape),
+        },
+        query=None,
+    ),
+    Route(
+        "GET",
+        "/health/ready",
+        operations.ready,
+        "Operations",
+        "Can heartbeats be taken in durably",
+        {
+            200: Told("Yes, PostgreSQL down or not.", shapes.ProbeShape),
+            503: Told("No, and why.", shapes.ProbeShape),
+        },
+        query=None,
+    ),
+    Route(
+        "GET",
+        "/metrics",
+        operations.metrics,
+        "Operations",
+        "Prometheus metrics",
+        {200: Told("Prometheus text, or OpenMetrics where Accept asks for it.", None, "text/plain")},
+        query=None,
+    ),
+    Route(
+        "GET",
+        "/metrics/services",
+        operations.service_metrics,
+        "Operations",
+        "Prometheus metrics of every service, streamed",
+        {
+            200: Told("Prometheus text, or OpenMetrics where Accept asks for it.", None, "text/plain"),
+            400: REFUSED,
+            503: Told("Too many of these scrapes are under way.", shapes.Refusal),
+        },
+        query=(
+            Parameter("team", "string", "Only this team's services."),
+            Parameter("name", "string", "Only services of this name; `*` stands for any characters."),
+            Parameter("status", "string", "Only services of this status."),
+            Parameter("shard", "string", "`i/n`: the i-th of n parts."),
+        ),
+    ),
+)
+
+_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *OPERATIONS)
+
+ROUTES: Final = (*_DESCRIBED, *documentation.routes(_DESCRIBED))
+"""All routes."""

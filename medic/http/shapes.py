@@ -1,0 +1,248 @@
+"""Shapes of answers, for the API's description. `medic.http.shown` makes them; a test holds the two together."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from medic.core.draft import PRIORITIES
+from medic.core.status import ClosedReason, OpenedReason, Outcome, Status
+
+Results = TypeVar("Results")
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="ISO 8601, UTC, ends in Z.")]
+Flag = Literal[0, 1]
+Priority = Annotated[str, Field(json_schema_extra={"enum": list(PRIORITIES)})]
+
+
+class Shape(BaseModel):
+    """Base: an answer has these fields and no others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Envelope(Shape, Generic[Results]):
+    """Every answer of `/heartbeat`, `/service`, `/alerts` and `/v2`."""
+
+    success: Literal[True]
+    message: str
+    results: Results
+
+
+class Listing(Shape, Generic[Results]):
+    """A listing, or a page of one."""
+
+    success: Literal[True]
+    message: str
+    results: list[Results]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null where there is none.")
+    total_count: int = Field(description="How many match, on all pages.")
+
+
+class Counted(Shape, Generic[Results]):
+    """A listing without pages."""
+
+    success: Literal[True]
+    message: str
+    results: list[Results]
+    total_count: int
+
+
+class RegisteredAlready(Shape, Generic[Results]):
+    """The service was registered before."""
+
+    success: Literal[True]
+    message: str
+    results: Results
+    differs: dict[str, list[str | int | float | None]] = Field(
+        description="Fields of the body that were different: `[stored, asked for]`. Changed only with `update=1`."
+    )
+
+
+class FieldFault(Shape):
+    """One thing wrong with a request."""
+
+    field: str
+    message: str = Field(description="The end of a sentence that begins with the field; names its bounds.")
+
+
+class Refusal(Shape):
+    """Every refusal."""
+
+    success: Literal[False]
+    message: str
+    results: Literal[""]
+    errors: list[FieldFault] | None = Field(default=None, description="Only where fields are faulty.")
+
+
+class LastRefusal(Shape):
+    """Why the newest refused heartbeat of a service was refused."""
+
+    at: Time
+    reason: str
+    address: str
+
+
+class ServiceShape(Shape):
+    """A service as it is now."""
+
+    service_id: int
+    heartbeat_name: str
+    service_name: str
+    active: Flag
+    alert_interval: int | float = Field(description="Minutes.")
+    threshold: int
+    team: str
+    priority: Priority
+    muted: Flag
+    down: Flag = Field(description="1 while an alert is open.")
+    runbook: str
+    grace_period_seconds: int | float
+    recovery_seconds: int | float
+    renotify_minutes: int | float = Field(description="As in force, the default included; 0 for none.")
+    date_added: Time
+    date_modified: Time
+    date_muted: Time | None
+    mute_until: Time | None = Field(description="Null while not muted, or muted until unmuted by hand.")
+    mute_reason: str | None
+    muted_by: str | None
+    status: Status
+    last_heartbeat_at: Time | None
+    last_status: str | None = Field(description="As sent.")
+    deadline_at: Time | None = Field(description="When silence will mean late; null while inactive or down.")
+    last_refusal: LastRefusal | None = Field(description="Since Medic's start.")
+
+
+class HeartbeatShape(Shape):
+    """A stored heartbeat."""
+
+    heartbeat_id: int
+    heartbeat_name: str
+    service_name: str
+    time: Time = Field(description="When it arrived.")
+    status: str = Field(description="As sent.")
+    team: str
+    priority: Priority
+    run_id: str | None
+
+
+class AlertShape(Shape):
+    """An alert."""
+
+    alert_id: int
+    alert_name: str
+    service_id: int
+    heartbeat_name: str
+    service_name: str
+    team: str = Field(description="As when it opened, like priority and runbook.")
+    priority: Priority
+    runbook: str
+    active: Flag = Field(description="1 while it is open.")
+    external_reference_id: str = Field(description="PagerDuty's dedup key.")
+    alert_cycle: int = Field(description="Intervals missed.")
+    reason: OpenedReason
+    created_date: Time
+    closed_date: Time | None
+    closed_reason: ClosedReason | None
+    duration: float | None = Field(description="Seconds; null while open.")
+    acknowledged_date: Time | None
+    acknowledged_by: str | None
+    muted: Flag
+
+
+class AlertMomentShape(Shape):
+    """One line of an alert's history."""
+
+    at: Time
+    change: str
+    by: str | None
+    note: str | None
+
+
+class DeliveryShape(Shape):
+    """How one notification went to one notifier."""
+
+    notifier: str
+    action: str
+    at: Time = Field(description="When it was decided.")
+    settled_at: Time | None
+    attempts: int
+    result: Outcome | Literal["pending"]
+    detail: str | None
+    notification_id: str
+
+
+class AlertHistoryShape(AlertShape):
+    """An alert with what happened to it and whom it was told."""
+
+    history: list[AlertMomentShape]
+    deliveries: list[DeliveryShape]
+
+
+class AcknowledgedShape(Shape):
+    """An alert that closed while it was being acknowledged."""
+
+    alert_id: int
+
+
+class ResolvedShape(Shape):
+    """An alert that was resolved by hand."""
+
+    alert_id: int
+    heartbeat_name: str
+    active: Literal[0]
+    closed_reason: Literal["by_hand"]
+
+
+class WebhookShape(Shape):
+    """A webhook."""
+
+    webhook_id: int
+    url: str
+    heartbeat_name: str | None = Field(description="Null: alerts of every service.")
+    headers: dict[str, Literal["***"]] = Field(description="Values are not shown.")
+    date_added: Time
+    added_by: str | None
+
+
+class TestShape(Shape):
+    """Whom a test page goes to."""
+
+    __test__ = False
+
+    targets: list[str]
+
+
+class RefusedNameShape(Shape):
+    """A name heard of that is not registered."""
+
+    heartbeat_name: str = Field(description="As last sent.")
+    count: int
+    address: str = Field(description="Where the last one came from.")
+    first_at: Time
+    last_at: Time
+
+
+class ComponentShape(BaseModel):
+    """One component's health; facts stand beside it."""
+
+    status: Literal["healthy", "degraded", "unhealthy", "configured", "not_configured"]
+    since: Time
+
+
+class HealthShape(Shape):
+    """What Medic knows of itself."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    timestamp: Time
+    version: str
+    components: dict[str, ComponentShape]
+
+
+class ProbeShape(Shape):
+    """The answer to a probe."""
+
+    status: Literal["alive", "stalled", "ready", "not_ready"]
+    timestamp: Time
+    version: str
+    reason: str | None = Field(default=None, description="Only with 503.")
