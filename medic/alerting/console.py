@@ -49,9 +49,9 @@ class Console:
 
     async def send(self, notification: Notification) -> Attempt:
         """Print the notification."""
-        line = self.line(notification)
         try:
-            await trio.to_thread.run_sync(self._write, line + "\n", limiter=self._one_writer, abandon_on_cancel=True)
+            line = self.line(notification) + "\n"
+            await trio.to_thread.run_sync(self._write, line, limiter=self._one_writer, abandon_on_cancel=True)
         except (OSError, ValueError):
             # A pipe nobody reads any more, or a stream that is closed.
             return Refused("the terminal is gone")
