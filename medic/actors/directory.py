@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from sortedcontainers import SortedDict
 
@@ -140,7 +141,7 @@ class Directory:
         after each `_SLICE` services.
         """
         while True:
-            keys = list(self._slice(after))
+            keys = list(islice(self._by_key.irange(minimum=after, inclusive=(False, True)), _SLICE))
             for key in keys:
                 actor = self._by_key.get(key)
                 if actor is not None:
@@ -163,12 +164,6 @@ class Directory:
             alerts_active=len(self._by_alert),
             alerts_active_muted=len(self._muted & self._alerting.keys()),
         )
-
-    def _slice(self, after: str) -> Iterator[str]:
-        for count, key in enumerate(self._by_key.irange(minimum=after, inclusive=(False, True)), start=1):
-            yield key
-            if count == _SLICE:
-                return
 
     def _index(self, actor: Actor) -> None:
         service = actor.service

@@ -180,10 +180,9 @@ class Host:
             self._remove(actor)
         else:
             self._directory.replace(actor, service)
-            self._arm(actor, self._clock.skew)
-        if actor.mailbox is not None:  # what is stored crashes it as well
-            actor.mailbox = mailbox
-            return
+            if not self._arm(actor, self._clock.skew):  # what is stored crashes it as well
+                actor.mailbox = mailbox
+                return
         while mailbox is not None and (letter := mailbox.next_nowait()) is not None:
             if not self._directory.holds(actor):
                 letter.fail(UnknownServiceError(actor.service.row.heartbeat_name))
@@ -250,14 +249,15 @@ class Host:
         self._fired += 1
         self._observe_lateness((sighted - armed_for) / 1000)
 
-    def _arm(self, actor: Actor, skew: SkewMs) -> None:
-        """Arm an actor that took no event just now. One that is being rebuilt, or has to be, is armed after that."""
+    def _arm(self, actor: Actor, skew: SkewMs) -> bool:
+        """Arm an actor that took no event just now. False: it is being rebuilt or has to be, and is armed later."""
         if actor.mailbox is not None:
-            return
+            return False
         try:
             self._arm_for(actor, self._supervisor.deadline(actor, skew))
         except ActorCrashedError:
-            return
+            return False
+        return True
 
     def _arm_for(self, actor: Actor, deadline: SightedMs | None) -> None:
         if deadline is None:

@@ -81,7 +81,56 @@ OUTBOX_PENDING: Final = Spec(
     "medic_outbox_pending", "gauge", "Notifications that are decided and wait for the journal, not for a vendor."
 )
 OUTBOX_RETRIES: Final = Spec(
-    "medic_outbox_retries_total", "counter", "Notifications journaled again because the journal lost their record."
+    "medic_outbox_retries_total", "counter", "Waits for the journal that ended because its disk failed, and began anew."
+)
+
+# ------------------------------------------------------------------------------------------------------ telling people
+
+PAGERDUTY_REQUESTS: Final = Spec(
+    "medic_pagerduty_requests_total",
+    "counter",
+    "Requests to PagerDuty, by action (trigger, acknowledge, resolve) and status (success, failure).",
+    ("action", "status"),
+)
+SLACK_REQUESTS: Final = Spec(
+    "medic_slack_requests_total", "counter", "Requests to Slack, by status (success, failure).", ("status",)
+)
+NOTIFICATIONS_PENDING: Final = Spec(
+    "medic_notifications_pending", "gauge", "Notifications decided and not settled, by target.", ("target",)
+)
+NOTIFICATIONS: Final = Spec(
+    "medic_notifications_total",
+    "counter",
+    "Notifications settled, by target and outcome (delivered, refused, given_up, dropped).",
+    ("target", "outcome"),
+)
+NOTIFIER_RETRIES: Final = Spec(
+    "medic_notifier_retries_total", "counter", "Attempts after which another was needed, by target.", ("target",)
+)
+NOTIFIER_FAILING: Final = Spec(
+    "medic_notifier_failing", "gauge", "1 while every attempt at a target fails, else 0.", ("target",)
+)
+NOTIFIER_CRASHES: Final = Spec(
+    "medic_notifier_crashes_total", "counter", "Bugs of a notifier that its supervision survived.", ("target",)
+)
+NOTIFICATIONS_UNSETTLED: Final = Spec(
+    "medic_notifications_unsettled_total",
+    "counter",
+    "Outcomes that the journal did not take: a restart tells these again.",
+)
+
+# ------------------------------------------------------------------------------------------------------------- journal
+
+JOURNAL_RECORDS: Final = Spec("medic_journal_records_total", "counter", "Records appended.")
+JOURNAL_BYTES: Final = Spec("medic_journal_bytes_total", "counter", "Bytes written to the journal's files.")
+JOURNAL_BACKLOG: Final = Spec("medic_journal_backlog_bytes", "gauge", "Bytes appended that no sync covers yet.")
+JOURNAL_COMMIT: Final = Spec(
+    "medic_journal_commit_seconds", "histogram", "One commit: write, sync, and the way to the thread and back."
+)
+JOURNAL_REFUSING: Final = Spec("medic_journal_refusing", "gauge", "1 while records are refused, else 0.")
+JOURNAL_FAILURES: Final = Spec("medic_journal_failures_total", "counter", "Writes and syncs that failed.")
+JOURNAL_DAMAGED: Final = Spec(
+    "medic_journal_damaged_bytes", "gauge", "Bytes that could not be read when the journal was opened."
 )
 
 # ----------------------------------------------------------------------------------------------------- the loop itself

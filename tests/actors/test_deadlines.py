@@ -32,7 +32,8 @@ async def test_no_deadline_fires_before_its_instant_whatever_its_length(autojump
     lengths = [1.001, 1.009, 1.01, 1.011, 40.955, 40.96, 40.965, 2621.44, 2621.441, 90_000.005, 200_000.001]
     for number, seconds in enumerate(lengths):
         world.add(row(number + 1, seconds))
-    await trio.sleep(250_000)
+    for _ in range(3):
+        await trio.sleep(86_000)
     opened = {effect.service_id: effect for effect in world.effects(OpenAlert)}
     assert len(opened) == len(lengths)
     for number, seconds in enumerate(lengths):
