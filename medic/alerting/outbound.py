@@ -21,6 +21,7 @@ from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from socket import gaierror
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 import trio
@@ -140,12 +141,23 @@ def safe(text: str, *secrets: str) -> str:
     return clipped(printable(" ".join(text.split())), DETAIL_MAX)
 
 
+def host_of(url: str) -> str:
+    """The host in an address, for people; the rest of it may hold a secret."""
+    try:
+        return urlsplit(url).hostname or "nowhere"
+    except ValueError:
+        return "nowhere"
+
+
 async def _beginning(response: httpx.Response) -> bytes:
     beginning = bytearray()
-    async for piece in response.aiter_raw():
-        beginning += piece
-        if len(beginning) >= ANSWER_MAX_BYTES:
-            break
+    # Enough is said by cancelling, not by breaking off: that unwinds the client's chain of generators from within,
+    # which otherwise would lie about unfinished until they are collected.
+    with trio.CancelScope() as reading:
+        async for piece in response.aiter_raw():
+            beginning += piece
+            if len(beginning) >= ANSWER_MAX_BYTES:
+                reading.cancel()
     return bytes(beginning[:ANSWER_MAX_BYTES])
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from typing import Final
-from urllib.parse import urlsplit
 
 import orjson
 
 from medic.alerting.attempt import Attempt
 from medic.alerting.notifier import ALERT_KINDS
-from medic.alerting.outbound import Answer, judge, outbound_client, post, safe
+from medic.alerting.outbound import Answer, host_of, judge, outbound_client, post, safe
 from medic.alerting.wording import clipped, reason_words
 from medic.core.notification import PAGERDUTY, Notification, alert_name
 from medic.core.status import NotificationKind, OpenedReason
@@ -94,7 +93,7 @@ class PagerDuty:
 
     def describe(self) -> str:
         """PagerDuty, and where if it is not the vendor's usual address."""
-        return "PagerDuty" if self._events_url == EVENTS_URL else f"PagerDuty at {urlsplit(self._events_url).netloc}"
+        return "PagerDuty" if self._events_url == EVENTS_URL else f"PagerDuty at {host_of(self._events_url)}"
 
     async def aclose(self) -> None:
         """Close its connections."""

@@ -11,13 +11,13 @@ Source: https://docs.slack.dev/reference/methods/chat.postMessage and /messaging
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import orjson
 
 from medic.alerting.attempt import Attempt, Delivered, Refused, Retry, Throttled
-from medic.alerting.outbound import Answer, judge, outbound_client, post, safe
+from medic.alerting.outbound import Answer, host_of, judge, outbound_client, post, safe
 from medic.alerting.wording import clipped, duration_words, headline, reason_words, shown_at, summary
 from medic.core.notification import SLACK, Notification
 from medic.core.status import NotificationKind
@@ -136,7 +136,7 @@ class Slack:
 
     def describe(self) -> str:
         """Slack and its channel."""
-        host = urlsplit(self._url).netloc
+        host = host_of(self._url)
         return f"Slack channel {self._channel}" + ("" if host == "slack.com" else f" at {host}")
 
     async def aclose(self) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
 
 import orjson
 
 from medic.alerting.attempt import Attempt
 from medic.alerting.notifier import ALERT_KINDS
-from medic.alerting.outbound import Answer, judge, outbound_client, post, safe
+from medic.alerting.outbound import Answer, host_of, judge, outbound_client, post, safe
 from medic.alerting.wording import headline, summary
 from medic.core.names import name_key
 from medic.core.notification import Notification, alert_name
@@ -104,8 +103,7 @@ class WebhookNotifier:
 
     def describe(self) -> str:
         """Id and host; the address itself may hold a secret."""
-        host = urlsplit(self._webhook.url).hostname or "nowhere"
-        return f"webhook {self._webhook.webhook_id} at {host}" + (
+        return f"webhook {self._webhook.webhook_id} at {host_of(self._webhook.url)}" + (
             "" if self._webhook.heartbeat_name is None else f" (only {self._webhook.heartbeat_name})"
         )
 

@@ -167,4 +167,4 @@ def test_the_start_line_names_the_channel_and_no_token(slack):
         zone=ZoneInfo("UTC"),
         clock=StandingClock(),
     )
-    assert elsewhere.describe() == f"Slack channel {CHANNEL} at 127.0.0.1:99"
+    assert elsewhere.describe() == f"Slack channel {CHANNEL} at 127.0.0.1"

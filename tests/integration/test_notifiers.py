@@ -1,0 +1,598 @@
+"""The notifiers over real sockets, against vendors that hold each request to their documentation."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ssl
+import statistics
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import StringIO
+from random import Random
+from typing import Self
+from zoneinfo import ZoneInfo
+
+import pytest
+import trio
+
+from medic.alerting import outbound
+from medic.alerting.assembly import NotifierSettings, build_alerting
+from medic.alerting.attempt import Delivered, Refused, Retry, Throttled
+from medic.alerting.notifier import Notifier
+from medic.alerting.pagerduty import NOTIFICATION_HEADER, PagerDuty
+from medic.alerting.pipeline import Alerting
+from medic.alerting.slack import Slack
+from medic.alerting.webhook import WebhookNotifier
+from medic.core.names import NAME_MAX
+from medic.core.notification import Notification
+from medic.core.status import NotificationKind, Outcome
+from medic.core.units import InstantMs
+from medic.ports import Webhook
+from tests.fakes.alerting import Settled, TrioClock, follow, trigger
+from tests.vendors import Hang, PagerDutyServer, Refuse, Reset, SlackServer, Slow, WebhookReceiver
+from tests.vendors.pagerduty import ROUTING_KEY
+from tests.vendors.slack import CHANNEL, TOKEN
+
+K = NotificationKind
+NAMES = [
+    "x" * NAME_MAX,
+    "監" * NAME_MAX,
+    "🚀" * NAME_MAX,
+    '<!channel> & *bold* `code` "quoted" \\ it\'s',
+    "naïve/ß/%2F",
+]
+BASE_URL = "http://medic.example:8080"
+
+
+class WallClock(TrioClock):
+    def now(self) -> InstantMs:
+        return InstantMs(time.time_ns() // 1_000_000)
+
+
+@pytest.fixture
+def pagerduty() -> Iterator[PagerDutyServer]:
+    with PagerDutyServer() as server:
+        yield server
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackServer]:
+    with SlackServer() as server:
+        yield server
+
+
+@pytest.fixture
+def receiver() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as server:
+        yield server
+
+
+@asynccontextmanager
+async def open_notifier(notifier: Notifier) -> AsyncIterator[Notifier]:
+    try:
+        yield notifier
+    finally:
+        await notifier.aclose()
+
+
+def to_pagerduty(server: PagerDutyServer, *, key: str = ROUTING_KEY, url: str = "") -> PagerDuty:
+    return PagerDuty(routing_key=key, events_url=url or server.url, base_url=BASE_URL, clock=WallClock())
+
+
+def to_slack(server: SlackServer, *, token: str = TOKEN, channel: str = CHANNEL) -> Slack:
+    return Slack(
+        token=token,
+        channel=channel,
+        api_url=server.url,
+        base_url=BASE_URL,
+        zone=ZoneInfo("America/Chicago"),
+        clock=WallClock(),
+    )
+
+
+def to_webhook(url: str, **fields) -> WebhookNotifier:
+    return WebhookNotifier(Webhook(webhook_id=1, url=url, **fields), base_url=BASE_URL, clock=WallClock())
+
+
+def every_kind(notifier: Notifier, name: str) -> list[Notification]:
+    said = []
+    for number, kind in enumerate(K):
+        one = follow(trigger(number, name=name), kind) if kind is K.RESOLVE else trigger(number, name=name, kind=kind)
+        one = replace(
+            one, runbook="https://wiki.example/run?a=1&b=<2>", service_name=name, by=name, note=f"note of {name}"
+        )
+        if kind in {K.BLIND, K.UNTOLD, K.TEST}:
+            one = replace(one, text=f"a sentence about {name}")
+        if notifier.takes(one):
+            said.append(one)
+    return said
+
+
+# ---------------------------------------------------------------------------------------------------------- the schemas
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_pagerduty_takes_every_kind_with_any_name(pagerduty, name):
+    async with open_notifier(to_pagerduty(pagerduty)) as notifier:
+        said = every_kind(notifier, name)
+        assert [await notifier.send(one) for one in said] == [Delivered()] * len(said)
+    assert pagerduty.faults() == []
+    assert {arrival.headers[NOTIFICATION_HEADER.lower()] for arrival in pagerduty.taken} == {
+        one.notification_id for one in said
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_slack_takes_every_kind_with_any_name(slack, name):
+    async with open_notifier(to_slack(slack)) as notifier:
+        said = every_kind(notifier, name)
+        assert [await notifier.send(one) for one in said] == [Delivered()] * len(said)
+    assert slack.faults() == []
+    assert len(slack.messages) == len(said)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_webhook_takes_every_kind_with_any_name(receiver, name):
+    async with open_notifier(to_webhook(receiver.url)) as notifier:
+        said = every_kind(notifier, name)
+        assert [await notifier.send(one) for one in said] == [Delivered()] * len(said)
+    assert receiver.faults() == []
+    assert {arrival.document["heartbeat_name"] for arrival in receiver.taken} == {name}
+
+
+async def test_an_incident_opens_once_and_closes(pagerduty):
+    async with open_notifier(to_pagerduty(pagerduty)) as notifier:
+        claim = trigger(name="nightly")
+        for kind in (K.TRIGGER, K.REMINDER, K.ESCALATION, K.ACKNOWLEDGE):
+            await notifier.send(follow(claim, kind))
+        assert pagerduty.open == {"medic-nightly": "acknowledge"}
+        await notifier.send(follow(claim, K.RESOLVE))
+    assert pagerduty.open == {}
+    assert pagerduty.opened == ["medic-nightly"]
+
+
+# ---------------------------------------------------------------------------------------------------------- the answers
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "attempt"),
+    [
+        (Refuse(400), Refused("answered 400: told to refuse; told to refuse")),
+        (Refuse(403, error=f"the key {ROUTING_KEY} is unknown"), None),
+        (Refuse(408), Retry("answered 408: told to refuse; told to refuse", maybe_taken=False)),
+        (Refuse(429), Throttled("answered 429: told to refuse; told to refuse")),
+        (Refuse(429, retry_after="7"), Throttled("answered 429: told to refuse; told to refuse", 7.0)),
+        (Refuse(500), Retry("answered 500: told to refuse; told to refuse", maybe_taken=True)),
+        (
+            Refuse(503, retry_after="100000"),
+            Retry("answered 503: told to refuse; told to refuse", maybe_taken=True, retry_after=300.0),
+        ),
+        (Refuse(302), Refused("answered 302: redirects are not followed")),
+        (Reset(), Retry("the connection was lost before an answer came", maybe_taken=True)),
+    ],
+)
+async def test_what_pagerduty_says_decides_what_happens_next(pagerduty, behaviour, attempt):
+    pagerduty.behave(behaviour)
+    async with open_notifier(to_pagerduty(pagerduty)) as notifier:
+        got = await notifier.send(trigger())
+    if attempt is None:
+        attempt = Refused("answered 403: the key *** is unknown; told to refuse")
+    assert got == attempt
+
+
+async def test_a_retry_after_may_be_a_date(pagerduty):
+    at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=42)
+    pagerduty.behave(Refuse(429, retry_after=format_datetime(at, usegmt=True)))
+    async with open_notifier(to_pagerduty(pagerduty)) as notifier:
+        got = await notifier.send(trigger())
+    assert isinstance(got, Throttled)
+    assert got.retry_after == pytest.approx(42, abs=2)
+
+
+async def test_pagerduty_refuses_a_wrong_key(pagerduty):
+    async with open_notifier(to_pagerduty(pagerduty, key="f" * 32)) as notifier:
+        assert await notifier.send(trigger()) == Refused("answered 400: Event object is invalid; Invalid routing key")
+
+
+async def test_slack_refuses_a_wrong_token_and_a_wrong_channel(slack):
+    async with open_notifier(to_slack(slack, token="xoxb-wrong")) as notifier:
+        assert await notifier.send(trigger()) == Refused("answered invalid_auth: SLACK_API_TOKEN is not valid")
+    async with open_notifier(to_slack(slack, channel="C1")) as notifier:
+        got = await notifier.send(trigger())
+    assert got == Refused("answered channel_not_found: SLACK_CHANNEL_ID names no channel the app can see")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "attempt"),
+    [
+        (Refuse(429, retry_after="30"), Throttled("answered ratelimited", 30.0)),
+        (Refuse(200, error="ratelimited"), Throttled("answered ratelimited")),
+        (Refuse(200, error="fatal_error"), Retry("answered fatal_error", maybe_taken=True)),
+        (Refuse(200, error="is_archived"), Refused("answered is_archived: the channel is archived")),
+        (Refuse(503), Retry("answered 503", maybe_taken=True)),
+    ],
+)
+async def test_what_slack_says_decides_what_happens_next(slack, behaviour, attempt):
+    slack.behave(behaviour)
+    async with open_notifier(to_slack(slack)) as notifier:
+        assert await notifier.send(trigger()) == attempt
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind"),
+    [
+        (Refuse(410), Refused),
+        (Refuse(404), Refused),
+        (Refuse(408), Retry),
+        (Refuse(429), Throttled),
+        (Refuse(502), Retry),
+    ],
+)
+async def test_what_a_webhook_says_decides_what_happens_next(receiver, behaviour, kind):
+    receiver.behave(behaviour)
+    async with open_notifier(to_webhook(receiver.url)) as notifier:
+        assert isinstance(await notifier.send(trigger()), kind)
+
+
+async def test_a_webhook_carries_its_headers_and_not_those_that_are_medics(receiver):
+    headers = (("X-Token", "s3cret"), ("Webhook-Id", "forged"), ("Content-Length", "3"), ("HOST", "evil"))
+    async with open_notifier(to_webhook(receiver.url, headers=headers)) as notifier:
+        assert await notifier.send(trigger()) == Delivered()
+        receiver.behave(Refuse(400, error="s3cret"))
+        refused = await notifier.send(trigger())
+    assert receiver.faults() == []
+    arrival = receiver.arrivals[0]
+    assert arrival.headers["x-token"] == "s3cret"
+    assert arrival.headers["webhook-id"] == "1.0"
+    assert arrival.headers["host"] == f"127.0.0.1:{receiver.port}"
+    assert "s3cret" not in str(refused)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "http://", "http://[bad", "http://127.0.0.1:99999/", "nonsense"])
+async def test_an_address_that_is_none_is_refused_not_raised(url):
+    async with open_notifier(to_webhook(url)) as notifier:
+        assert isinstance(await notifier.send(trigger()), Refused | Retry)
+        assert notifier.describe().startswith("webhook 1 at ")
+
+
+@pytest.mark.parametrize("headers", [(("X-Bad", "line\r\nbreak"),), (("X-Bad", "naïve-監"),), (("spaced name", "x"),)])
+async def test_headers_that_cannot_be_sent_are_refused(receiver, headers):
+    async with open_notifier(to_webhook(receiver.url, headers=headers)) as notifier:
+        got = await notifier.send(trigger())
+    assert isinstance(got, Refused)
+    assert receiver.arrivals == []
+
+
+# --------------------------------------------------------------------------------------------------------- the failures
+
+
+async def test_a_refused_connection_certainly_took_nothing(pagerduty):
+    async with open_notifier(to_pagerduty(pagerduty)) as notifier:
+        pagerduty.refuse_connections()
+        got = await notifier.send(trigger())
+    assert got == Retry("the connection was refused", maybe_taken=False)
+
+
+async def test_a_host_that_does_not_exist_certainly_took_nothing(pagerduty):
+    async with open_notifier(to_pagerduty(pagerduty, url="http://nowhere.invalid/v2/enqueue")) as notifier:
+        got = await notifier.send(trigger())
+    assert isinstance(got, Retry)
+    assert not got.maybe_taken
+
+
+async def test_no_answer_in_time_may_have_been_taken(pagerduty, monkeypatch):
+    monkeypatch.setattr(outbound, "ATTEMPT_SECONDS", 0.2)
+    pagerduty.behave(Hang())
+    async with open_notifier(to_pagerduty(pagerduty)) as notifier:
+        with trio.fail_after(2):
+            got = await notifier.send(trigger())
+        assert got == Retry("no answer within 0 s", maybe_taken=True)
+        pagerduty.behave(Slow(0.05))
+        assert await notifier.send(trigger()) == Delivered()
+
+
+async def test_a_connection_that_was_closed_while_idle_is_not_used_again(pagerduty):
+    async with open_notifier(to_pagerduty(pagerduty)) as notifier:
+        assert await notifier.send(trigger()) == Delivered()
+        pagerduty.refuse_connections()
+        pagerduty.accept_connections()
+        assert await notifier.send(trigger()) == Delivered()
+
+
+class _Odd(BaseHTTPRequestHandler):
+    """Answers that no well-behaved vendor sends, by path."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.cookies.append(self.headers.get("Cookie"))
+        if self.path == "/endless":
+            self._head(400, {"Content-Length": str(10**9)})
+            self._pour(b"x" * 65_536)
+        elif self.path == "/endless-ok":
+            self._head(200, {"Content-Length": str(10**9)})
+            self._pour(b"x" * 65_536)
+        elif self.path == "/stops":
+            self._head(202, {"Content-Length": "100"})
+            self.wfile.write(b"half")
+            self.close_connection = True
+        elif self.path == "/nonsense":
+            self.wfile.write(b"this is not HTTP\r\n\r\n")
+            self.close_connection = True
+        elif self.path == "/api/chat.postMessage":
+            self._head(200, {"Content-Length": "5"})
+            self.wfile.write(b"<html")
+        else:
+            self._head(302, {"Location": "/nonsense", "Set-Cookie": "a=b", "Content-Length": "0"})
+
+    def _head(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _pour(self, block: bytes) -> None:
+        self.close_connection = True
+        try:
+            for _ in range(10_000):
+                self.wfile.write(block)
+                self.server.poured += len(block)
+        except OSError:
+            return
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+class OddServer:
+    """A server of odd answers; a context manager."""
+
+    def __init__(self) -> None:
+        self.server = HTTPServer(("127.0.0.1", 0), _Odd)
+        self.server.poured = 0
+        self.server.cookies = []
+        self.server.handle_error = lambda *_: None
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}{path}"
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+async def test_an_answer_is_read_so_far_and_no_further():
+    with OddServer() as odd:
+        async with open_notifier(to_webhook(odd.url("/endless"))) as notifier:
+            got = await notifier.send(trigger())
+        assert isinstance(got, Refused)
+        assert len(got.detail) < outbound.DETAIL_MAX + 20
+        async with open_notifier(to_webhook(odd.url("/endless-ok"))) as notifier:
+            assert await notifier.send(trigger()) == Delivered()
+        # What the kernel's buffers took beyond what was read.
+        assert odd.server.poured < 64 * 2**20
+
+
+async def test_a_status_that_came_is_an_answer_though_the_rest_did_not():
+    with OddServer() as odd:
+        async with open_notifier(to_webhook(odd.url("/stops"))) as notifier:
+            assert await notifier.send(trigger()) == Delivered()
+
+
+async def test_an_answer_that_is_none_may_have_been_taken():
+    with OddServer() as odd:
+        async with open_notifier(to_webhook(odd.url("/nonsense"))) as notifier:
+            got = await notifier.send(trigger())
+        assert got == Retry("the connection was lost before an answer came", maybe_taken=True)
+        slack = Slack(
+            token="t", channel="c", api_url=odd.url("/api"), base_url="x", zone=ZoneInfo("UTC"), clock=WallClock()
+        )
+        async with open_notifier(slack) as notifier:
+            got = await notifier.send(trigger())
+        assert got == Retry("answered something that is not Slack's", maybe_taken=True)
+
+
+async def test_redirects_are_not_followed_and_cookies_not_kept():
+    with OddServer() as odd:
+        async with open_notifier(to_webhook(odd.url("/elsewhere"))) as notifier:
+            for _ in range(2):
+                assert await notifier.send(trigger()) == Refused("answered 302: redirects are not followed")
+        assert odd.server.cookies == [None, None]
+
+
+async def test_tls_that_does_not_come_about_certainly_took_nothing():
+    with OddServer() as odd:
+        async with open_notifier(to_webhook(odd.url("/").replace("http:", "https:"))) as notifier:
+            got = await notifier.send(trigger())
+    assert isinstance(got, Retry)
+    assert not got.maybe_taken
+    assert got.detail.startswith("TLS failed: ")
+
+
+async def test_certificates_and_host_names_are_verified():
+    trusted = outbound._trusted_authorities()
+    assert trusted.verify_mode is ssl.CERT_REQUIRED
+    assert trusted.check_hostname
+    failed = ssl.SSLCertVerificationError()
+    failed.verify_message = "self-signed certificate"
+    assert outbound._connect_words(failed) == "TLS failed: self-signed certificate"
+
+
+async def test_a_proxy_in_the_environment_is_ignored(pagerduty, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with open_notifier(to_pagerduty(pagerduty)) as notifier:
+        assert await notifier.send(trigger()) == Delivered()
+
+
+# ------------------------------------------------------------------------------------------------------ the whole of it
+
+
+@asynccontextmanager
+async def running(
+    *, pagerduty: PagerDutyServer | None = None, slack: SlackServer | None = None, webhooks: tuple[Webhook, ...] = ()
+) -> AsyncIterator[tuple[Alerting, Settled]]:
+    settings = NotifierSettings(base_url=BASE_URL, zone=ZoneInfo("UTC"))
+    if pagerduty is not None:
+        settings = replace(settings, pagerduty_routing_key=ROUTING_KEY, pagerduty_events_url=pagerduty.url)
+    if slack is not None:
+        settings = replace(settings, slack_token=TOKEN, slack_channel=CHANNEL, slack_api_url=slack.url)
+    assert ROUTING_KEY not in repr(settings)
+    alerting = build_alerting(settings, webhooks=webhooks, clock=WallClock(), rng=Random(1), terminal=StringIO())
+    settled = Settled()
+    alerting.settle_through(settled)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(alerting.run)
+        yield alerting, settled
+        await alerting.drain()
+        nursery.cancel_scope.cancel()
+
+
+def offer(alerting: Alerting, *notifications: Notification) -> None:
+    for notification in notifications:
+        alerting.offer_nowait(replace(notification, targets=alerting.targets_for(notification)))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop turn until the condition holds, 5 s at most."""
+    with trio.fail_after(5):
+        while not condition():
+            await trio.lowlevel.checkpoint()
+
+
+async def arrive(server, count: int, *, seconds: float = 10.0):
+    return await trio.to_thread.run_sync(lambda: server.wait_for(count, seconds=seconds))
+
+
+async def test_everybody_configured_is_told_and_named(pagerduty, slack, receiver):
+    hook = Webhook(webhook_id=3, url=receiver.url, heartbeat_name="Service-1")
+    async with running(pagerduty=pagerduty, slack=slack, webhooks=(hook,)) as (alerting, settled):
+        assert alerting.describe_targets() == (
+            f"PagerDuty at 127.0.0.1, Slack channel {CHANNEL} at 127.0.0.1, webhook 3 at 127.0.0.1 (only Service-1)"
+        )
+        offer(alerting, trigger(1), trigger(2))
+        await arrive(pagerduty, 2)
+        await arrive(slack, 2)
+        await arrive(receiver, 1)
+        offer(alerting, follow(trigger(1), K.RESOLVE), follow(trigger(2), K.RESOLVE))
+        await arrive(pagerduty, 4)
+        await arrive(slack, 4)
+        await arrive(receiver, 2)
+    assert pagerduty.open == {}
+    assert {outcome for _, outcome in settled.outcomes()} == {Outcome.DELIVERED}
+    assert len(settled.settlements) == 10
+    assert pagerduty.faults() == slack.faults() == receiver.faults() == []
+
+
+async def test_nobody_configured_means_this_terminal():
+    async with running() as (alerting, settled):
+        assert "this terminal" in alerting.describe_targets()
+        offer(alerting, trigger(1))
+        await until(lambda: settled.settlements)
+    assert settled.outcomes("console") == [("1.0", Outcome.DELIVERED)]
+
+
+async def test_an_idle_target_sends_within_milliseconds_of_the_offer(pagerduty):
+    delays = []
+    async with running(pagerduty=pagerduty) as (alerting, _):
+        for number in range(40):
+            offered = time.monotonic()
+            offer(alerting, trigger(number))
+            arrivals = await arrive(pagerduty, number + 1)
+            delays.append(arrivals[-1].at_monotonic - offered)
+    assert statistics.median(delays) < 0.02
+
+
+async def test_of_a_thousand_at_once_the_first_p1_is_told_at_once_and_the_order_is_kept(pagerduty):
+    pagerduty.limit(50)
+    async with running(pagerduty=pagerduty) as (alerting, _):
+        offered = time.monotonic()
+        offer(alerting, *[trigger(number, priority=f"p{5 - number % 5}") for number in range(1_000)])
+        taken = await arrive(pagerduty, 130, seconds=30)
+        alerting_statistics = alerting.statistics().targets[0]
+    assert taken[0].at_monotonic - offered < 0.5
+    assert [arrival.document["payload"]["severity"] for arrival in taken[:130]] == ["critical"] * 130
+    assert alerting_statistics.throttled >= 1
+    # It takes 50 in any second: the third fifty begin after two of them.
+    assert taken[100].at_monotonic - taken[0].at_monotonic >= 1.9
+    assert pagerduty.faults() == []
+
+
+async def test_a_vendor_that_hangs_delays_nobody_else(pagerduty, slack, receiver):
+    slack.behave(Hang())
+    receiver.behave(Hang(), containing="service-1")
+    hook = Webhook(webhook_id=3, url=receiver.url)
+    async with running(pagerduty=pagerduty, slack=slack, webhooks=(hook,)) as (alerting, _):
+        offered = time.monotonic()
+        offer(alerting, *[trigger(number) for number in range(5)])
+        assert (await arrive(pagerduty, 5))[4].at_monotonic - offered < 1.0
+        assert (await arrive(receiver, 4))[3].at_monotonic - offered < 1.0
+        slack.release()
+        receiver.release()
+        slack.behave(Refuse(200, error="is_archived"))
+        receiver.behave(Refuse(410))
+
+
+async def test_a_429_holds_everything_for_as_long_as_it_says(pagerduty):
+    pagerduty.behave(Refuse(429, retry_after="1"), times=1)
+    async with running(pagerduty=pagerduty) as (alerting, _):
+        offer(alerting, trigger(1))
+        await until(lambda: alerting.statistics().targets[0].paused)
+        (refused,) = pagerduty.arrivals
+        offer(alerting, trigger(2, priority="p1"))
+        taken = await arrive(pagerduty, 2)
+    assert taken[0].at_monotonic - refused.at_monotonic >= 1.0
+    assert taken[0].document["dedup_key"] == "medic-service-2"
+
+
+async def test_a_recovery_after_a_lost_answer_is_told(pagerduty):
+    pagerduty.behave(Reset(taken=True), times=1)
+    async with running(pagerduty=pagerduty) as (alerting, settled):
+        claim = trigger(1)
+        offer(alerting, claim)
+        await arrive(pagerduty, 1)
+        pagerduty.behave(Reset(taken=True), containing='"trigger"')
+        offer(alerting, follow(claim, K.RESOLVE))
+        await trio.to_thread.run_sync(
+            lambda: pagerduty.wait_for(1, where=lambda arrival: "resolve" in arrival.text and arrival.taken)
+        )
+    assert pagerduty.open == {}
+    assert settled.outcomes() == [("1.0", Outcome.GIVEN_UP), ("1.1", Outcome.DELIVERED)]
+
+
+async def test_a_vendor_whose_port_was_closed_is_told_when_it_is_back(pagerduty):
+    pagerduty.refuse_connections()
+    async with running(pagerduty=pagerduty) as (alerting, settled):
+        offer(alerting, trigger(1), trigger(2))
+        offer(alerting, follow(trigger(2), K.RESOLVE))
+        pagerduty.accept_connections()
+        (taken,) = await arrive(pagerduty, 1)
+        assert taken.document["dedup_key"] == "medic-service-1"
+    assert ("1.0", Outcome.DELIVERED) in settled.outcomes()
+    assert len(pagerduty.arrivals) == 1
+
+
+async def test_an_alert_that_pagerduty_refuses_is_told_to_slack(slack, pagerduty):
+    pagerduty.behave(Refuse(400, error="Invalid routing key"))
+    async with running(pagerduty=pagerduty, slack=slack) as (alerting, settled):
+        settled.hand_on = lambda complaint: offer(alerting, complaint)
+        offer(alerting, trigger(1))
+        await arrive(slack, 2)
+        standing = alerting.statistics()
+    assert standing.untold == (1,)
+    assert slack.messages[1].startswith(
+        "🟡 NOT TOLD service-1: pagerduty refused this alert for good (answered 400: Invalid routing key"
+    )
+    assert slack.faults() == []
