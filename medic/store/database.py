@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
@@ -223,7 +223,7 @@ class Database:
         """
         return self._transaction()
 
-    async def stream(self, sql: str, *args: object, rows: int = STREAM_ROWS) -> AsyncIterator[list[Row]]:
+    async def stream(self, sql: str, *args: object, rows: int = STREAM_ROWS) -> AsyncGenerator[list[Row], None]:
         """The rows of a query in slices, in bounded memory. Close it (`aclosing`) where it is not read to the end."""
         connection = await self._take()
         try:

@@ -1,0 +1,93 @@
+"""Webhooks in PostgreSQL, each change with its audit entry. Values of headers may be secrets: no entry shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from medic.core.units import InstantMs
+from medic.ports import Clock, Webhook
+from medic.store.database import Database, Row, Transaction
+
+_COLUMNS = "webhook_id, url, heartbeat_name, headers, date_added, added_by"
+
+
+class PgWebhookStore:
+    """Implements `ports.WebhookStore`."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def insert(
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+    ) -> Webhook:
+        """The stored webhook, with its id."""
+        async with self._database.transaction() as transaction:
+            record = await transaction.fetchrow(
+                "INSERT INTO medic.webhooks (url, heartbeat_name, headers, date_added, added_by)"  # noqa: S608
+                f" VALUES ($1, $2, $3, $4, $5) RETURNING {_COLUMNS}",
+                url,
+                heartbeat_name,
+                orjson.dumps(headers).decode(),
+                self._clock.now(),
+                by,
+                operation="insert webhook",
+            )
+            assert record is not None  # noqa: S101 - INSERT … RETURNING gives its row
+            webhook = _webhook_of(record)
+            await self._audit(transaction, "webhook added", by, webhook, before=False)
+        return webhook
+
+    async def all(self) -> Sequence[Webhook]:
+        """Every webhook, the oldest first."""
+        records = await self._database.fetch(
+            f"SELECT {_COLUMNS} FROM medic.webhooks ORDER BY webhook_id",  # noqa: S608 - a constant
+            operation="list webhooks",
+        )
+        return [_webhook_of(record) for record in records]
+
+    async def delete(self, webhook_id: int, *, by: str) -> bool:
+        """Remove one; False if there was none."""
+        async with self._database.transaction() as transaction:
+            record = await transaction.fetchrow(
+                f"DELETE FROM medic.webhooks WHERE webhook_id = $1 RETURNING {_COLUMNS}",  # noqa: S608 - a constant
+                webhook_id,
+                operation="delete webhook",
+            )
+            if record is None:
+                return False
+            await self._audit(transaction, "webhook removed", by, _webhook_of(record), before=True)
+        return True
+
+    async def _audit(self, transaction: Transaction, action: str, by: str, webhook: Webhook, *, before: bool) -> None:
+        shown = orjson.dumps(
+            {
+                "webhook_id": webhook.webhook_id,
+                "url": webhook.url,
+                "heartbeat_name": webhook.heartbeat_name,
+                "headers": [name for name, _ in webhook.headers],
+            }
+        ).decode()
+        await transaction.execute(
+            "INSERT INTO medic.audit_log (at, actor, action, subject, before, after) VALUES ($1, $2, $3, $4, $5, $6)",
+            self._clock.now(),
+            by,
+            action,
+            webhook.url,
+            shown if before else None,
+            None if before else shown,
+            operation="insert audit",
+        )
+
+
+def _webhook_of(record: Row) -> Webhook:
+    return Webhook(
+        webhook_id=record["webhook_id"],
+        url=record["url"],
+        heartbeat_name=record["heartbeat_name"],
+        headers=tuple((name, value) for name, value in orjson.loads(record["headers"])),
+        date_added=InstantMs(record["date_added"]),
+        added_by=record["added_by"],
+    )
