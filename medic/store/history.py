@@ -1,0 +1,286 @@
+"""What PostgreSQL keeps, read so that nobody misses what was answered before the question (HARD-CASES H23).
+
+The writer is behind by a fraction of a second. A reader says up to where it wants to see, wakes the writer, and waits
+for it, at most `OWN_WRITES_SECONDS`. Where the writer does not get there in time, PostgreSQL is asked all the same and what
+the journal still holds behind the writer's position is merged in. Where PostgreSQL does not answer, this raises: an empty
+list would be a lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import trio
+
+from medic.core.effects import RecordHeartbeat
+from medic.core.names import name_key
+from medic.core.service import Service
+from medic.core.units import EventId, InstantMs, ServiceId
+from medic.ports import (
+    AlertHistory,
+    AlertMoment,
+    AlertQuery,
+    AlertRow,
+    Delivery,
+    HeartbeatRow,
+    Journal,
+    Position,
+    Roster,
+)
+from medic.store.database import Database, Row
+
+OWN_WRITES_SECONDS: Final = 1.5
+"""How long a reader waits for the writer; with the query itself it stays under the 2 s that are promised."""
+
+MERGE_SECONDS: Final = 0.4
+"""How long reading the rest from the journal may take. What is older than that much reading is missing from the answer."""
+
+MERGE_SLICE: Final = 2_000
+"""Journal records looked through at once."""
+
+_HEARTBEATS: Final = (
+    'SELECT h.heartbeat_id, h.service_id, h."time", h.status, h.run_id, n.heartbeat_name, n.service_name, n.team,'
+    ' n.priority FROM medic."heartbeatEvents" h JOIN ('
+    "SELECT service_id, heartbeat_name, service_name, team, priority FROM medic.services UNION ALL"
+    " SELECT service_id, heartbeat_name, service_name, team, priority FROM medic.deleted_services"
+    ") n USING (service_id)"
+)
+
+_NEWEST_FIRST: Final = ' ORDER BY h."time" DESC, h.heartbeat_id DESC LIMIT $1'
+
+_ALERT_COLUMNS: Final = (
+    "alert_id, service_id, heartbeat_name, service_name, team, priority, runbook, reason, alert_cycle, created_date,"
+    " closed_date, closed_reason, acknowledged_date, acknowledged_by, muted"
+)
+
+
+class Written(Protocol):
+    """What is asked of the writer."""
+
+    @property
+    def committed(self) -> Position:
+        """The position up to which PostgreSQL has everything."""
+        ...
+
+    async def wait_committed(self, position: Position) -> None:
+        """Wake the writer, and return once `committed >= position`."""
+        ...
+
+
+class PgHistory:
+    """Implements `ports.History`.
+
+    Args:
+        database: Where history is.
+        journal: Where the rest of it still is.
+        written: The writer.
+        roster: For the names of services whose heartbeats are still in the journal.
+    """
+
+    def __init__(self, database: Database, journal: Journal, written: Written, roster: Roster) -> None:
+        self._database = database
+        self._journal = journal
+        self._written = written
+        self._roster = roster
+
+    async def heartbeats(
+        self, *, service: Service | None, service_name: str | None, limit: int
+    ) -> Sequence[HeartbeatRow]:
+        """The newest heartbeats, newest first: of one service, of all with that label, or of all.
+
+        Raises:
+            DatabaseUnavailableError: PostgreSQL does not answer.
+        """
+        wanted = self._journal.newest if service is None else Position(service.position)
+        committed = await self._wait_written(wanted)
+        rows = {row.heartbeat_id: row for row in await self._stored_heartbeats(service, service_name, limit)}
+        if committed < wanted:
+            for row in await self._journaled_heartbeats(committed, service, service_name):
+                rows[row.heartbeat_id] = row
+        return sorted(rows.values(), key=lambda row: (row.time, row.heartbeat_id), reverse=True)[:limit]
+
+    async def alerts(self, query: AlertQuery) -> tuple[Sequence[AlertRow], int]:
+        """One page of alerts, newest first, and how many match in all.
+
+        Raises:
+            DatabaseUnavailableError: PostgreSQL does not answer.
+        """
+        await self._wait_written(self._journal.newest)
+        conditions = (
+            "($1::smallint IS NULL OR active = $1) AND ($2::text IS NULL OR"
+            ' lower(heartbeat_name COLLATE "C") = $2 COLLATE "C") AND ($3::text IS NULL OR team = $3)'
+        )
+        chosen = (
+            None if query.active is None else int(query.active),
+            None if query.heartbeat_name is None else name_key(query.heartbeat_name),
+            query.team,
+        )
+        before_at, before_id = query.before or (None, None)
+        records = await self._database.fetch(
+            f"SELECT {_ALERT_COLUMNS} FROM medic.alerts WHERE {conditions}"  # noqa: S608 - constants
+            " AND ($4::timestamptz IS NULL OR (created_date, alert_id) < ($4, $5::bigint))"
+            " ORDER BY created_date DESC, alert_id DESC LIMIT $6",
+            *chosen,
+            before_at,
+            before_id,
+            query.limit,
+            operation="list alerts",
+        )
+        counted = await self._database.fetchrow(
+            f"SELECT count(*) AS alerts FROM medic.alerts WHERE {conditions}",  # noqa: S608 - constants
+            *chosen,
+            operation="count alerts",
+        )
+        return [_alert_of(record) for record in records], 0 if counted is None else counted["alerts"]
+
+    async def alert(self, alert_id: EventId) -> AlertHistory | None:
+        """One alert with its history and deliveries, or None.
+
+        Raises:
+            DatabaseUnavailableError: PostgreSQL does not answer.
+        """
+        await self._wait_written(self._journal.newest)
+        record = await self._database.fetchrow(
+            f"SELECT {_ALERT_COLUMNS} FROM medic.alerts WHERE alert_id = $1",  # noqa: S608 - a constant
+            alert_id,
+            operation="alert by id",
+        )
+        if record is None:
+            return None
+        moments = await self._database.fetch(
+            "SELECT at, change, by, note FROM medic.alert_events WHERE alert_id = $1 ORDER BY moment_id",
+            alert_id,
+            operation="alert history",
+        )
+        deliveries = await self._database.fetch(
+            "SELECT notification_id, target, kind, decided_at, settled_at, attempts, outcome, detail"
+            " FROM medic.notifications WHERE alert_id = $1 ORDER BY decided_at, notification_id, target",
+            alert_id,
+            operation="alert deliveries",
+        )
+        return AlertHistory(
+            _alert_of(record),
+            [AlertMoment(InstantMs(row["at"]), row["change"], row["by"], row["note"]) for row in moments],
+            [_delivery_of(row) for row in deliveries],
+        )
+
+    async def _wait_written(self, position: Position) -> Position:
+        """Give the writer its chance to get to `position`; where it is now."""
+        with trio.move_on_after(OWN_WRITES_SECONDS):
+            await self._written.wait_committed(position)
+        return self._written.committed
+
+    async def _stored_heartbeats(
+        self, service: Service | None, service_name: str | None, limit: int
+    ) -> list[HeartbeatRow]:
+        if service is not None:
+            records = await self._database.fetch(
+                'SELECT heartbeat_id, service_id, "time", status, run_id FROM medic."heartbeatEvents"'
+                ' WHERE service_id = $2 ORDER BY "time" DESC, heartbeat_id DESC LIMIT $1',
+                limit,
+                service.row.service_id,
+                operation="heartbeats of a service",
+            )
+            if service_name is not None and service_name != service.row.service_name:
+                return []
+            row = service.row
+            return [
+                _heartbeat_of(record, row.heartbeat_name, row.service_name, row.team, row.priority)
+                for record in records
+            ]
+        condition = "" if service_name is None else " WHERE n.service_name = $2"
+        records = await self._database.fetch(
+            _HEARTBEATS + condition + _NEWEST_FIRST,
+            limit,
+            *(() if service_name is None else (service_name,)),
+            operation="newest heartbeats",
+        )
+        return [
+            _heartbeat_of(record, record["heartbeat_name"], record["service_name"], record["team"], record["priority"])
+            for record in records
+        ]
+
+    async def _journaled_heartbeats(
+        self, after: Position, service: Service | None, service_name: str | None
+    ) -> list[HeartbeatRow]:
+        """What the journal holds behind the writer, as far as `MERGE_SECONDS` go."""
+        found: list[HeartbeatRow] = []
+        with trio.move_on_after(MERGE_SECONDS):
+            while entries := await self._journal.read_after(after, most=MERGE_SLICE):
+                after = entries[-1].position
+                for entry in entries:
+                    effect = entry.effect
+                    if isinstance(effect, RecordHeartbeat) and (
+                        service is None or effect.service_id == service.row.service_id
+                    ):
+                        row = self._journaled_row(effect)
+                        if row is not None and service_name in {None, row.service_name}:
+                            found.append(row)
+        return found
+
+    def _journaled_row(self, effect: RecordHeartbeat) -> HeartbeatRow | None:
+        service = self._roster.by_id(effect.service_id)
+        if service is None:
+            return None
+        row = service.row
+        return HeartbeatRow(
+            heartbeat_id=effect.heartbeat_id,
+            service_id=row.service_id,
+            heartbeat_name=row.heartbeat_name,
+            service_name=row.service_name,
+            team=row.team,
+            priority=row.priority,
+            time=effect.at,
+            status=effect.status,
+            run_id=effect.run_id,
+        )
+
+
+def _heartbeat_of(record: Row, heartbeat_name: str, service_name: str, team: str, priority: str) -> HeartbeatRow:
+    return HeartbeatRow(
+        heartbeat_id=EventId(record["heartbeat_id"]),
+        service_id=ServiceId(record["service_id"]),
+        heartbeat_name=heartbeat_name,
+        service_name=service_name,
+        team=team,
+        priority=priority,
+        time=InstantMs(record["time"]),
+        status=record["status"],
+        run_id=record["run_id"],
+    )
+
+
+def _alert_of(record: Row) -> AlertRow:
+    closed, acknowledged = record["closed_date"], record["acknowledged_date"]
+    return AlertRow(
+        alert_id=EventId(record["alert_id"]),
+        service_id=ServiceId(record["service_id"]),
+        heartbeat_name=record["heartbeat_name"],
+        service_name=record["service_name"],
+        team=record["team"],
+        priority=record["priority"],
+        runbook=record["runbook"],
+        reason=record["reason"],
+        alert_cycle=record["alert_cycle"],
+        created_date=InstantMs(record["created_date"]),
+        closed_date=None if closed is None else InstantMs(closed),
+        closed_reason=record["closed_reason"],
+        acknowledged_date=None if acknowledged is None else InstantMs(acknowledged),
+        acknowledged_by=record["acknowledged_by"],
+        muted=record["muted"] == 1,
+    )
+
+
+def _delivery_of(record: Row) -> Delivery:
+    settled = record["settled_at"]
+    return Delivery(
+        notification_id=record["notification_id"],
+        target=record["target"],
+        action=record["kind"],
+        decided_at=InstantMs(record["decided_at"]),
+        settled_at=None if settled is None else InstantMs(settled),
+        attempts=record["attempts"],
+        outcome=record["outcome"],
+        detail=record["detail"],
+    )
