@@ -12,7 +12,7 @@ from medic.cli.show import Format, Output, Url
 from medic.errors import RefusedError
 from medic.http.answers import JsonObject
 
-app = typer.Typer(no_args_is_help=True, help="Alerts: list, show, acknowledge, resolve, send a test page.")
+app = show.commands("Alerts: list, show, acknowledge, resolve, send a test page.")
 
 AlertId = Annotated[int, typer.Argument(metavar="ID", min=1, help="The alert's id.", show_default=False)]
 Note = Annotated[str | None, typer.Option("--note", help="Kept in the alert's history.")]

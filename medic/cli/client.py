@@ -190,7 +190,7 @@ class Api:
             raise self._unreachable("it does not answer") from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise self._unreachable(_lowered(str(error))) from None
-        except (httpx.InvalidURL, UnicodeError):
+        except (httpx.InvalidURL, ValueError):
             raise self._unreachable("that is no address") from None
 
     def _connected(self) -> httpx.Client:

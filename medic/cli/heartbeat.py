@@ -11,7 +11,7 @@ from medic.cli.client import connect
 from medic.cli.show import Format, Output, Url
 from medic.http.answers import JsonObject
 
-app = typer.Typer(no_args_is_help=True, help="Signs of life: send one, list them, see which names are refused.")
+app = show.commands("Signs of life: send one, list them, see who is refused.")
 
 LISTED_MAX = 250
 """Medic answers no more at once, as the earlier system did."""

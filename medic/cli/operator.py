@@ -6,22 +6,17 @@ Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 Medic cannot be re
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
 import typer
 
 from medic.cli import alerts, heartbeat, service, show, webhook
 from medic.cli.client import connect
-from medic.cli.show import Format, Output, Url
+from medic.cli.show import Format, Output, Url, Version
 from medic.errors import RefusedError, UnavailableError
 
-app = typer.Typer(
+app = show.commands(
+    "Operate a running Medic. It is found at --url, else at MEDIC_BASE_URL, else at http://localhost:8080.",
     name="medic-cli",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Operate a running Medic. It is found at --url, else at MEDIC_BASE_URL, else at http://localhost:8080.",
     epilog="Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 Medic cannot be reached.",
 )
 app.add_typer(service.app, name="service")
@@ -31,16 +26,8 @@ app.add_typer(webhook.app, name="webhook")
 
 
 @app.callback()
-def medic_cli(
-    *,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
-) -> None:
+def medic_cli(*, version: Version = False) -> None:
     """Operate a running Medic."""
-    if version:
-        from importlib.metadata import version as installed  # noqa: PLC0415 - 20 ms that no other verb pays
-
-        print(f"medic-cli {installed('medic-monitor')}")
-        raise typer.Exit
 
 
 @app.command("health")

@@ -18,7 +18,7 @@ from medic.core.names import name_key, normal_name
 from medic.errors import RefusedError
 from medic.http.answers import JsonObject
 
-app = typer.Typer(no_args_is_help=True, help="What is watched: list, register, change, mute, explain.")
+app = show.commands("What is watched: list, register, change, mute, explain.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The heartbeat name.", show_default=False)]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Heartbeat names.", show_default=False)]

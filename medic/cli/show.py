@@ -54,6 +54,34 @@ Url = Annotated[
 Format = Annotated[Output, typer.Option("--output", "-o", help="Tables for people, JSON for programs.")]
 
 
+def commands(about: str, *, name: str | None = None, epilog: str | None = None) -> typer.Typer:
+    """A group of commands. Help and usage errors are plain lines: a box would break sentences where nobody looks on."""
+    return typer.Typer(
+        name=name,
+        help=about,
+        epilog=epilog,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def print_version(asked: bool) -> None:
+    """The callback of `--version`."""
+    if asked:
+        from importlib.metadata import version  # noqa: PLC0415 - 20 ms that no other verb pays
+
+        print(f"Medic {version('medic-monitor')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the version and exit.")
+]
+
+
 # -------------------------------------------------------------------------------------------------------------- fields
 
 

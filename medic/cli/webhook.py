@@ -11,7 +11,7 @@ from medic.cli.client import connect
 from medic.cli.show import Format, Output, Url
 from medic.http.answers import JsonObject, JsonValue
 
-app = typer.Typer(no_args_is_help=True, help="Webhooks: addresses that are told as plain JSON.")
+app = show.commands("Webhooks: addresses that are told as plain JSON.")
 
 
 @app.command("add")
