@@ -1,10 +1,17 @@
-"""Hypothesis profiles: `ci` ends within minutes, `deep` looks longer (`HYPOTHESIS_PROFILE=deep ./scripts/test`)."""
+"""Hypothesis profiles: `ci` ends within minutes, `deep` looks longer (`HYPOTHESIS_PROFILE=deep ./scripts/test`).
+
+And what tests of several kinds share: one real PostgreSQL for the run, a database of its own for each test.
+"""
 
 from __future__ import annotations
 
 import os
 
 from hypothesis import HealthCheck, settings
+
+from tests.postgres_server import database, postgres
+
+__all__ = ["database", "postgres"]
 
 # No deadline for one example: a machine with two cores, shared, says nothing about a single run.
 # No example database: a failure is printed with what repeats it, and the checkout stays clean.

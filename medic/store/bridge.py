@@ -66,12 +66,13 @@ async def open_bridge() -> AsyncIterator[Bridge]:
                 left_by = error
                 raise
     except BaseExceptionGroup as group:
-        if left_by is not None and _only_member(group) is left_by:
+        if left_by is not None and only_member(group) is left_by:
             raise left_by from left_by.__cause__
         raise
 
 
-def _only_member(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+def only_member(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """The one exception that a group, and groups within it, hold; None where there are several."""
     member: BaseException = group
     while isinstance(member, BaseExceptionGroup):
         if len(member.exceptions) != 1:
