@@ -34,6 +34,7 @@ EVERYWHERE: Final = {
     405: Told("The path does not take this method; `Allow` names those it takes.", Refusal),
     500: Told("A fault of Medic's own; its log says more.", Refusal),
 }
+READING: Final = {400: Told("Refused; `errors` names each faulty field and its bounds.", Refusal)}
 WITH_BODY: Final = {
     408: Told("The body did not arrive in time.", Refusal),
     413: Told("The body is too large.", Refusal),
@@ -61,8 +62,12 @@ def describe(routes: Sequence[Route], *, version: str) -> JsonObject:
 
 
 def answers_of(route: Route) -> dict[int, Told]:
-    """Every answer of a route, those that all routes have included."""
-    refusals = {**EVERYWHERE, **(WITH_BODY if route.body is not None else {})}
+    """Every answer of a route, those included that it has because of what it reads."""
+    refusals = dict(EVERYWHERE)
+    if route.body is not None:
+        refusals |= WITH_BODY
+    if route.body is not None or route.query or route.actor or "{" in route.path:
+        refusals |= READING
     return dict(sorted({**refusals, **route.answers}.items()))
 
 

@@ -9,7 +9,6 @@ from medic.http.bodies import HeartbeatBody, NoteBody, Registration, ServiceUpda
 from medic.http.limits import HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX, PAGE_MAX
 from medic.http.route import Parameter, Route, Told
 
-REFUSED: Final = Told("Refused; `errors` names each faulty field and its bounds.", shapes.Refusal)
 NO_SERVICE: Final = Told("No service of that name is registered.", shapes.Refusal)
 NO_ALERT: Final = Told("There is no such alert.", shapes.Refusal)
 CLOSED: Final = Told("The alert is closed already.", shapes.Refusal)
@@ -46,7 +45,7 @@ HEARTBEATS: Final = (
         heartbeats.list_heartbeats,
         "Heartbeats",
         "List heartbeats, newest first",
-        {200: Told("Heartbeats.", shapes.Envelope[list[shapes.HeartbeatShape]]), 400: REFUSED, 503: AWAY},
+        {200: Told("Heartbeats.", shapes.Envelope[list[shapes.HeartbeatShape]]), 503: AWAY},
         "What was answered 201 before the question is in the answer. A name that is not registered has none.",
         query=(
             Parameter("heartbeat_name", "string", "Only this service's."),
@@ -73,7 +72,6 @@ SERVICES: Final = (
                 "Registered before; `differs` says how it is not what was asked for.",
                 shapes.RegisteredAlready[shapes.ServiceShape],
             ),
-            400: REFUSED,
             503: AWAY,
         },
         "Sending the same registration again changes nothing. A registration counts as `threshold` signs of life.",
@@ -87,7 +85,7 @@ SERVICES: Final = (
         services.list_services,
         "Services",
         "List services, by name",
-        {200: Told("Services.", shapes.Listing[shapes.ServiceShape]), 400: REFUSED},
+        {200: Told("Services.", shapes.Listing[shapes.ServiceShape])},
         "Without `limit` and `cursor` all of them, streamed. Answered from memory, whether PostgreSQL is there or not.",
         query=(
             Parameter("service_name", "string", "Only those with this label."),
@@ -116,7 +114,6 @@ SERVICES: Final = (
         "Change, mute or unmute a service",
         {
             200: Told("Changed; the service as it is now.", shapes.Envelope[shapes.ServiceShape]),
-            400: REFUSED,
             404: NO_SERVICE,
             503: AWAY,
         },
@@ -150,7 +147,7 @@ SERVICES: Final = (
         services.list_refused,
         "Heartbeats",
         "List names heard of that are not registered",
-        {200: Told("Names, last heard of first.", shapes.Counted[shapes.RefusedNameShape]), 400: REFUSED},
+        {200: Told("Names, last heard of first.", shapes.Counted[shapes.RefusedNameShape])},
         "Since Medic's start; a bounded number, the newest.",
         query=(LIMIT,),
     ),
@@ -163,7 +160,7 @@ ALERTS: Final = (
         alerts.list_alerts,
         "Alerts",
         "List alerts, newest first",
-        {200: Told("Alerts.", shapes.Listing[shapes.AlertShape]), 400: REFUSED, 503: AWAY},
+        {200: Told("Alerts.", shapes.Listing[shapes.AlertShape]), 503: AWAY},
         "With `active` all of them, without the newest 100. `active=1` is answered while PostgreSQL is away.",
         query=(
             Parameter("active", "flag", "Only open ones, or only closed ones."),
@@ -179,7 +176,7 @@ ALERTS: Final = (
         alerts.show_alert,
         "Alerts",
         "Show an alert, its history and whom it was told",
-        {200: Told("The alert.", shapes.Envelope[shapes.AlertHistoryShape]), 400: REFUSED, 404: NO_ALERT, 503: AWAY},
+        {200: Told("The alert.", shapes.Envelope[shapes.AlertHistoryShape]), 404: NO_ALERT, 503: AWAY},
     ),
     Route(
         "POST",
@@ -189,7 +186,6 @@ ALERTS: Final = (
         "Acknowledge an alert",
         {
             200: Told("Acknowledged.", shapes.Envelope[shapes.AlertShape | shapes.AcknowledgedShape]),
-            400: REFUSED,
             404: NO_ALERT,
             409: CLOSED,
             503: NOT_DURABLE,
@@ -207,7 +203,6 @@ ALERTS: Final = (
         "Resolve an alert by hand",
         {
             200: Told("Resolved.", shapes.Envelope[shapes.ResolvedShape]),
-            400: REFUSED,
             404: NO_ALERT,
             409: CLOSED,
             503: NOT_DURABLE,
@@ -226,7 +221,7 @@ WEBHOOKS: Final = (
         webhooks.create_webhook,
         "Webhooks",
         "Create a webhook",
-        {201: Told("Created.", shapes.Envelope[shapes.WebhookShape]), 400: REFUSED, 503: AWAY},
+        {201: Told("Created.", shapes.Envelope[shapes.WebhookShape]), 503: AWAY},
         body=WebhookBody,
         actor=True,
     ),
@@ -246,7 +241,6 @@ WEBHOOKS: Final = (
         "Delete a webhook",
         {
             200: Told("Deleted.", shapes.Envelope[Literal[""]]),
-            400: REFUSED,
             404: Told("There is no such webhook.", shapes.Refusal),
             503: AWAY,
         },
@@ -317,7 +311,6 @@ OPERATIONS: Final = (
         "Prometheus metrics of every service, streamed",
         {
             200: Told("Prometheus text, or OpenMetrics where Accept asks for it.", None, "text/plain"),
-            400: REFUSED,
             503: Told("Too many of these scrapes are under way.", shapes.Refusal),
         },
         query=(

@@ -1,4 +1,4 @@
-"""What the API's tests put beside the real actors: health that says what it is told, webhooks, a scrape of two lines."""
+"""What tests of the API put beside the real actors: health that says what it is told, webhooks, a tiny scrape."""
 
 from __future__ import annotations
 

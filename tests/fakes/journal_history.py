@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from medic.core.effects import AmendAlert, CloseAlert, Notify, OpenAlert, RecordHeartbeat, SettleNotification, StoreService
+from medic.core.effects import (
+    AmendAlert,
+    CloseAlert,
+    Notify,
+    OpenAlert,
+    RecordHeartbeat,
+    SettleNotification,
+    StoreService,
+)
 from medic.core.service import Alert, Service, ServiceRow
 from medic.core.units import EventId, ServiceId
 from medic.ports import AlertHistory, AlertMoment, AlertQuery, AlertRow, Delivery, HeartbeatRow
