@@ -51,8 +51,9 @@ is_ready() {
   [ -x "$venv/bin/python" ] && [ -x "$venv/bin/medic" ] && [ -f "$venv/stamp-$1" ] && made_from "$1" | cmp -s - "$venv/stamp-$1"
 }
 
+# pip is told to refuse any Python that is not a virtual environment's: nothing but .venv may be written to.
 pip_install() {
-  if "$venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check --no-deps "$@" >>"$log" 2>&1; then
+  if PIP_REQUIRE_VIRTUALENV=1 "$venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check --no-deps "$@" >>"$log" 2>&1; then
     return
   fi
   local why="see .venv/install.log for pip's own words"
@@ -98,7 +99,7 @@ prepare() {
   local for_what
   for for_what in runtime "$1"; do
     is_ready "$for_what" && continue
-    if [ ! -x "$venv/bin/python" ] || [ "$(head -n 1 "$venv/stamp-runtime" 2>/dev/null)" != "$root" ]; then
+    if [ ! -x "$venv/bin/python" ] || [ ! -f "$venv/pyvenv.cfg" ] || [ "$(head -n 1 "$venv/stamp-runtime" 2>/dev/null)" != "$root" ]; then
       # New, or moved here with its old paths inside.
       find_python
       printf 'Preparing .venv (once; a minute or so)\n' >&2

@@ -13,9 +13,9 @@ cascade). With ticks of 10 ms:
     0                 1  10 ms        640 ms
     1                64  640 ms       40.96 s
     2             4 096  40.96 s      43.69 min
-    3           262 144  43.69 min    46.60 h
-    4        16 777 216  46.60 h      124.28 d
-    5     1 073 741 824  124.28 d     21.79 y
+    3           262 144  43.69 min    1.94 d
+    4        16 777 216  1.94 d       124.28 d
+    5     1 073 741 824  124.28 d     21.78 y
 
 The level is found without a search: it is where the highest bit lies in which the tick differs from the cursor. The
 outermost level is a ring, so the origin may be any number and the wheel never has to be wound back; 63 of its slots,

@@ -1,0 +1,80 @@
+"""The reference says all there is, and nothing that is not: every setting, metric, route and verb."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from medic.config.variables import TABLES
+from medic.http.routes import ROUTES
+from medic.metrics import catalogue, services
+from tests.shape.checkout import ROOT, files
+
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def reference(name: str) -> str:
+    return (REFERENCE / name).read_text(encoding="utf-8")
+
+
+def first_cells(text: str) -> list[str]:
+    """The code in the first cell of each table row."""
+    return re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
+
+
+def settings() -> set[str]:
+    return {name.upper() for table in TABLES for name in table.model_fields}
+
+
+def metrics() -> set[str]:
+    return {spec.name for spec in catalogue.ALL} | {family.name for family in services.FAMILIES}
+
+
+def routes() -> set[str]:
+    return {f"{route.method} {route.path}" for route in ROUTES}
+
+
+def test_every_setting_is_documented():
+    assert settings() - set(first_cells(reference("configuration.md"))) == set()
+
+
+def test_every_documented_setting_exists_or_is_said_not_to():
+    built, _, not_built = reference("configuration.md").partition("## Not built yet")
+    documented = {name for name in first_cells(built) if re.fullmatch(r"[A-Z][A-Z0-9_]+", name)}
+    assert documented - settings() == set()
+    assert {name for name in first_cells(not_built) if name in settings()} == set()
+
+
+def test_every_metric_is_documented():
+    assert metrics() - set(first_cells(reference("metrics.md"))) == set()
+
+
+def test_every_documented_metric_exists():
+    documented = {name for name in first_cells(reference("metrics.md")) if name.startswith("medic_")}
+    assert documented - metrics() == set()
+
+
+def test_metrics_are_named_by_one_rule():
+    kinds = {spec.name: spec.kind for spec in catalogue.ALL} | {
+        family.name: family.kind for family in services.FAMILIES
+    }
+    for name, kind in kinds.items():
+        assert re.fullmatch(r"medic_[a-z][a-z0-9_]*", name)
+        assert name.endswith("_total") == (kind == "counter"), name
+
+
+def test_every_route_is_documented():
+    assert routes() - set(first_cells(reference("api.md"))) == set()
+
+
+def test_every_documented_route_exists():
+    documented = {name for name in first_cells(reference("api.md")) if re.match(r"(GET|POST|DELETE|PUT|PATCH) /", name)}
+    assert documented - routes() == set()
+
+
+@pytest.mark.parametrize("dashboard", [path for path in files(".json") if path.parts[-2] == "dashboards"], ids=str)
+def test_dashboards_ask_for_metrics_that_exist(dashboard):
+    series = {re.sub(r"_(bucket|sum|count)$", "", name) for name in metrics()}
+    asked = set(re.findall(r"\bmedic_[a-z0-9_]+", dashboard.read_text(encoding="utf-8")))
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked} - series == set()
