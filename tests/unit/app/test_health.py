@@ -1,0 +1,196 @@
+"""`/health` says of each component what CONTRACT 1 says it means, since when, and nothing that is nobody's business."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from medic.actors.sight import BlindReport
+from medic.alerting.statistics import AlertingStatistics
+from medic.app.health import SystemHealth
+from medic.core.blind import BlindLog, BlindSpan
+from medic.core.units import HOUR_MS, InstantMs, SightedMs, SkewMs
+from medic.errors import JournalRefusedError
+from tests.unit.metrics.parts import NOW, Bench, target
+
+CALM = AlertingStatistics(targets=(), untold=(), unsettled=0)
+
+
+class HandClock:
+    """A clock moved by hand."""
+
+    def __init__(self) -> None:
+        self.at = NOW
+        self.blind = BlindLog()
+        self.skew = SkewMs(0)
+
+    def now(self) -> InstantMs:
+        return self.at
+
+    def sighted(self) -> SightedMs:
+        return SightedMs(self.at)
+
+
+class Watched:
+    """A health over parts in order, and what can be changed about them."""
+
+    def __init__(self) -> None:
+        self.bench = Bench()
+        self.bench.alerting = CALM
+        self.bench.journal = replace(self.bench.journal, newest=600, durable=600, damaged_bytes=0)
+        self.bench.host = replace(self.bench.host, overdue_seconds=0.0)
+        self.bench.outbox = replace(self.bench.outbox, pending=0)
+        self.bench.supervisor = replace(self.bench.supervisor, waiting=0)
+        self.clock = HandClock()
+        self.refusal = ""
+        self.health = SystemHealth(
+            parts=self.bench.parts,
+            clock=self.clock,
+            version="1.2.3",
+            database="embedded",
+            journal_sync="always",
+            require_room=self.require_room,
+        )
+
+    def require_room(self) -> None:
+        if self.refusal:
+            raise JournalRefusedError(self.refusal)
+
+    def component(self, name):
+        return self.health.report().components[name]
+
+    def facts(self, name):
+        return dict(self.component(name).facts)
+
+
+def test_all_is_well():
+    watched = Watched()
+    report = watched.health.report()
+    assert report.status == "healthy"
+    assert report.version == "1.2.3"
+    assert report.at == NOW
+    assert {name: part.status for name, part in report.components.items()} == {
+        "database": "healthy",
+        "redis": "not_configured",
+        "journal": "healthy",
+        "wheel": "healthy",
+        "actors": "healthy",
+        "pagerduty": "not_configured",
+        "slack": "not_configured",
+        "alerts": "healthy",
+        "sight": "healthy",
+    }
+    assert watched.facts("database") == {"kind": "embedded"}
+    assert watched.facts("journal")["sync"] == "always"
+
+
+@pytest.mark.parametrize(("reachable", "status"), [(True, "healthy"), (False, "unhealthy"), (None, "unhealthy")])
+def test_postgresql_away_is_unhealthy(reachable, status):
+    watched = Watched()
+    watched.bench.database = replace(watched.bench.database, reachable=reachable)
+    assert watched.component("database").status == status
+    assert watched.health.report().status == status
+
+
+def test_a_journal_that_refuses_is_unhealthy_and_says_why():
+    watched = Watched()
+    watched.bench.journal = replace(watched.bench.journal, refusing="The journal's disk is full.")
+    assert watched.health.report().status == "unhealthy"
+    assert watched.facts("journal")["reason"] == "The journal's disk is full."
+
+
+def test_damage_found_at_the_start_is_shown():
+    watched = Watched()
+    watched.bench.journal = replace(watched.bench.journal, damaged_bytes=4_096)
+    assert watched.component("journal").status == "healthy"
+    assert watched.facts("journal")["damaged_bytes"] == 4_096
+
+
+def test_a_notifier_that_fails_degrades_with_the_vendors_reason_since_it_began():
+    watched = Watched()
+    failing = target("pagerduty", failing_since=InstantMs(NOW - 90_000), last_error="403: invalid routing key")
+    watched.bench.alerting = replace(CALM, targets=(failing, target("slack")))
+    report = watched.health.report()
+    assert report.status == "degraded"
+    assert report.components["pagerduty"].status == "degraded"
+    assert report.components["pagerduty"].since == NOW - 90_000
+    assert dict(report.components["pagerduty"].facts)["reason"] == "403: invalid routing key"
+    assert report.components["slack"].status == "configured"
+
+
+def test_webhooks_are_one_component_whatever_their_number():
+    watched = Watched()
+    watched.bench.alerting = replace(CALM, targets=(target("webhook:1"), target("webhook:2")))
+    assert watched.component("webhooks").status == "configured"
+    assert watched.health.report().status == "healthy"
+    failing = target("webhook:2", failing_since=NOW, last_error="timed out")
+    watched.bench.alerting = replace(CALM, targets=(target("webhook:1"), failing))
+    assert watched.component("webhooks").status == "degraded"
+    assert watched.facts("webhooks") == {"configured": 2, "failing": 1, "reason": "webhook:2: timed out"}
+
+
+@pytest.mark.parametrize(
+    ("targets", "reason"),
+    [
+        ((), "no notifier is configured"),
+        ((target("slack"),), "no notifier took them"),
+        ((target("slack", last_error="invalid_auth"),), "slack: invalid_auth"),
+    ],
+)
+def test_alerts_told_to_nobody_degrade(targets, reason):
+    watched = Watched()
+    watched.bench.alerting = AlertingStatistics(targets=targets, untold=(5, 6), unsettled=0)
+    assert watched.component("alerts").status == "degraded"
+    assert watched.facts("alerts") == {"untold": 2, "reason": reason}
+
+
+def test_blind_in_the_last_hour_degrades_and_says_from_when_to_when():
+    watched = Watched()
+    span = BlindSpan(InstantMs(NOW - 60_000), InstantMs(NOW - 10_000), SightedMs(NOW - 60_000), "suspended")
+    watched.clock.blind = BlindLog((span,))
+    assert watched.health.report().status == "degraded"
+    assert watched.facts("sight") == {
+        "blind_from": "2025-12-31T23:59:00.000Z",
+        "blind_to": "2025-12-31T23:59:50.000Z",
+        "cause": "suspended",
+    }
+    watched.bench.sight = replace(watched.bench.sight, newest=BlindReport(span, moved=12, fresh_intervals=3))
+    assert watched.facts("sight")["deadlines_moved"] == 12
+    assert watched.facts("sight")["fresh_intervals"] == 3
+    assert watched.component("sight").since == NOW - 10_000
+    watched.clock.at = InstantMs(NOW + HOUR_MS)
+    assert watched.component("sight").status == "healthy"
+
+
+def test_actors_that_are_being_rebuilt_degrade():
+    watched = Watched()
+    watched.bench.supervisor = replace(watched.bench.supervisor, waiting=1)
+    assert watched.component("actors").status == "degraded"
+
+
+def test_since_is_when_the_status_last_changed():
+    watched = Watched()
+    assert watched.component("database").since == NOW
+    watched.clock.at = InstantMs(NOW + 5_000)
+    assert watched.component("database").since == NOW
+    watched.bench.database = replace(watched.bench.database, reachable=False)
+    assert watched.component("database").since == NOW + 5_000
+    watched.clock.at = InstantMs(NOW + 9_000)
+    assert watched.component("database").since == NOW + 5_000
+    watched.bench.database = replace(watched.bench.database, reachable=True)
+    assert watched.component("database").since == NOW + 9_000
+
+
+def test_ready_depends_on_the_journal_and_not_on_postgresql():
+    watched = Watched()
+    watched.bench.database = replace(watched.bench.database, reachable=False)
+    assert watched.health.ready() is None
+    watched.refusal = "The journal's disk is full."
+    assert watched.health.ready() == "The journal's disk is full."
+
+
+def test_a_medic_that_stops_is_not_ready():
+    watched = Watched()
+    watched.health.leave("Medic is stopping.")
+    assert watched.health.ready() == "Medic is stopping."
