@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from medic.core.blind import BlindSpan
-from medic.core.service import NEVER, NO_SIGN, Service
+from medic.core.policy import Policy
+from medic.core.service import NEVER, NO_SIGN, Alert, Service
 from medic.core.status import Status
 from medic.core.units import DurationMs, InstantMs, SightedMs, SkewMs
 
@@ -24,7 +25,7 @@ class Cause(StrEnum):
     """What a service can wait for, in the order in which causes that are due together are taken."""
 
     UNTOLD = "untold"
-    """An alert that has to be told and has no trigger: only a journal torn within a turn leaves one. Due at once."""
+    """An alert that is not muted and has no trigger: only a journal torn within a turn leaves one. Due at once."""
     RECOVERY = "recovery"
     """The service was well for as long as its alert has to wait."""
     MUTE_END = "mute_end"
@@ -67,14 +68,12 @@ def recovery_instant(service: Service) -> SightedMs | None:
     alert = service.alert
     if alert is None or alert.well_since is None:
         return None
-    return SightedMs(alert.well_since + well_wait_ms(service))
+    return SightedMs(alert.well_since + well_wait_ms(alert, service.policy))
 
 
-def well_wait_ms(service: Service) -> DurationMs:
-    """How long the service has to be well before its open alert closes."""
-    policy = service.policy
-    flapping = service.alert is not None and service.alert.flapping
-    return policy.flap_well_ms if flapping else policy.recovery_ms
+def well_wait_ms(alert: Alert, policy: Policy) -> DurationMs:
+    """How long a service with that promise has to be well before the alert closes."""
+    return policy.flap_well_ms if alert.flapping else policy.recovery_ms
 
 
 def mute_end(service: Service) -> InstantMs | None:
@@ -94,9 +93,9 @@ def reminder_instant(service: Service) -> InstantMs | None:
 
 
 def owes_trigger(service: Service) -> bool:
-    """Whether the open alert was to be told and no notification of it was ever decided."""
+    """Whether the open alert is to be told and no notification of it was ever decided."""
     alert = service.alert
-    return alert is not None and alert.told and alert.notifications == 0
+    return alert is not None and alert.notifications == 0 and service.mute is None
 
 
 def waits(service: Service, skew: SkewMs) -> tuple[Wait, ...]:

@@ -29,7 +29,7 @@ from medic.core.effects import (
 )
 from medic.core.heartbeat_words import kind_of, shared_word
 from medic.core.policy import FLAP_WINDOW_MS, Defaults
-from medic.core.service import NEVER, NO_SIGN, Alert, Service, ServiceRow, ring_of
+from medic.core.service import NEVER, NO_SIGN, Alert, Service, ServiceRow, is_reported_down, ring_of
 from medic.core.status import HeartbeatStatus
 from medic.core.units import DurationMs, SightedMs
 
@@ -135,7 +135,7 @@ def _resized_ring(service: Service, threshold: int) -> array[int] | None:
     kept = signs[-threshold:]
     missing = threshold - len(kept)
     # While a reported failure stands, signs are counted since the report, and there were none but those.
-    oldest = NO_SIGN if service.alert is not None and service.alert.reported else kept[0]
+    oldest = NO_SIGN if is_reported_down(service) else kept[0]
     return array("q", [oldest] * missing + kept)
 
 

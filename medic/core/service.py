@@ -195,6 +195,12 @@ class Service:
         return self.last_sign if self.ring is None else SightedMs(self.ring[0])
 
 
+def is_reported_down(service: Service) -> bool:
+    """Whether a reported failure stands and the service is not well again: signs count from the report on."""
+    alert = service.alert
+    return alert is not None and alert.reported and alert.well_since is None
+
+
 def ring_of(sign: SightedMs, threshold: int) -> array[int] | None:
     """A ring of `threshold` signs at one instant; None for a threshold of 1, which needs no ring."""
     return None if threshold == 1 else array("q", (sign,)) * threshold

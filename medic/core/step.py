@@ -66,7 +66,7 @@ from medic.core.events import (
 )
 from medic.core.fold import fold, service_from
 from medic.core.policy import Defaults, Policy
-from medic.core.service import NO_SIGN, Alert, Mute, Service, ServiceRow
+from medic.core.service import NO_SIGN, Alert, Mute, Service, ServiceRow, is_reported_down
 from medic.core.status import ClosedReason, HeartbeatStatus, NotificationKind, OpenedReason, Status
 from medic.core.turn import Turn
 from medic.core.units import DurationMs, EventId, InstantMs, SightedMs
@@ -165,21 +165,20 @@ def _alive(turn: Turn, event: HeartbeatReceived, *, is_first: bool) -> None:
     service = turn.service
     if is_first and _is_past(late_deadline(service), event.sighted):
         # Until now it had the longer patience of a service never heard of. What that covered is not held against it.
-        turn.emit(CreditSigns(turn.service_id, event.at, event.sighted, event.sighted))
+        turn.credit_signs()
     before = service.status
     if service.alert is None:
         turn.change_status(_living_status(service), "heartbeat")
     else:
-        _recover(turn, service.alert, ClosedReason.RECOVERED)
+        _recover(turn, service.alert, ClosedReason.RECOVERED, service.policy)
     _tell_degraded(turn, before, event.event_id)
 
 
-def _recover(turn: Turn, alert: Alert, reason: ClosedReason) -> None:
+def _recover(turn: Turn, alert: Alert, reason: ClosedReason, policy: Policy) -> None:
     """Close the open alert, or let it wait, if there were `threshold` signs of life within the last interval."""
-    service = turn.service
-    if service.kth_sign + service.policy.interval_ms <= turn.sighted:
+    if turn.service.kth_sign + policy.interval_ms <= turn.sighted:
         return
-    if well_wait_ms(service) == 0:
+    if well_wait_ms(alert, policy) == 0:
         _close(turn, alert, reason)
     elif alert.well_since is None:
         turn.amend_alert(replace(alert, well_since=turn.sighted), "well")
@@ -216,6 +215,7 @@ def _deadline_expired(service: Service, event: DeadlineExpired) -> tuple[Service
     while (wait := due_now(service, event.at, event.sighted)) is not None:
         match wait.cause:
             case Cause.UNTOLD:
+                turn.amend_alert(_told(turn.alert, turn), "told")
                 turn.tell(NotificationKind.TRIGGER, turn.alert)
             case Cause.RECOVERY:
                 before = service.status
@@ -264,70 +264,73 @@ def _fresh_interval(service: Service, event: DeadlineExpired) -> BlindSpan | Non
 
 
 def _remind(turn: Turn, alert: Alert) -> None:
-    turn.amend_alert(_reminded(alert, turn), "reminded")
+    turn.amend_alert(_reminded(alert, turn.at, turn.service.policy), "reminded")
     turn.tell(NotificationKind.REMINDER, turn.alert)
 
 
-def _reminded(alert: Alert, turn: Turn) -> Alert:
+def _reminded(alert: Alert, at: InstantMs, policy: Policy) -> Alert:
     """The alert with every reminder settled whose instant has passed: what was missed is not made up."""
-    renotify = turn.service.policy.renotify_ms
-    passed = DurationMs(max(0, turn.at - alert.opened_at))
-    return replace(alert, reminders=passed // renotify if renotify else 0, reminded_ms=passed)
+    passed = DurationMs(max(0, at - alert.opened_at))
+    return replace(alert, reminders=passed // policy.renotify_ms if policy.renotify_ms else 0, reminded_ms=passed)
+
+
+def _told(alert: Alert, turn: Turn) -> Alert:
+    """The alert as it is once it is told now: with the most urgent priority it has or had."""
+    service = turn.service
+    priorities = (alert.told_priority or alert.priority, alert.priority, service.row.priority)
+    return replace(_reminded(alert, turn.at, service.policy), told=True, told_priority=min(priorities))
 
 
 # ---------------------------------------------------------------------------------------------------------- operators
 
 
 def _service_changed(service: Service, event: ServiceChanged) -> tuple[ServiceEffect, ...]:
-    before, row = service.row, event.row
-    if row.version <= before.version:
+    """Take the new row, and what it means, which stands before it.
+
+    The row carries the version. A journal that ends before it knows the old version, and the change is taken again.
+    """
+    row = event.row
+    if row.version <= service.row.version:
         return ()
     turn = Turn(service, event.at, event.sighted)
-    old, new = service.policy, row.policy(service.policy.defaults)
-    is_activated = row.active and not before.active
-    is_promise_changed = _promise(old) != _promise(new)
-    if is_activated or (row.active and is_promise_changed and not _is_reported_down(service)):
-        turn.emit(CreditSigns(turn.service_id, event.at, event.sighted, event.sighted))
-    turn.emit(StoreService(turn.service_id, event.at, event.sighted, row))
     alert = service.alert
-    if is_activated:
-        turn.change_status(Status.UP if service.heard else Status.NEW, "activated")
-    elif not row.active:
+    if not row.active:
         turn.change_status(Status.INACTIVE, "deactivated")
         if alert is not None:
             turn.close_alert(alert, ClosedReason.DEACTIVATED)
-    elif alert is not None:
-        _alert_meets_edit(turn, event, alert, old)
+    elif not service.row.active:
+        turn.credit_signs()
+        turn.change_status(Status.UP if service.heard else Status.NEW, "activated")
+    else:
+        _edited(turn, event)
+    turn.emit(StoreService(turn.service_id, event.at, event.sighted, row))
     return turn.effects()
 
 
-def _promise(policy: Policy) -> tuple[int, int, int]:
-    return policy.interval_ms, policy.grace_ms, policy.threshold
+def _edited(turn: Turn, event: ServiceChanged) -> None:
+    """What an edit of an active service means for its signs and its alert.
 
-
-def _is_reported_down(service: Service) -> bool:
-    """Whether a reported failure stands: then signs are counted since the report, and an edit is none."""
-    alert = service.alert
-    return alert is not None and alert.reported and alert.well_since is None
-
-
-def _alert_meets_edit(turn: Turn, event: ServiceChanged, alert: Alert, old: Policy) -> None:
-    """What an edit means for the alert that is open: it may be over, more urgent, or be repeated at other times."""
+    A changed promise counts as kept at this instant, so that it pages nobody, and an alert for silence may be over. One
+    that stays open may have to be repeated at other times, or be more urgent.
+    """
     service = turn.service
     before = service.status
-    if _promise(old) != _promise(service.policy) and not alert.reported:
-        _recover(turn, alert, ClosedReason.POLICY_CHANGED)
-        _tell_degraded(turn, before, event.event_id)
-    if service.alert is None:
-        return
-    if old.renotify_ms != service.policy.renotify_ms:
-        turn.amend_alert(_reminded(service.alert, turn), "rescheduled")
+    old, new = service.policy, event.row.policy(service.policy.defaults)
+    is_changed = (old.interval_ms, old.grace_ms, old.threshold) != (new.interval_ms, new.grace_ms, new.threshold)
+    if is_changed and not is_reported_down(service):
+        turn.credit_signs()
+        if service.alert is not None and not service.alert.reported:
+            _recover(turn, service.alert, ClosedReason.POLICY_CHANGED, new)
+            _tell_degraded(turn, before, event.event_id)
+    if service.alert is not None and old.renotify_ms != new.renotify_ms:
+        turn.amend_alert(_reminded(service.alert, event.at, new), "rescheduled")
+    alert = service.alert
     # p1 to p5 sort as they are urgent.
-    urgent = service.row.priority
-    is_told_now = alert.told and not alert.flapping and service.mute is None
-    if is_told_now and urgent < alert.told_priority:
-        turn.amend_alert(replace(turn.alert, told_priority=urgent), "escalated")
-        turn.tell(NotificationKind.ESCALATION, turn.alert)
+    urgent = event.row.priority
+    if alert is None or not alert.told or alert.flapping or service.mute is not None or urgent >= alert.told_priority:
+        return
+    turn.amend_alert(replace(alert, told_priority=urgent), "escalated")
+    turn.tell(NotificationKind.ESCALATION, turn.alert)
 
 
 def _service_deleted(service: Service, event: ServiceDeleted) -> tuple[ServiceEffect, ...]:
@@ -359,10 +362,7 @@ def _end_mute(turn: Turn, event_id: EventId, *, by: str) -> None:
     # A flapping alert says so once, and nothing more until it is over.
     is_told_now = alert is not None and not (alert.flapping and alert.told)
     if alert is not None and is_told_now:
-        urgent = min(
-            priority for priority in (alert.told_priority, alert.priority, turn.service.row.priority) if priority
-        )
-        turn.amend_alert(replace(_reminded(alert, turn), told=True, told_priority=urgent), "told")
+        turn.amend_alert(_told(alert, turn), "told")
     turn.tell_apart(NotificationKind.MUTE_ENDED, f"{event_id}.m", by=by)
     if is_told_now:
         turn.tell(NotificationKind.TRIGGER, turn.alert)
@@ -385,7 +385,7 @@ def _resolve_requested(service: Service, event: ResolveRequested) -> tuple[Servi
     if alert is None:
         return ()
     turn = Turn(service, event.at, event.sighted)
-    turn.emit(CreditSigns(turn.service_id, event.at, event.sighted, event.sighted))
+    turn.credit_signs()
     turn.change_status(Status.UP if service.heard else Status.NEW, ClosedReason.BY_HAND)
     turn.close_alert(alert, ClosedReason.BY_HAND, event.by, event.note)
     return turn.effects()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from medic.core.deadline import missed_intervals
-from medic.core.effects import AmendAlert, ChangeStatus, CloseAlert, Notify, OpenAlert, ServiceEffect
+from medic.core.effects import AmendAlert, ChangeStatus, CloseAlert, CreditSigns, Notify, OpenAlert, ServiceEffect
 from medic.core.fold import fold
 from medic.core.notification import Notification, alert_key
 from medic.core.policy import FLAP_WINDOW_MS
@@ -49,6 +49,10 @@ class Turn:
     def effects(self) -> tuple[ServiceEffect, ...]:
         """All that was decided, in order."""
         return tuple(self._effects)
+
+    def credit_signs(self) -> None:
+        """Decide that this instant counts as `threshold` signs of life."""
+        self.emit(CreditSigns(self.service_id, self.at, self.sighted, since=self.sighted))
 
     def change_status(self, status: Status, reason: str) -> None:
         """Decide a transition, unless that is the status already."""

@@ -74,7 +74,7 @@ def test_a_changed_promise_closes_an_alert_for_silence():
     web.beat()
     medic.advance(2 * MINUTE_MS)
     effects = web.edit(interval_ms=DurationMs(HOUR_MS))
-    assert kinds(effects) == [CreditSigns, StoreService, ChangeStatus, CloseAlert, Notify]
+    assert kinds(effects) == [CreditSigns, ChangeStatus, CloseAlert, Notify, StoreService]
     assert web.history == ["late", "policy_changed"]
     assert web.told == ["trigger", "resolve"]
     assert web.status is Status.UP
@@ -156,7 +156,7 @@ def test_deactivation_closes_the_alert_and_resolves_it_where_it_was_told():
     web = medic.register()
     web.beat()
     medic.advance(MINUTE_MS)
-    assert kinds(web.edit(active=False)) == [StoreService, ChangeStatus, CloseAlert, Notify]
+    assert kinds(web.edit(active=False)) == [ChangeStatus, CloseAlert, Notify, StoreService]
     assert web.history == ["late", "deactivated"]
     assert web.told == ["trigger", "resolve"]
     assert web.status is Status.INACTIVE
@@ -191,7 +191,7 @@ def test_activation_begins_a_fresh_deadline(heard, status):
     web.edit(active=False)
     medic.advance(DAY_MS)
     effects = web.edit(active=True, threshold=3)
-    assert kinds(effects) == [CreditSigns, StoreService, ChangeStatus]
+    assert kinds(effects) == [CreditSigns, ChangeStatus, StoreService]
     assert web.status is status
     assert web.deadline_in() == MINUTE_MS
     medic.advance(MINUTE_MS)
@@ -215,7 +215,7 @@ def test_an_open_alert_keeps_the_priority_and_team_it_opened_with():
 def test_a_more_urgent_priority_is_told_again_at_once_and_once():
     web = SimulatedMedic().register(priority="p3")
     web.beat("DOWN")
-    assert kinds(web.edit(priority="p1")) == [StoreService, AmendAlert, Notify]
+    assert kinds(web.edit(priority="p1")) == [AmendAlert, Notify, StoreService]
     assert web.notifications[-1].kind is NotificationKind.ESCALATION
     assert web.notifications[-1].priority == "p1"
     web.edit(priority="p3")
