@@ -52,11 +52,14 @@ ALLOWED = {
 }
 
 FOREIGN = {
+    "cli/alerts.py": {"get_alert": "the verb is `alerts get`"},
+    "cli/service.py": {"get_service": "the verb is `service get`"},
     "http/hypercorn_server.py": {"data": "the parameter of trio's SendStream.send_all"},
     "http/requests.py": {
         "data": "the parameter of Quart's Body.append",
         "handle_request": "Quart-trio's method",
     },
+    "metrics/exposition.py": {"_registry": "prometheus_client's CollectorRegistry"},
     "http/shapes.py": {"result": "a delivery's field in GET /alerts/{alert_id}"},
 }
 """Names that others gave, where Medic overrides what is theirs or answers as it promised; by file under medic/."""
