@@ -33,7 +33,6 @@ answered into one whose fate is not known.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final, assert_never
 
 from medic.alerting.attempt import Attempt, Delivered, Refused, Retry, Throttled
@@ -72,6 +71,11 @@ class Standing:
         self._taken: set[Subject] = set()
         self._untaken: set[Subject] = set()
 
+    @property
+    def has_untaken(self) -> bool:
+        """Whether it is certain of any subject that its claim was not taken."""
+        return bool(self._untaken)
+
     def needs_end(self, subject: Subject) -> bool:
         """Whether the end has to be told: unless it is certain that the claim was not taken."""
         return subject not in self._untaken
@@ -108,7 +112,7 @@ class Lane:
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self.errands: deque[Errand] = deque()
+        self.errands: list[Errand] = []
         self.ticket = 0
 
     @property
@@ -197,6 +201,8 @@ class Lane:
 
     def _drop_needless_ends(self, standing: Standing) -> list[Ending]:
         """An end whose claim was certainly not taken is not told, once no claim of it waits before it."""
+        if not standing.has_untaken:
+            return []
         needless = [
             errand
             for errand in self.errands

@@ -29,6 +29,7 @@ between may repeat a message, which receivers can recognise by its id).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from random import Random
@@ -52,6 +53,17 @@ _log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS: Final = 6.0
 """At a stop: half for what may still go out, half for what is under way. What remains is told after the next start."""
+
+UNTOLD_GATHERED_SECONDS: Final = 1.0
+"""A vendor that is down leaves many alerts untold in the same minute: they make one error line a second at most."""
+
+UNTOLD_SLICE: Final = 1_000
+"""Alerts looked at between two turns of the loop: under a millisecond."""
+
+UNTOLD_NAMED_MAX: Final = 100
+"""Names in one line. In an outage there may be a hundred thousand; nobody reads further."""
+
+REFUSAL_SAID_AGAIN_SECONDS: Final = 60.0
 
 _SAID_TO_SOMEBODY: Final = CLAIMS | {NotificationKind.RESOLVE, NotificationKind.TEST}
 """Kinds that go to the console where every other notifier passes them over."""
@@ -88,6 +100,7 @@ class Alerting:
         self._watch = UntoldWatch()
         self._watched = trio.Event()
         self._unsettled = 0
+        self._refusals: dict[str, tuple[str, float]] = {}
 
     def settle_through(self, settlements: Settlements) -> None:
         """Name the outbox, which needs this object to exist first. Once, before anything is offered."""
@@ -245,7 +258,7 @@ class Alerting:
     def _claim_refused(self, notification: Notification, name: str, detail: str) -> None:
         if not self._watch.refused(notification, name):
             return
-        _log.error("an alert was refused for good", target=name, reason=detail, **_named(notification))
+        self._say_refused(notification, name, detail)
         others = tuple(other for other in self._working_but(name, notification))
         if not others:
             return
@@ -262,6 +275,16 @@ class Alerting:
             self._outbox().tell_nowait(complaint)
         except JournalRefusedError as error:
             _log.warning("could not tell others of a refused alert", reason=error.message, **_named(notification))
+
+    def _say_refused(self, notification: Notification, name: str, detail: str) -> None:
+        """A wrong key is one thing to act on, however many alerts it refuses: one error line a minute."""
+        now = trio.current_time()
+        said_detail, said_at = self._refusals.get(name, ("", -math.inf))
+        is_news = detail != said_detail or now - said_at >= REFUSAL_SAID_AGAIN_SECONDS
+        if is_news:
+            self._refusals[name] = (detail, now)
+        say = _log.error if is_news else _log.info
+        say("an alert was refused for good", target=name, reason=detail, **_named(notification))
 
     def _working_but(self, refuser: str, notification: Notification) -> Iterable[str]:
         refused_by = frozenset() if notification.alert_id is None else self._watch.refused_by(notification.alert_id)
@@ -296,15 +319,26 @@ class Alerting:
 
     async def _watch_untold(self) -> None:
         while True:
-            for notification in self._watch.overdue(trio.current_time()):
-                _log.error(
-                    f"an alert was told to nobody within {UNTOLD_SECONDS:.0f} s",
-                    reasons={name: self._reason(name) for name in notification.targets},
-                    **_named(notification),
-                )
             self._watched = trio.Event()
             with trio.move_on_at(self._watch.next_due()):
                 await self._watched.wait()
+            overdue = await self._overdue()
+            if overdue:
+                names = [notification.heartbeat_name for notification in overdue[:UNTOLD_NAMED_MAX]]
+                _log.error(
+                    f"{len(overdue)} alerts were told to nobody within {UNTOLD_SECONDS:.0f} s",
+                    heartbeat_names=names,
+                    reasons={name: self._reason(name) for name in overdue[0].targets},
+                )
+            # Alerts that open together are reported together.
+            await trio.sleep(UNTOLD_GATHERED_SECONDS)
+
+    async def _overdue(self) -> list[Notification]:
+        gathered: list[Notification] = []
+        while found := self._watch.overdue(trio.current_time(), most=UNTOLD_SLICE):
+            gathered += found
+            await trio.lowlevel.checkpoint()
+        return gathered
 
     def _reason(self, name: str) -> str:
         target = self._find(name)

@@ -44,7 +44,10 @@ class Queue:
 
     def offer(self, errand: Errand, now: float) -> list[Ending]:
         """Take an errand in; gives those that ended because of it, perhaps itself."""
-        lane = self._lanes.setdefault(errand.notification.key, Lane(errand.notification.key))
+        key = errand.notification.key
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key)
         if lane.errands and lane.head.due > now and errand.priority < lane.priority:
             # Somebody raised the priority: that is news enough to try what stands before it at once.
             lane.head.due = now

@@ -91,13 +91,13 @@ class Target:
     async def wait_quiet(self) -> None:
         """Return once nothing is under way and nothing may be tried at this moment."""
         while self._pace.in_flight or self._may_begin(trio.current_time()):
-            await self._changed.wait()
+            await self._wait_change()
 
     async def hold(self) -> None:
         """Begin no more attempts, and return once none is under way. There is no way back: Medic is ending."""
         self._holding = True
         while self._pace.in_flight:
-            await self._changed.wait()
+            await self._wait_change()
 
     def withdraw(self) -> None:
         """End everything that waits: the target is no more."""
@@ -137,7 +137,7 @@ class Target:
         self._pace.hurry()
         for ending in self._queue.offer(errand, now):
             self._ended(ending)
-        self._change()
+        self._changed.set()
 
     async def _work(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -148,7 +148,7 @@ class Target:
                 errand = self._queue.take(now) if self._may_begin(now) else None
                 if errand is None:
                     with trio.move_on_at(self._next_instant(now)):
-                        await self._changed.wait()
+                        await self._wait_change()
                     continue
                 self._pace.begun(now)
                 nursery.start_soon(self._attempt, errand)
@@ -180,7 +180,7 @@ class Target:
             self._ended(ending)
         if answers_again:
             self._queue.release(now, outage)
-        self._change()
+        self._changed.set()
 
     def _count(self, notification: Notification, attempt: Attempt) -> None:
         self._attempts += 1
@@ -213,6 +213,8 @@ class Target:
         self._pace.crashed()
         self._queue.revive(trio.current_time())
 
-    def _change(self) -> None:
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+    async def _wait_change(self) -> None:
+        """Return once something was offered or ended since this was called. Whoever waits looks again for himself."""
+        if self._changed.is_set():
+            self._changed = trio.Event()
+        await self._changed.wait()

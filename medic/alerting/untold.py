@@ -24,11 +24,7 @@ class _Watched:
         self.notification = notification
         self.told = False
         self.overdue = False
-        self.refused: set[str] = set()
-
-    @property
-    def untold(self) -> bool:
-        return bool(self.refused) or (self.overdue and not self.told)
+        self.refused: frozenset[str] = frozenset()
 
 
 class UntoldWatch:
@@ -36,52 +32,59 @@ class UntoldWatch:
 
     def __init__(self) -> None:
         self._alerts: dict[EventId, _Watched] = {}
+        self._untold: dict[EventId, None] = {}
         self._deadlines: deque[tuple[float, EventId, _Watched]] = deque()
 
     def offered(self, notification: Notification, now: float) -> None:
         """A trigger goes to its targets: from now on a minute is granted, unless the alert is known already."""
-        if notification.alert_id is None or notification.alert_id in self._alerts:
+        alert_id = notification.alert_id
+        if alert_id is None or alert_id in self._alerts:
             return
-        watched = _Watched(notification)
-        self._alerts[notification.alert_id] = watched
-        self._deadlines.append((now + UNTOLD_SECONDS, notification.alert_id, watched))
+        watched = self._alerts[alert_id] = _Watched(notification)
+        self._deadlines.append((now + UNTOLD_SECONDS, alert_id, watched))
 
     def nobody(self, notification: Notification) -> bool:
         """There is no target at all for this claim; gives whether that is news."""
-        if notification.alert_id is None:
+        alert_id = notification.alert_id
+        if alert_id is None:
             return False
-        watched = self._alerts.setdefault(notification.alert_id, _Watched(notification))
+        watched = self._alerts.setdefault(alert_id, _Watched(notification))
         news = not watched.overdue
         watched.overdue = True
+        self._weigh(alert_id, watched)
         return news
 
     def took(self, notification: Notification, target: str) -> None:
         """A target took a claim."""
-        watched = self._find(notification)
-        if watched is None:
+        alert_id = notification.alert_id
+        watched = None if alert_id is None else self._alerts.get(alert_id)
+        if alert_id is None or watched is None:
             return
         watched.told = True
-        watched.refused.discard(target)
-        if not watched.refused and notification.alert_id is not None:
-            del self._alerts[notification.alert_id]
+        watched.refused -= {target}
+        self._weigh(alert_id, watched)
+        if not watched.refused:
+            del self._alerts[alert_id]
 
     def refused(self, notification: Notification, target: str) -> bool:
         """A target refused a claim for good; gives whether that is news."""
-        if notification.alert_id is None:
+        alert_id = notification.alert_id
+        if alert_id is None:
             return False
-        watched = self._alerts.get(notification.alert_id)
+        watched = self._alerts.get(alert_id)
         if watched is None:
             # It was told elsewhere already, or before a restart.
-            watched = self._alerts[notification.alert_id] = _Watched(notification)
+            watched = self._alerts[alert_id] = _Watched(notification)
             watched.told = True
         news = target not in watched.refused
-        watched.refused.add(target)
+        watched.refused |= {target}
+        self._weigh(alert_id, watched)
         return news
 
     def closed(self, alert_id: EventId | None) -> None:
         """The alert is over."""
-        if alert_id is not None:
-            self._alerts.pop(alert_id, None)
+        if alert_id is not None and self._alerts.pop(alert_id, None) is not None:
+            self._untold.pop(alert_id, None)
 
     def knows(self, alert_id: EventId | None) -> bool:
         """Whether the alert is watched: open, and not taken everywhere as far as it was offered."""
@@ -90,16 +93,20 @@ class UntoldWatch:
     def refused_by(self, alert_id: EventId) -> frozenset[str]:
         """The targets that refused it."""
         watched = self._alerts.get(alert_id)
-        return frozenset() if watched is None else frozenset(watched.refused)
+        return frozenset() if watched is None else watched.refused
 
-    def overdue(self, now: float) -> list[Notification]:
-        """The claims whose minute has passed and that nobody took, each once."""
-        found = []
-        while self._deadlines and (self._deadlines[0][0] <= now or self._is_settled(self._deadlines[0])):
-            entry = self._deadlines.popleft()
-            watched = entry[2]
-            if not self._is_settled(entry) and not watched.told and not watched.overdue:
+    def overdue(self, now: float, *, most: int) -> list[Notification]:
+        """Up to `most` claims whose minute has passed and that nobody took, each once; fewer: these are all."""
+        found: list[Notification] = []
+        while self._deadlines and len(found) < most:
+            due, alert_id, watched = self._deadlines[0]
+            is_settled = self._alerts.get(alert_id) is not watched
+            if due > now and not is_settled:
+                break
+            self._deadlines.popleft()
+            if not is_settled and not watched.told and not watched.overdue:
                 watched.overdue = True
+                self._weigh(alert_id, watched)
                 found.append(watched.notification)
         return found
 
@@ -109,10 +116,10 @@ class UntoldWatch:
 
     def untold(self) -> tuple[EventId, ...]:
         """The alerts that are untold now."""
-        return tuple(alert_id for alert_id, watched in self._alerts.items() if watched.untold)
+        return tuple(self._untold)
 
-    def _find(self, notification: Notification) -> _Watched | None:
-        return None if notification.alert_id is None else self._alerts.get(notification.alert_id)
-
-    def _is_settled(self, entry: tuple[float, EventId, _Watched]) -> bool:
-        return self._alerts.get(entry[1]) is not entry[2]
+    def _weigh(self, alert_id: EventId, watched: _Watched) -> None:
+        if watched.refused or (watched.overdue and not watched.told):
+            self._untold[alert_id] = None
+        else:
+            self._untold.pop(alert_id, None)

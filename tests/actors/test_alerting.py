@@ -9,12 +9,13 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+import structlog
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from medic.alerting.attempt import Delivered, Refused, Retry, Throttled
 from medic.alerting.pace import ATTEMPTS_AT_ONCE_MAX, OUTAGE_LANES, PROBE_MAX_SECONDS, URGENT_ATTEMPTS_EXTRA
-from medic.alerting.pipeline import Alerting
+from medic.alerting.pipeline import UNTOLD_GATHERED_SECONDS, Alerting
 from medic.alerting.supervision import HANG_SECONDS
 from medic.alerting.untold import UNTOLD_SECONDS
 from medic.core.notification import Notification
@@ -376,13 +377,38 @@ async def test_an_alert_nobody_takes_within_a_minute_is_untold_until_told(autoju
         bench.offer(trigger(1), trigger(2))
         await trio.sleep(UNTOLD_SECONDS - 1)
         assert bench.alerting.statistics().untold == ()
-        await trio.sleep(2)
+        await trio.sleep(1 + UNTOLD_GATHERED_SECONDS)
         assert bench.alerting.statistics().untold == (1, 2)
         bench.offer(follow(trigger(2), K.RESOLVE))
         assert bench.alerting.statistics().untold == (1,)
         pagerduty.otherwise = Delivered()
         await trio.sleep(61)
         assert bench.alerting.statistics().untold == ()
+
+
+async def test_a_flood_of_untold_is_one_line(autojump_clock):
+    pagerduty = Scripted(otherwise=DOWN)
+    async with running(pagerduty) as bench:
+        with structlog.testing.capture_logs() as lines:
+            bench.offer(*[trigger(number) for number in range(5_000)])
+            await trio.sleep(UNTOLD_SECONDS + 5)
+        errors = [line for line in lines if line["log_level"] == "error"]
+        assert [line["event"] for line in errors] == ["5000 alerts were told to nobody within 60 s"]
+        assert len(errors[0]["heartbeat_names"]) == 100
+        assert errors[0]["reasons"] == {"pagerduty": "connection refused"}
+        assert bench.alerting.statistics().untold == tuple(range(5_000))
+
+
+async def test_a_wrong_key_is_one_error_line_a_minute(autojump_clock):
+    pagerduty = Scripted(otherwise=Refused("wrong key"))
+    async with running(pagerduty) as bench:
+        with structlog.testing.capture_logs() as lines:
+            bench.offer(*[trigger(number) for number in range(100)])
+            await trio.sleep(61)
+            bench.offer(trigger(500))
+            await wait_all_tasks_blocked()
+        refused = Counter(line["log_level"] for line in lines if line["event"] == "an alert was refused for good")
+        assert refused == {"error": 2, "info": 99}
 
 
 async def test_a_reminder_that_waits_does_not_make_a_told_alert_untold(autojump_clock):

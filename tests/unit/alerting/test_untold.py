@@ -18,9 +18,9 @@ def watching() -> UntoldWatch:
 def test_a_minute_is_granted_and_then_said_once():
     watch = watching()
     assert watch.next_due() == UNTOLD_SECONDS
-    assert watch.overdue(UNTOLD_SECONDS - 0.1) == []
-    assert watch.overdue(UNTOLD_SECONDS) == [CLAIM]
-    assert watch.overdue(UNTOLD_SECONDS + 100) == []
+    assert watch.overdue(UNTOLD_SECONDS - 0.1, most=10) == []
+    assert watch.overdue(UNTOLD_SECONDS, most=10) == [CLAIM]
+    assert watch.overdue(UNTOLD_SECONDS + 100, most=10) == []
     assert watch.untold() == (1,)
     assert watch.next_due() == math.inf
 
@@ -28,14 +28,14 @@ def test_a_minute_is_granted_and_then_said_once():
 def test_one_target_that_took_it_is_enough():
     watch = watching()
     watch.took(CLAIM, "slack")
-    assert watch.overdue(1_000.0) == []
+    assert watch.overdue(1_000.0, most=10) == []
     assert watch.untold() == ()
     assert not watch.knows(CLAIM.alert_id)
 
 
 def test_told_late_is_told():
     watch = watching()
-    watch.overdue(UNTOLD_SECONDS)
+    watch.overdue(UNTOLD_SECONDS, most=10)
     watch.took(CLAIM, "pagerduty")
     assert watch.untold() == ()
 
@@ -58,7 +58,7 @@ def test_refused_first_and_taken_elsewhere_later_is_not_said_again():
     watch = watching()
     watch.refused(CLAIM, "pagerduty")
     watch.took(CLAIM, "slack")
-    assert watch.overdue(UNTOLD_SECONDS) == []
+    assert watch.overdue(UNTOLD_SECONDS, most=10) == []
     assert watch.untold() == (1,)
 
 
@@ -68,7 +68,7 @@ def test_the_end_of_the_alert_ends_it():
     watch.closed(CLAIM.alert_id)
     watch.closed(None)
     assert watch.untold() == ()
-    assert watch.overdue(UNTOLD_SECONDS) == []
+    assert watch.overdue(UNTOLD_SECONDS, most=10) == []
 
 
 def test_an_alert_without_any_target_is_untold_at_once():
@@ -81,7 +81,15 @@ def test_an_alert_without_any_target_is_untold_at_once():
 def test_an_alert_offered_twice_is_watched_once():
     watch = watching()
     watch.offered(CLAIM, 50.0)
-    assert watch.overdue(1_000.0) == [CLAIM]
+    assert watch.overdue(1_000.0, most=10) == [CLAIM]
+
+
+def test_a_flood_is_reported_in_slices_and_listed_so_far():
+    watch = UntoldWatch()
+    for number in range(250):
+        watch.offered(trigger(number), 0.0)
+    assert [len(watch.overdue(100.0, most=100)) for _ in range(4)] == [100, 100, 50, 0]
+    assert watch.untold() == tuple(range(250))
 
 
 def test_what_belongs_to_no_alert_is_not_watched():
