@@ -134,25 +134,37 @@ class OperatorChanges:
         )
         return self._teller.targets_for(probe)
 
-    # -------------------------------------------------------------------------------- rows that were changed by SQL
+    # ---------------------------------------------------------------------- committed already, by SQL or before a start
 
-    async def take_external(self, service_id: ServiceId, row: ServiceRow | None, mute: Mute | None) -> None:
-        """Follow a row that somebody changed by SQL: INSERT registers, UPDATE changes, DELETE unregisters."""
-        actor = self._directory.actor_by_id(service_id)
-        if row is None:
-            if actor is not None:
-                await self._forget(actor, "SQL")
-            return
+    async def take_row(self, row: ServiceRow) -> None:
+        """Follow a committed row: a registration where the service is not known, else an edit if it is newer."""
+        actor = self._directory.actor_by_id(row.service_id)
         if actor is None:
             await self._adopt(row)
-            actor = self._directory.actor_by_id(service_id)
-        if actor is None:
+        else:
+            await self._take_row(actor, row)
+
+    async def take_deletion(self, service_id: ServiceId, *, by: str) -> None:
+        """Follow a committed deletion."""
+        actor = self._directory.actor_by_id(service_id)
+        if actor is not None:
+            await self._forget(actor, by)
+
+    async def take_mute(self, service_id: ServiceId, mute: Mute | None) -> None:
+        """Follow a mute that was set or ended in the row."""
+        service = self._directory.by_id(service_id)
+        if service is None:
             return
-        await self._take_row(actor, row)
-        if mute is not None and actor.service.mute is None:
-            await self.mute(row.heartbeat_name, until=mute.until, reason=mute.reason, by=mute.muted_by or "SQL")
-        elif mute is None and actor.service.mute is not None:
-            await self.unmute(row.heartbeat_name, by="SQL")
+        if mute is not None:
+            await self.mute(service.row.heartbeat_name, until=mute.until, reason=mute.reason, by=mute.muted_by)
+        elif service.mute is not None:
+            await self.unmute(service.row.heartbeat_name, by=service.row.changed_by)
+
+    async def take_resolution(self, service_id: ServiceId, *, by: str) -> None:
+        """Follow a `down` that was set to 0 in the row: the open alert is resolved by hand."""
+        service = self._directory.by_id(service_id)
+        if service is not None and service.alert is not None:
+            await self.resolve(service.alert.alert_id, by=by, note="")
 
     # ------------------------------------------------------------------------------------------------------ inside
 

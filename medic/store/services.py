@@ -30,7 +30,9 @@ ROW_COLUMNS: Final = (
     "renotify_ms, team, priority, runbook, date_added, date_modified, changed_by, shard"
 )
 
-_LOAD_COLUMNS: Final = ", ".join(f"s.{name}" for name in ROW_COLUMNS.split(", ")) + ", t.journal_id, t.hot"
+_LOAD_COLUMNS: Final = (
+    ", ".join(f"s.{name}" for name in ROW_COLUMNS.split(", ")) + ", t.journal_id, t.version AS state_version, t.hot"
+)
 
 _MINUTE_MS: Final = 60_000
 _SECOND_MS: Final = 1_000
@@ -165,6 +167,16 @@ class PgServiceStore:
             async for records in slices:
                 yield [self._stored(record) for record in records]
 
+    async def load_one(self, service_id: ServiceId) -> StoredService | None:
+        """One service with its newest written state, or None."""
+        record = await self._database.fetchrow(
+            f"SELECT {_LOAD_COLUMNS} FROM medic.services s"  # noqa: S608 - a constant
+            " LEFT JOIN medic.service_states t USING (service_id) WHERE s.service_id = $1",
+            service_id,
+            operation="service with state",
+        )
+        return None if record is None else self._stored(record)
+
     def _stored(self, record: Row) -> StoredService:
         row = row_of(record)
         policy = row.policy(self._defaults)
@@ -172,7 +184,8 @@ class PgServiceStore:
             # Its registration has not reached the writer; the journal has it, or SQL inserted it just now.
             fresh = Service(row, policy, registered=self._clock.sighted())
             return StoredService(fresh, journal_id="")
-        return StoredService(unpack_state(record["hot"], row, policy), journal_id=record["journal_id"])
+        service = unpack_state(record["hot"], row, policy)
+        return StoredService(service, journal_id=record["journal_id"], version=record["state_version"])
 
     async def _insert(self, transaction: Transaction, row: ServiceRow) -> bool:
         tag = await transaction.execute(

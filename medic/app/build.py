@@ -1,0 +1,138 @@
+"""Builds the parts and joins them at their ports. Nothing is started here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import SystemRandom
+
+from medic.actors.changes import OperatorChanges
+from medic.actors.clock import SightedClock
+from medic.actors.directory import Directory
+from medic.actors.host import Host
+from medic.actors.intake import HeartbeatIntake
+from medic.actors.outbox import Outbox
+from medic.actors.sight import Sight
+from medic.actors.supervisor import Rebuild, Supervisor
+from medic.alerting.assembly import NotifierSettings, build_alerting
+from medic.alerting.pipeline import Alerting
+from medic.app.webhooks import OperatorWebhooks
+from medic.config.settings import Settings
+from medic.core.blind import BlindSpan
+from medic.core.units import InstantMs, SightedMs
+from medic.ports import Webhook
+from medic.store.database import Database
+from medic.store.history import PgHistory
+from medic.store.ids import BlockIds
+from medic.store.journal_file import FileJournal
+from medic.store.services import PgServiceStore
+from medic.store.watermark import Mark, Watermark
+from medic.store.webhooks import PgWebhookStore
+from medic.store.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What is durable: opened by `medic.app.opening`, closed after everything else."""
+
+    database: Database
+    journal: FileJournal
+    ids: BlockIds
+    watermark: Watermark
+    services: PgServiceStore
+    webhooks: PgWebhookStore
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Every part that watches and tells, joined and not yet running."""
+
+    clock: SightedClock
+    directory: Directory
+    alerting: Alerting
+    outbox: Outbox
+    supervisor: Supervisor
+    sight: Sight
+    host: Host
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What the HTTP API calls."""
+
+    intake: HeartbeatIntake
+    changes: OperatorChanges
+    history: PgHistory
+    webhooks: OperatorWebhooks
+
+
+def build_watching(
+    settings: Settings, stores: Stores, clock: SightedClock, *, webhooks: Sequence[Webhook], rebuild: Rebuild
+) -> Watching:
+    """The parts from the wheel to the notifiers."""
+    directory = Directory()
+    alerting = build_alerting(
+        notifier_settings(settings), webhooks=webhooks, clock=clock, rng=SystemRandom(), terminal=sys.stdout
+    )
+    outbox = Outbox(stores.journal, alerting, clock)
+    alerting.settle_through(outbox)
+    supervisor = Supervisor(rebuild)
+
+    def mark(at: InstantMs, sighted: SightedMs) -> None:
+        stores.watermark.write(Mark(at, sighted))
+
+    sight = Sight(clock=clock, directory=directory, outbox=outbox, mark=mark)
+
+    def on_blindness(span: BlindSpan) -> None:
+        sight.note(span)
+
+    host = Host(
+        clock=clock,
+        ids=stores.ids,
+        directory=directory,
+        outbox=outbox,
+        supervisor=supervisor,
+        on_blindness=on_blindness,
+    )
+    return Watching(clock, directory, alerting, outbox, supervisor, sight, host)
+
+
+def build_serving(settings: Settings, stores: Stores, watching: Watching, writer: Writer) -> Serving:
+    """What stands between the API and those parts."""
+    history = PgHistory(stores.database, stores.journal, writer, watching.directory)
+    intake = HeartbeatIntake(
+        directory=watching.directory,
+        host=watching.host,
+        journal=stores.journal,
+        clock=watching.clock,
+        ids=stores.ids,
+    )
+    changes = OperatorChanges(
+        directory=watching.directory,
+        host=watching.host,
+        journal=stores.journal,
+        services=stores.services,
+        history=history,
+        teller=watching.alerting,
+        clock=watching.clock,
+        ids=stores.ids,
+        defaults=settings.tuning.defaults,
+    )
+    return Serving(intake, changes, history, OperatorWebhooks(stores.webhooks, watching.alerting))
+
+
+def notifier_settings(settings: Settings) -> NotifierSettings:
+    """What alerting needs to know of the vendors."""
+    telling = settings.telling
+    chosen = NotifierSettings(base_url=settings.listen.base_url, zone=telling.zone)
+    pagerduty, slack = telling.pagerduty, telling.slack
+    return NotifierSettings(
+        base_url=chosen.base_url,
+        zone=chosen.zone,
+        pagerduty_routing_key=pagerduty.routing_key.get_secret_value() if pagerduty else "",
+        pagerduty_events_url=pagerduty.events_url if pagerduty else chosen.pagerduty_events_url,
+        slack_token=slack.token.get_secret_value() if slack else "",
+        slack_channel=slack.channel if slack else "",
+        slack_api_url=slack.api_url if slack else chosen.slack_api_url,
+    )

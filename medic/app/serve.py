@@ -1,0 +1,283 @@
+"""Starts Medic, keeps it, and ends it in order.
+
+Three circles, one inside the other, so that what is outside works on while the inside ends:
+
+    stores     PostgreSQL, journal, ids, writer
+    telling    outbox, alerting
+    watching   wheel, sight, supervisor, changes by SQL, HTTP
+
+The drain goes from the inside out. HTTP stops accepting, answers what was begun, and closes; no deadline is decided any
+more; what was decided is told as far as a few seconds reach; the journal is committed and moved to PostgreSQL; the
+watermark is set last, so that the next start counts the time from here. Each step has a deadline of its own, and what one
+does not finish is journaled: the next start goes on with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Final
+
+import structlog
+import trio
+
+from medic.app.announce import Started, say_started
+from medic.app.build import Serving, Watching, build_serving, build_watching
+from medic.app.health import SystemHealth
+from medic.app.logs import configure_logs
+from medic.app.opening import Opened, open_stores
+from medic.app.watchdog import Watchdog
+from medic.config.folder import prepare
+from medic.config.settings import Settings
+from medic.core.service import Service
+from medic.core.units import ServiceId
+from medic.errors import DatabaseUnavailableError
+from medic.http.application import create_app
+from medic.http.hypercorn_server import HypercornServer, serve_http
+from medic.http.listening import bind_sockets
+from medic.http.parts import ApiParts, ApiSettings
+from medic.metrics.collector import MedicCollector
+from medic.metrics.exposition import Exposition
+from medic.metrics.operations import OperationMeter
+from medic.metrics.parts import Parts
+from medic.metrics.requests import RequestMeter
+from medic.metrics.stall import LoopStall
+from medic.store.directory_lock import DirectoryLock
+from medic.store.recovery import recover_one
+from medic.store.watermark import Mark
+from medic.store.writer import Writer
+
+_log = structlog.get_logger(__name__)
+
+VERSION: Final = version("medic-monitor")
+
+WRITER_DRAIN_SECONDS: Final = 10.0
+"""How long the writer may take at the end to bring PostgreSQL up to date. The rest stays in the journal."""
+
+
+async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Run Medic until SIGTERM or Ctrl-C, then drain it. A second signal ends it at once.
+
+    Args:
+        settings: From `medic.config`.
+        announce: Takes the lines of the first screen.
+
+    Raises:
+        ConfigurationError: something the operator has to change; nothing listens, nothing was started that still runs.
+        DatabaseUnavailableError: PostgreSQL does not answer at the start.
+    """
+    configure_logs(level=settings.logs.level, as_json=settings.logs.as_json, debug=settings.logs.debug)
+    sockets = bind_sockets([(address.host, address.port) for address in settings.listen.addresses])
+    try:
+        prepare(settings.storage.folder)
+        with DirectoryLock(settings.storage.folder):
+            operations = OperationMeter()
+            async with open_stores(settings, operations.observe) as opened:
+                await _Medic(settings, opened, operations, sockets, announce).run()
+    finally:
+        for opened_socket in sockets:
+            opened_socket.close()
+
+
+class _Medic:
+    """One run of Medic, from what was opened to the end of the drain."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        opened: Opened,
+        operations: OperationMeter,
+        sockets: list[socket.socket],
+        announce: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._opened = opened
+        self._operations = operations
+        self._sockets = sockets
+        self._announce = announce
+        self._meter = RequestMeter()
+        self._stall = LoopStall()
+        self._leaving = trio.Event()
+
+    async def run(self) -> None:
+        """The three circles, and the drain from the inside out."""
+        stores = self._opened.stores
+        watching = build_watching(
+            self._settings,
+            stores,
+            self._opened.clock,
+            webhooks=await stores.webhooks.all(),
+            rebuild=self._rebuild,
+        )
+        writer = Writer(
+            database=stores.database,
+            journal=stores.journal,
+            clock=self._opened.clock,
+            state_of=watching.directory.by_id,
+            rejected=self._settings.storage.folder / "journal" / "rejected",
+        )
+        async with trio.open_nursery() as outer:
+            outer.start_soon(self._wait_signal)
+            await outer.start(self._stall.run)
+            await outer.start(Watchdog().run)
+            await outer.start(stores.ids.run, stores.database)
+            await outer.start(stores.journal.run)
+            await outer.start(writer.run)
+            async with trio.open_nursery() as telling:
+                await telling.start(watching.alerting.run)
+                await telling.start(watching.outbox.run)
+                await self._watch(watching, writer)
+                await watching.outbox.wait_idle()
+                await watching.alerting.drain()
+                telling.cancel_scope.cancel()
+            with trio.move_on_after(WRITER_DRAIN_SECONDS):
+                await writer.finish()
+            outer.cancel_scope.cancel()
+        stores.watermark.write(Mark(watching.clock.now(), watching.clock.sighted(), clean=True))
+        stores.watermark.close()
+
+    async def _watch(self, watching: Watching, writer: Writer) -> None:
+        """Wheel, changes by SQL and HTTP, until Medic is to leave and HTTP has drained."""
+        stores = self._opened.stores
+        serving = build_serving(self._settings, stores, watching, writer)
+        parts = self._parts(watching, writer)
+        health = SystemHealth(
+            parts=parts,
+            clock=watching.clock,
+            version=VERSION,
+            database=self._settings.database.kind,
+            journal_sync=self._settings.storage.journal_sync,
+            require_room=stores.journal.require_room,
+        )
+        server = HypercornServer(create_app(self._api(watching, serving, health, parts)))
+        self._take_up(watching)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(watching.supervisor.run, watching.host.restore)
+            await nursery.start(watching.host.run)
+            await nursery.start(watching.sight.run, watching.host.look)
+            await nursery.start(health.run)
+            await self._tell_committed(serving)
+            await nursery.start(self._serve_http, server, health, nursery)
+            self._say_started(watching)
+
+    async def _serve_http(
+        self,
+        server: HypercornServer,
+        health: SystemHealth,
+        watching: trio.Nursery,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until Medic is to leave, not ready from that moment on; end `watching` once all connections are closed."""
+
+        async def leave_readiness() -> None:
+            await self._leaving.wait()
+            health.leave("Medic is stopping.")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(leave_readiness)
+            await serve_http(
+                server,
+                self._sockets,
+                drain=self._leaving,
+                drain_seconds=self._settings.tuning.drain_seconds,
+                task_status=task_status,
+            )
+        watching.cancel_scope.cancel()
+
+    async def _rebuild(self, service_id: ServiceId) -> Service | None:
+        """One service as it was before its actor crashed."""
+        stores = self._opened.stores
+        try:
+            stored = await stores.services.load_one(service_id)
+        except DatabaseUnavailableError:
+            stored = None
+        return await recover_one(service_id, stored, stores.journal, self._settings.tuning.defaults)
+
+    async def _tell_committed(self, serving: Serving) -> None:
+        """Tell the actors what PostgreSQL knew before the journal did: a crash, or SQL while Medic was down."""
+        recovered = self._opened.recovered
+        for service_id in recovered.gone:
+            await serving.changes.take_deletion(service_id, by="SQL")
+        for row in (*recovered.strangers, *recovered.edited):
+            await serving.changes.take_row(row)
+
+    def _take_up(self, watching: Watching) -> None:
+        """What recovery found: first what is still to be told, then the services with their deadlines, then our absence."""
+        recovered = self._opened.recovered
+        for notification in recovered.ledger.pending():
+            watching.alerting.resume_nowait(notification, notification.targets)
+        watching.host.add_all(list(recovered.services))
+        gc.collect()
+        gc.freeze()
+        if self._opened.away is not None:
+            watching.sight.note(self._opened.away)
+
+    def _say_started(self, watching: Watching) -> None:
+        counts = watching.directory.statistics()
+        kind = self._settings.database.kind
+        place = f"its own PostgreSQL in {self._settings.storage.folder}" if kind == "embedded" else "yours (DB_HOST)"
+        say_started(
+            Started(
+                version=VERSION,
+                addresses=tuple(f"http://{address}" for address in self._settings.listen.addresses),
+                database=place,
+                services=counts.services,
+                alerts=counts.alerts_active,
+                targets=watching.alerting.describe_targets(),
+            ),
+            self._settings,
+            self._announce,
+        )
+
+    def _parts(self, watching: Watching, writer: Writer) -> Parts:
+        stores = self._opened.stores
+        return Parts(
+            host=watching.host.statistics,
+            directory=watching.directory.statistics,
+            outbox=watching.outbox.statistics,
+            supervisor=watching.supervisor.statistics,
+            sight=watching.sight.statistics,
+            requests=self._meter.statistics,
+            stall=self._stall.statistics,
+            operations=self._operations.statistics,
+            journal=stores.journal.statistics,
+            database=stores.database.statistics,
+            alerting=watching.alerting.statistics,
+        )
+
+    def _api(self, watching: Watching, serving: Serving, health: SystemHealth, parts: Parts) -> ApiParts:
+        most = self._settings.tuning.metrics_services_max
+        collector = MedicCollector(parts=parts, health=health, version=VERSION, services_max=most)
+        return ApiParts(
+            intake=serving.intake,
+            roster=watching.directory,
+            changes=serving.changes,
+            history=serving.history,
+            webhooks=serving.webhooks,
+            health=health,
+            clock=watching.clock,
+            metrics=Exposition(collector=collector, roster=watching.directory, clock=watching.clock, services_max=most),
+            meter=self._meter,
+            defaults=self._settings.tuning.defaults,
+            version=VERSION,
+            settings=ApiSettings(
+                strict_status=self._settings.tuning.strict_status,
+                trusted_proxies=self._settings.listen.trusted_proxies,
+                webhook_hosts=self._settings.telling.webhook_hosts,
+            ),
+        )
+
+    async def _wait_signal(self) -> None:
+        """The first SIGTERM or SIGINT begins the drain, the second ends the process as it stands."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                if self._leaving.is_set():
+                    raise KeyboardInterrupt
+                self._announce(
+                    "Medic is stopping: it answers what was begun and writes what it has. Ctrl-C again: at once."
+                )
+                self._leaving.set()
