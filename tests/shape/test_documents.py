@@ -43,7 +43,8 @@ def test_files_that_a_document_names_exist(path):
     named = set(
         re.findall(r"`((?:medic|tests|bench|scripts|docs|requirements|dashboards|deploy|\.ci)/[\w./-]*)`", text)
     )
-    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+    # A name in capitals is one to be filled in.
+    assert sorted(name for name in named if not re.search(r"/[A-Z]+\.", name) and not (ROOT / name).exists()) == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
