@@ -1,0 +1,132 @@
+"""`medic`: runs Medic, and what belongs to running it. Operating a Medic that runs is `medic-cli`'s.
+
+Exit status: 0 an orderly end, 1 something else is not as it should be, 2 the configuration is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medic.cli import show
+from medic.cli.ending import end_as_it_should, say, settings_or_end
+from medic.cli.show import Format, Output, Version
+
+app = show.commands(
+    "Run Medic, a heartbeat monitor. It is configured by environment variables: docs/reference/configuration.md.",
+    name="medic",
+    epilog="Exit status: 0 an orderly end, 1 something is not as it should be, 2 the configuration is wrong.",
+)
+
+
+@app.callback()
+def medic(*, version: Version = False) -> None:
+    """Run Medic."""
+
+
+@app.command("serve")
+def serve() -> None:
+    """Serve until Ctrl-C or SIGTERM; then drain and stop what was started."""
+    settings = settings_or_end()
+    # Late, so that a wrong environment is told at once: these imports take half a second.
+    import trio  # noqa: PLC0415
+
+    from medic.app.serve import serve as serve_medic  # noqa: PLC0415
+    from medic.config.folder import prepare  # noqa: PLC0415
+
+    def act() -> None:
+        prepare(settings.storage.folder)
+        trio.run(serve_medic, settings, announce)
+
+    end_as_it_should(act)
+
+
+@app.command("migrate")
+def migrate() -> None:
+    """Bring the database's schema up to this release. `medic serve` does it as well."""
+    settings = settings_or_end()
+    import trio  # noqa: PLC0415
+
+    from medic.cli.migration import migrate_database  # noqa: PLC0415
+
+    end_as_it_should(partial(trio.run, migrate_database, settings, announce))
+
+
+@app.command("doctor")
+def doctor(*, output: Format = Output.TABLE) -> None:
+    """Check what Medic needs: configuration, disk, PostgreSQL, Redis, PagerDuty, Slack. Pages nobody."""
+    settings = settings_or_end()
+    import trio  # noqa: PLC0415
+
+    from medic.cli.doctor import Verdict, examine  # noqa: PLC0415
+
+    findings = trio.run(examine, settings)
+    if output is Output.JSON:
+        show.print_json([finding.as_json() for finding in findings])
+    else:
+        show.print_table(
+            ("Part", "Verdict", "Found", "To do"),
+            ((finding.part, finding.verdict.value, finding.found, finding.to_do) for finding in findings),
+        )
+    if any(finding.verdict is Verdict.BAD for finding in findings):
+        raise typer.Exit(show.EXIT_REFUSED)
+
+
+@app.command("env")
+def env() -> None:
+    """Print exports with which psql and pg_dump reach the database in use: eval "$(medic env)"."""
+    settings = settings_or_end()
+    from medic.cli.environment import database_in_use, exports  # noqa: PLC0415
+
+    def act() -> None:
+        target, runs = database_in_use(settings)
+        for line in exports(target.environment(), show_secrets=not sys.stdout.isatty()):
+            print(line)
+        if not runs:
+            say("the embedded PostgreSQL does not run now: it runs while medic serve does.")
+
+    end_as_it_should(act)
+
+
+@app.command("demo")
+def demo(
+    *,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=1, help="End after so long.", show_default="until Ctrl-C")
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="Where to listen; 0: any free port.")] = 0,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--data-dir", help="Keep the data there.", show_default="a temporary folder, removed at the end"),
+    ] = None,
+) -> None:
+    """Show Medic at work: fifty simulated services, some of which fail and recover. No vendor is told."""
+    import trio  # noqa: PLC0415
+
+    from medic.cli.demo import demo_folder, demo_settings, run_demo  # noqa: PLC0415
+
+    def act() -> None:
+        with demo_folder(folder) as place:
+            settings = demo_settings(os.environ, port=port, folder=place)
+            trio.run(partial(run_demo, settings, announce, seconds=seconds))
+
+    end_as_it_should(act)
+
+
+def announce(line: str) -> None:
+    """Say it on stdout at once: somebody may be reading through a pipe."""
+    print(line, flush=True)
+
+
+def main() -> None:
+    """Run the command line and end with its exit status."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""`medic migrate`: the schema brought up to this release, also beside a Medic that runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from medic.app.logs import configure_logs
+from medic.config.folder import prepare
+from medic.config.settings import Settings
+from medic.store.bridge import Bridge, open_bridge
+from medic.store.database import open_database
+from medic.store.embedded import open_embedded_server, running_target
+from medic.store.migrate import migrate
+from medic.store.target import ConnectionTarget
+
+
+async def migrate_database(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Apply what is missing, and say what that was.
+
+    Raises:
+        ConfigurationError, DatabaseUnavailableError: it cannot be done; the sentence says why.
+    """
+    configure_logs(level="ERROR", as_json=False, debug=False)
+    async with (
+        open_bridge() as bridge,
+        _database_for(settings, bridge) as target,
+        open_database(target, connections_max=1, bridge=bridge) as database,
+    ):
+        applied = await migrate(database)
+    for name in applied:
+        announce(f"applied {name}")
+    if not applied:
+        announce("The schema is up to date.")
+
+
+@asynccontextmanager
+async def _database_for(settings: Settings, bridge: Bridge) -> AsyncIterator[ConnectionTarget]:
+    """The operators' PostgreSQL; else the embedded one, started for the block where it does not run."""
+    target = settings.database.target
+    if target is not None:
+        yield target
+        return
+    prepare(settings.storage.folder)
+    running = running_target(settings.storage.folder)
+    if running is not None:
+        yield running
+        return
+    async with open_embedded_server(settings.storage.folder, bridge=bridge) as server:
+        await server.wait_ready()
+        yield server.target
