@@ -123,10 +123,18 @@ class Journal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredService:
-    """A service as recovery finds it in PostgreSQL: `service` as it was when `service.position` was journaled."""
+    """A service as recovery finds it in PostgreSQL: `service` as it was when `service.position` was journaled.
+
+    Attributes:
+        service: With the row as it is committed now.
+        journal_id: Whose positions `service.position` means; empty where no state was written yet.
+        version: That of the row under which the state was folded, if it is known. Where it is not the row's, the row
+            was changed since, and its actor has still to be told.
+    """
 
     service: Service
     journal_id: str
+    version: int | None = None
 
 
 class ServiceStore(Protocol):

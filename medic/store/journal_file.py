@@ -8,13 +8,14 @@ The workload. Up to 10 000 heartbeats a second of 48 bytes each, from hundreds o
 answer; between them transitions, alerts and notifications, few, but never to be lost: what was decided and is not in
 the journal did not happen after a restart.
 
-The way. `append_nowait` seals a frame and assigns its position in the caller's own turn (HARD-CASES H11), into memory.
-One committer takes everything pending, writes and syncs it in a thread, and wakes all who wait for any of it; what
-arrives meanwhile is the next commit. Under load the commits grow by themselves, and nobody waits for longer than two
-syncs. Who waits shares one event a commit, so that a hundred waiters cost one.
+The way. `append_nowait` seals a frame and assigns its position in the caller's own turn (HARD-CASES H11), into
+memory. One committer takes everything pending, writes and syncs it in a thread, and wakes all who wait for any of
+it; what arrives meanwhile is the next commit. Under load the commits grow by themselves, and nobody waits for
+longer than two syncs. Who waits shares one event a commit, so that a hundred waiters cost one.
 
-What `durable` means. With `Sync.ALWAYS`: synced. With `Sync.INTERVAL`: handed to the operating system, which outlives a
-`kill -9` of Medic, and synced at most `SYNC_EVERY_SECONDS` later; alerts and notifications are synced in both.
+What `durable` means. With `Sync.ALWAYS`: synced. With `Sync.INTERVAL`: handed to the operating system, which
+outlives a `kill -9` of Medic, and synced at most `SYNC_EVERY_SECONDS` later; alerts and notifications are synced in
+both.
 
 When the disk fails (H15). A write or sync that raises, or is not back after `COMMIT_PATIENCE_SECONDS`, makes the
 journal refuse: who waits is refused, `require_room` refuses, heartbeats are answered 503. What was appended before is
@@ -22,8 +23,8 @@ not forgotten, because actors have already folded it: it stays in memory and is 
 begins where the last good sync ended. The failed file is never synced again and believed. As soon as a new file is
 whole the journal takes records again, by itself.
 
-Numbers are in docs/decisions/0005-journal.md. Rejected there: a sync for each record; O_DSYNC; a thread of our own with
-a queue in place of trio's; telling the pending records lost after a failure.
+Numbers are in docs/decisions/0005-journal.md. Rejected there: a sync for each record; O_DSYNC; a thread of our own
+with a queue in place of trio's; telling the pending records lost after a failure.
 """
 
 from __future__ import annotations
@@ -269,6 +270,13 @@ class FileJournal:
         return await trio.to_thread.run_sync(
             lambda: self._files.read(position, until, most=most), limiter=self._reading
         )
+
+    def go_on_from(self, position: Position) -> None:
+        """Go on behind `position`, which somebody remembers and the files do not. Before `run`; blocks."""
+        self._files.begin_anew(position, b"")
+        self._durable = self._synced = position
+        self._pending.newest = position
+        self._recent = RecentEntries(position)
 
     def statistics(self) -> JournalStatistics:
         """Counters for metrics and health."""

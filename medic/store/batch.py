@@ -1,0 +1,211 @@
+"""What a run of journal entries means for PostgreSQL's tables: plain rows, worked out before any transaction is opened.
+
+Heartbeats stay as many as they are. Everything else is brought to what it came to at the end of the batch: an alert
+that opened, was amended twice and closed is one row, so that a batch can write all closed alerts before all open
+ones, and at no point of it has a service two of them open (HARD-CASES H21). What is history, the moments of an
+alert and the audit, keeps every line in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+import orjson
+
+from medic.core.effects import (
+    AmendAlert,
+    ChangeStatus,
+    CloseAlert,
+    CreditSigns,
+    Effect,
+    EndMute,
+    Notify,
+    OpenAlert,
+    RecordBlindSpan,
+    RecordHeartbeat,
+    RemoveService,
+    SetMute,
+    SettleNotification,
+    StoreService,
+)
+from medic.core.service import Alert, Mute
+from medic.core.status import ClosedReason
+from medic.core.units import DAY_MS, EventId, InstantMs, ServiceId
+from medic.ports import Entry
+from medic.store.codec import encode
+
+HeartbeatValues = tuple[EventId, InstantMs, str, ServiceId, str | None, InstantMs | None]
+"""heartbeat_id, time, status, service_id, run_id, said_at."""
+
+HEARTBEAT_COLUMNS = ("heartbeat_id", "time", "status", "service_id", "run_id", "said_at")
+
+
+@dataclass(frozen=True, slots=True)
+class AlertValues:
+    """An alert as it stands at the end of the batch. `muted` is None where the batch says nothing of mutes."""
+
+    service_id: ServiceId
+    alert: Alert
+    closed_at: InstantMs | None
+    closed_reason: str
+    cycle: int
+    muted: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A line of an alert's history."""
+
+    alert_id: EventId
+    at: InstantMs
+    change: str
+    by: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """A line of the audit: something an operator did that was journaled first. `after` is JSON."""
+
+    at: InstantMs
+    by: str
+    action: str
+    service_id: ServiceId
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A notification for one target. `body` is the journal's record of it."""
+
+    notify: Notify
+    target: str
+    body: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """The rows of a run of entries.
+
+    Attributes:
+        heartbeats: For COPY, in the order they came.
+        days: Days since 1970 on which they came.
+        alerts: By id, as they stand at the end.
+        moments, audits, decided: In the order they were journaled.
+        settled: The last word on each notification and target.
+        mutes: For each service whose mute was set or ended: the mute in force at the end, or None.
+        removed: Services that are no more.
+        changed: Services of which the state has to be written at once; a dict for its order.
+        heard: Services of which it may wait.
+    """
+
+    heartbeats: list[HeartbeatValues] = field(default_factory=list)
+    days: set[int] = field(default_factory=set)
+    alerts: dict[EventId, AlertValues] = field(default_factory=dict)
+    moments: list[Moment] = field(default_factory=list)
+    audits: list[Audit] = field(default_factory=list)
+    decided: list[Decided] = field(default_factory=list)
+    settled: dict[tuple[str, str], SettleNotification] = field(default_factory=dict)
+    mutes: dict[ServiceId, Mute | None] = field(default_factory=dict)
+    removed: set[ServiceId] = field(default_factory=set)
+    changed: dict[ServiceId, None] = field(default_factory=dict)
+    heard: set[ServiceId] = field(default_factory=set)
+
+    def add_all(self, entries: Sequence[Entry]) -> None:
+        """Take further entries, in their order. Costs half a microsecond for a heartbeat."""
+        for entry in entries:
+            effect = entry.effect
+            if type(effect) is RecordHeartbeat:
+                self._add_heartbeat(effect)
+            else:
+                self._add_rare(effect)
+
+    @property
+    def rows(self) -> int:
+        """How many rows it writes, about."""
+        rare = len(self.alerts) + len(self.moments) + len(self.audits) + len(self.decided) + len(self.settled)
+        return len(self.heartbeats) + rare + len(self.mutes)
+
+    def _add_heartbeat(self, effect: RecordHeartbeat) -> None:
+        self.days.add(effect.at // DAY_MS)
+        self.heard.add(effect.service_id)
+        self.heartbeats.append(
+            (effect.heartbeat_id, effect.at, effect.status, effect.service_id, effect.run_id, effect.said_at)
+        )
+
+    def _add_rare(self, effect: Effect) -> None:
+        match effect:
+            case RecordHeartbeat():
+                self._add_heartbeat(effect)
+            case CreditSigns():
+                self.heard.add(effect.service_id)
+            case ChangeStatus() | StoreService():
+                self.changed[effect.service_id] = None
+            case OpenAlert() | AmendAlert() | CloseAlert():
+                self._add_alert(effect)
+            case SetMute() | EndMute():
+                self._add_mute(effect)
+            case RemoveService():
+                self.removed.add(effect.service_id)
+            case Notify():
+                self._add_notification(effect)
+            case SettleNotification():
+                self.settled[effect.notification_id, effect.target] = effect
+            case RecordBlindSpan():
+                pass  # the journal is its record; people are told by a notification
+            case _:
+                assert_never(effect)
+
+    def _add_alert(self, effect: OpenAlert | AmendAlert | CloseAlert) -> None:
+        alert_id = effect.alert.alert_id
+        mute = self.mutes.get(effect.service_id)
+        muted = mute is not None if effect.service_id in self.mutes else None
+        values = AlertValues(effect.service_id, effect.alert, None, "", 1, muted)
+        moment = Moment(alert_id, effect.at, "opened", "", effect.alert.reason)
+        if isinstance(effect, AmendAlert):
+            moment = Moment(alert_id, effect.at, effect.change, storable(effect.by), storable(effect.note))
+            if effect.change == "acknowledged":
+                self._audit(effect, effect.by, "acknowledge", effect.note)
+        elif isinstance(effect, CloseAlert):
+            values = AlertValues(effect.service_id, effect.alert, effect.at, effect.reason, effect.cycle, muted)
+            said = f"{effect.reason}: {storable(effect.note)}" if effect.note else effect.reason.value
+            moment = Moment(alert_id, effect.at, "closed", storable(effect.by), said)
+            if effect.reason is ClosedReason.BY_HAND:
+                self._audit(effect, effect.by, "resolve", effect.note)
+        self.alerts[alert_id] = values
+        self.moments.append(moment)
+        self.changed[effect.service_id] = None
+
+    def _add_mute(self, effect: SetMute | EndMute) -> None:
+        self.changed[effect.service_id] = None
+        if isinstance(effect, SetMute):
+            mute = effect.mute
+            self.mutes[effect.service_id] = mute
+            after = {"until": mute.until, "reason": mute.reason}
+            self.audits.append(Audit(effect.at, storable(mute.muted_by), "mute", effect.service_id, _json(after)))
+            return
+        self.mutes[effect.service_id] = None
+        if effect.by:
+            self.audits.append(Audit(effect.at, storable(effect.by), "unmute", effect.service_id, _json({})))
+
+    def _add_notification(self, effect: Notify) -> None:
+        if not effect.notification.targets:
+            return
+        body = encode(effect)
+        self.decided += [Decided(effect, target, body) for target in effect.notification.targets]
+
+    def _audit(self, effect: AmendAlert | CloseAlert, by: str, action: str, note: str) -> None:
+        after = _json({"alert_id": effect.alert.alert_id, "note": note})
+        self.audits.append(Audit(effect.at, storable(by), action, effect.service_id, after))
+
+
+def storable(said: str) -> str:
+    """What was said, without the one character that PostgreSQL cannot store: no alert is lost for a note."""
+    return said.replace("\x00", "\ufffd")
+
+
+def _json(values: Mapping[str, object]) -> str:
+    cleaned = {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
+    return orjson.dumps(cleaned).decode()

@@ -1,0 +1,111 @@
+"""Joins a data directory to a database at the start, or refuses to.
+
+A journal's positions mean something to one database only, and the ids kept ahead come from it. So the directory
+keeps the database's own id, made with its schema, and another database is refused before anything is written to it.
+
+Beyond that there is little to refuse. A journal that PostgreSQL has not heard of is written from its beginning. A
+directory that is new, beside a database that had another one, goes on with that one's sighted time. And a journal
+that is shorter than PostgreSQL remembers (`MEDIC_JOURNAL_SYNC=interval` and a loss of power, or an older copy put
+back) goes on behind what PostgreSQL has, so that no position is ever used for two records.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
+
+from medic.errors import ConfigurationError, Fault, InvariantError
+from medic.ports import Position
+from medic.store.database import Database
+from medic.store.journal_file import FileJournal
+from medic.store.journal_files import sync_directory
+from medic.store.watermark import Mark
+
+_log = structlog.get_logger(__name__)
+
+_DATABASE: Final = "database"
+
+_KNOWN: Final = """
+SELECT (SELECT database_id::text FROM medic.medic_instance) AS database_id,
+       (SELECT position FROM medic.journal_positions WHERE journal_id = $1) AS position,
+       (SELECT max(position) FROM medic.service_states WHERE journal_id = $1) AS newest_state,
+       (SELECT count(*) FROM medic.journal_positions WHERE journal_id <> $1) AS others
+"""
+_MARK: Final = """
+SELECT watermark_at, watermark_sighted FROM medic.journal_positions
+WHERE watermark_at IS NOT NULL ORDER BY watermark_at DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """What PostgreSQL knows of this directory.
+
+    Attributes:
+        database_id: The database's own id.
+        committed: How far the writer has brought this journal.
+        mark: The newest moment at which any Medic on this database worked, or None. Where the directory's own watermark
+            is missing or older, sighted time goes on from this one.
+    """
+
+    database_id: str
+    committed: Position
+    mark: Mark | None
+
+
+async def pair(database: Database, journal: FileJournal, directory: Path) -> Pairing:
+    """Make sure that directory and database belong together. To be called before the journal runs.
+
+    Args:
+        database: With its schema in place.
+        journal: The directory's.
+        directory: `MEDIC_DATA_DIR`.
+
+    Raises:
+        ConfigurationError: the directory belongs to another database.
+        DatabaseUnavailableError: PostgreSQL does not answer.
+        OSError: the directory cannot be written.
+    """
+    known = await database.fetchrow(_KNOWN, journal.journal_id)
+    if known is None:
+        raise InvariantError("a query without a table gave no row")
+    database_id = str(known["database_id"])
+    await trio.to_thread.run_sync(_compare, directory / _DATABASE, database_id)
+    committed = Position(known["position"] or 0)
+    reached = Position(max(committed, known["newest_state"] or 0))
+    if reached > journal.newest:
+        _log.error(
+            "the journal is shorter than PostgreSQL remembers; its newest records are lost, what PostgreSQL has is not",
+            bytes=reached - journal.newest,
+        )
+        await trio.to_thread.run_sync(journal.go_on_from, reached)
+    if known["position"] is None and known["others"]:
+        _log.warning("this data directory is new to the database; what another one holds unwritten stays there")
+    row = await database.fetchrow(_MARK)
+    mark = None if row is None else Mark(row["watermark_at"], row["watermark_sighted"])
+    return Pairing(database_id=database_id, committed=committed, mark=mark)
+
+
+def _compare(path: Path, database_id: str) -> None:
+    """Compare with the id the directory keeps, or let it keep this one."""
+    if path.exists():
+        kept = path.read_text("ascii").strip()
+        if kept == database_id:
+            return
+        sentence = (
+            f"{path.parent} belongs to database {kept}, and this is database {database_id}. Set the database back, "
+            "or give Medic another data directory."
+        )
+        raise ConfigurationError((Fault("MEDIC_DATA_DIR", sentence),))
+    unfinished = path.with_suffix(".unfinished")
+    with unfinished.open("w", encoding="ascii") as file:
+        file.write(database_id + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    sync_directory(path.parent)

@@ -1,0 +1,138 @@
+"""Which services' hot states have to be written to `service_states`, and the writing of them.
+
+Updating a row costs several times what COPY takes for a heartbeat (HARD-CASES H19), and a state is only a shorter
+way to what the journal says anyway. So a service that was merely heard of waits until a minute has passed since it
+was written last; one whose status, alert, mute or row changed is written at once, because people read those columns
+by SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from medic.core.deadline import late_deadline
+from medic.core.service import Service
+from medic.core.units import InstantMs, ServiceId, SkewMs
+from medic.store.batch import storable
+from medic.store.codec import pack_state
+from medic.store.database import Transaction
+
+STATE_EVERY_SECONDS: Final = 60.0
+"""How old the written state of a service that is heard of may be."""
+
+STATES_AT_ONCE_MAX: Final = 5_000
+"""States in one transaction: about a tenth of a second of PostgreSQL's time."""
+
+_STATES: Final = """
+INSERT INTO medic.service_states AS stored (
+    service_id, shard, version, journal_id, position, status, last_heartbeat_at, last_status, heartbeats_total,
+    deadline_at, hot, written_at)
+SELECT n.service_id, n.shard, n.version, $12, n.position, n.status, n.last_heartbeat_at, n.last_status,
+       n.heartbeats_total, n.deadline_at, n.hot, $11
+FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::text[], $6::timestamptz[], $7::text[],
+            $8::bigint[], $9::timestamptz[], $10::bytea[])
+     AS n (service_id, shard, version, position, status, last_heartbeat_at, last_status, heartbeats_total, deadline_at,
+           hot)
+ON CONFLICT (service_id) DO UPDATE SET
+    shard = EXCLUDED.shard, version = EXCLUDED.version, journal_id = EXCLUDED.journal_id,
+    position = EXCLUDED.position, status = EXCLUDED.status, last_heartbeat_at = EXCLUDED.last_heartbeat_at,
+    last_status = EXCLUDED.last_status, heartbeats_total = EXCLUDED.heartbeats_total,
+    deadline_at = EXCLUDED.deadline_at, hot = EXCLUDED.hot, written_at = EXCLUDED.written_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """The hot state of one service, packed in the very turn it was read."""
+
+    service_id: ServiceId
+    shard: int
+    version: int
+    position: int
+    status: str
+    last_heartbeat_at: InstantMs | None
+    last_status: str
+    heartbeats_total: int
+    deadline_at: InstantMs | None
+    hot: bytes
+
+
+def state_row(service: Service, skew: SkewMs) -> StateRow:
+    """The row of a service as it is now. Costs about 5 µs."""
+    deadline = late_deadline(service)
+    return StateRow(
+        service_id=service.row.service_id,
+        shard=service.row.shard,
+        version=service.row.version,
+        position=service.position,
+        status=service.status.value,
+        last_heartbeat_at=service.last_heartbeat_at if service.heard else None,
+        last_status=storable(service.last_status),
+        heartbeats_total=service.heartbeats_total,
+        deadline_at=None if deadline is None else InstantMs(deadline + skew),
+        hot=pack_state(service),
+    )
+
+
+async def store_states(transaction: Transaction, journal_id: str, rows: Sequence[StateRow], at: InstantMs) -> None:
+    """Insert or replace the states."""
+    columns = (
+        [row.service_id for row in rows],
+        [row.shard for row in rows],
+        [row.version for row in rows],
+        [row.position for row in rows],
+        [row.status for row in rows],
+        [row.last_heartbeat_at for row in rows],
+        [row.last_status for row in rows],
+        [row.heartbeats_total for row in rows],
+        [row.deadline_at for row in rows],
+        [row.hot for row in rows],
+    )
+    await transaction.execute(_STATES, *columns, at, journal_id, operation="states")
+
+
+class DueStates:
+    """Services whose written state is older than their real one: at most one entry a service."""
+
+    def __init__(self) -> None:
+        self._at_once: dict[ServiceId, None] = {}
+        self._since: dict[ServiceId, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._at_once) + len(self._since)
+
+    def add_heard(self, services: Iterable[ServiceId], now: float) -> None:
+        """Note services that were heard of; those noted already keep their place."""
+        since = self._since
+        for service_id in services:
+            if service_id not in since:
+                since[service_id] = now
+
+    def add_changed(self, services: Iterable[ServiceId]) -> None:
+        """Note services whose state has to be written at once."""
+        for service_id in services:
+            self._at_once[service_id] = None
+            self._since.pop(service_id, None)
+
+    def next_due(self) -> float:
+        """When the next state is due, on the clock of `now`; minus infinity for at once, infinity for none."""
+        if self._at_once:
+            return float("-inf")
+        return next(iter(self._since.values()), float("inf")) + STATE_EVERY_SECONDS
+
+    def take(self, until: float) -> list[ServiceId]:
+        """Up to `STATES_AT_ONCE_MAX` services that are due at `until`, the oldest first; they are forgotten here."""
+        taken = list(islice(self._at_once, STATES_AT_ONCE_MAX))
+        for service_id in taken:
+            del self._at_once[service_id]
+        due: list[ServiceId] = []
+        for service_id, since in self._since.items():
+            if since + STATE_EVERY_SECONDS > until or len(taken) + len(due) == STATES_AT_ONCE_MAX:
+                break
+            due.append(service_id)
+        for service_id in due:
+            del self._since[service_id]
+        return taken + due
