@@ -89,7 +89,7 @@ class Supervisor:
             self._crashed_over(actor, "its deadline", error)
             raise ActorCrashedError(actor.service.row.service_id) from error
 
-    def _crashed_over(self, actor: Actor, event: str, error: Exception) -> None:
+    def _crashed_over(self, actor: Actor, over: str, error: Exception) -> None:
         """Report a crash and put the actor's events aside until `run` has rebuilt it."""
         self._crashes += 1
         self._waiting += 1
@@ -101,7 +101,7 @@ class Supervisor:
             "an actor crashed; it is rebuilt from what is stored",
             service_id=actor.service.row.service_id,
             heartbeat_name=actor.service.row.heartbeat_name,
-            event=event,
+            over=over,
             crashes=actor.crashes,
             exc_info=error,
         )

@@ -104,6 +104,7 @@ class World:
         self.outbox = Outbox(self.journal, self.ear, self.clock)
         self.rebuild_faults = 0
         self.rebuilt: list[ServiceId] = []
+        self.spoil: Callable[[Service], None] = lambda _: None
         self.supervisor = Supervisor(self.rebuild)
         self.marks: list[InstantMs] = []
         self.sight = Sight(
@@ -165,7 +166,10 @@ class World:
             self.rebuild_faults -= 1
             raise DatabaseUnavailableError("PostgreSQL does not answer")
         self.rebuilt.append(service_id)
-        return recovered(self.journal.effects(), service_id, self.defaults)
+        service = recovered(self.journal.effects(), service_id, self.defaults)
+        if service is not None:
+            self.spoil(service)
+        return service
 
     def effects(self, kind: type[Effect]) -> list[Effect]:
         """What the journal has of one kind."""
