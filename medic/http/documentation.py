@@ -64,11 +64,17 @@ def routes(others: Sequence[Route]) -> tuple[Route, ...]:
 
 def _page(path: str, file: str, content_type: str, summary: str) -> Route:
     return Route(
-        "GET", path, _view(file, content_type), TAG, summary, {200: Told("The file.", None, content_type)}, query=None
+        "GET",
+        path,
+        _view(path, file, content_type),
+        TAG,
+        summary,
+        {200: Told("The file.", None, content_type)},
+        query=None,
     )
 
 
-def _view(file: str, content_type: str) -> View:
+def _view(path: str, file: str, content_type: str) -> View:
     @cache
     def static() -> Answer:
         content = (files("medic.http") / "static" / file).read_bytes()
@@ -81,5 +87,5 @@ def _view(file: str, content_type: str) -> View:
     async def show_file(parts: ApiParts, call: Call) -> Answer:  # noqa: ARG001 - one signature for all views
         return static()
 
-    show_file.__name__ = f"show_{file.replace('.', '_')}"
+    show_file.__name__ = "show" + path.translate({ord("/"): "_", ord("."): "_"})
     return show_file

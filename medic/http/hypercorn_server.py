@@ -48,7 +48,14 @@ from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ConnectionState, LifespanState, Scope
+from hypercorn.typing import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    ConnectionState,
+    LifespanState,
+    Scope,
+)
 from quart import Quart
 
 from medic.http.answers import refusal
@@ -91,11 +98,12 @@ class Connection(trio.abc.HalfCloseableStream):
         requests: Requests under way.
     """
 
-    def __init__(self, stream: trio.SocketStream, app: ASGIWrapper) -> None:
+    def __init__(self, stream: trio.SocketStream, app: ASGIWrapper, *, draining: Callable[[], bool]) -> None:
         self.socket = stream.socket
         self.requests = 0
         self._stream = stream
         self._app = app
+        self._draining = draining
 
     async def __call__(
         self,
@@ -106,9 +114,17 @@ class Connection(trio.abc.HalfCloseableStream):
         call_soon: Callable[..., object],
     ) -> None:
         """Answer one request, as the application does; several at a time over HTTP/2."""
+
+        async def send_on(message: ASGISendEvent) -> None:
+            # Told to close, a client does not send its next request into a connection that is about to end.
+            ends = scope["type"] == "http" and scope["http_version"] == "1.1" and self._draining()
+            if message["type"] == "http.response.start" and ends:
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
         self.requests += 1
         try:
-            await self._app(scope, receive, send, sync_spawn, call_soon)
+            await self._app(scope, receive, send_on, sync_spawn, call_soon)
         finally:
             self.requests -= 1
 
@@ -184,7 +200,7 @@ class HypercornServer:
             self._refused += 1
             await _refuse(stream)
             return
-        connection = Connection(stream, self._app)
+        connection = Connection(stream, self._app, draining=self._context.terminated.is_set)
         self._open.add(connection)
         self._all_closed = trio.Event() if self._all_closed.is_set() else self._all_closed
         try:

@@ -28,16 +28,19 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from medic.errors import InvariantError
+from medic.http.answers import refusal
 from medic.http.call import canonical_path
 from medic.http.limits import BODY_DISCARD_MAX, BODY_SECONDS_MAX, LINGER_SECONDS
 
 if TYPE_CHECKING:
-    from hypercorn.typing import ASGISendCallable, HTTPScope
+    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, WebsocketScope
     from quart.wrappers.base import BaseRequestWebsocket
     from werkzeug.routing import MapAdapter
 
 CLIENT_GONE: Final = 499
 """Stands for the status of a request whose client left before it was answered."""
+
+NO_WEBSOCKETS: Final = "There are no websockets here."
 
 Observe = Callable[[str, str, int, float], None]
 """Takes method, route, status and seconds of an answered request."""
@@ -161,10 +164,28 @@ class RawPathConnection(TrioASGIHTTPConnection):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+class RefusedWebsocket:
+    """Answers whoever asks for a websocket: there is none anywhere."""
+
+    def __init__(self, app: MedicQuart, scope: WebsocketScope) -> None:
+        self._app = app
+        self._scope = scope
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Refuse with the same JSON as everything else."""
+        await receive()
+        answer = refusal(400, NO_WEBSOCKETS)
+        headers = [(b"content-type", answer.content_type.encode()), (b"content-length", b"%d" % len(answer.body))]
+        await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": answer.body, "more_body": False})
+        self._app.observe("GET", "", answer.status, 0.0)
+
+
 class MedicQuart(QuartTrio):
     """Quart, with the changes above. `observe` and `body_bytes_max` are set by `create_app`."""
 
     asgi_http_class = RawPathConnection
+    asgi_websocket_class = RefusedWebsocket  # type: ignore[assignment]  # it is only constructed and called
     request_class = RawPathRequest
 
     observe: Observe
@@ -183,10 +204,7 @@ class MedicQuart(QuartTrio):
         """An adapter over path and method alone."""
         if request is None:
             return None
-        websocket = request.scheme in {"ws", "wss"}
-        return self.url_map.bind(
-            "medic", default_method=request.method, path_info=request.path, url_scheme="ws" if websocket else "http"
-        )
+        return self.url_map.bind("medic", default_method=request.method, path_info=request.path)
 
 
 def _raw_path(scope: HTTPScope) -> bytes:

@@ -1,0 +1,541 @@
+"""Hypercorn on loopback: what its names are used for, raw requests, streams, clients that misbehave, the drain."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import json
+import resource
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import h2.config
+import h2.connection
+import h2.events
+import httpx
+import pytest
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+
+from medic.core.draft import ServiceDraft
+from medic.core.service import ServiceRow
+from medic.core.units import DurationMs, InstantMs, ServiceId
+from medic.errors import ConfigurationError
+from medic.http import hypercorn_server, limits
+from medic.http.application import create_app
+from medic.http.hypercorn_server import HypercornServer, serve_http
+from medic.http.listening import bind_sockets, listen
+from tests.actors.world import until
+from tests.fakes.http_parts import ApiWorld
+
+HEARTBEAT = b'{"heartbeat_name":"job","status":"UP"}'
+
+
+class Served:
+    """A world behind a real socket."""
+
+    def __init__(self, world: ApiWorld, server: HypercornServer, port: int) -> None:
+        self.world = world
+        self.server = server
+        self.port = port
+        self.drain = trio.Event()
+        self.ended = trio.Event()
+
+    async def connect(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+    async def exchange(self, request: bytes) -> bytes:
+        """Everything that is answered until the server closes."""
+        async with await self.connect() as stream:
+            await stream.send_all(request)
+            return await read_all(stream)
+
+
+@asynccontextmanager
+async def serve(*, drain_seconds: float = 20.0) -> AsyncIterator[Served]:
+    world = ApiWorld()
+    [bound] = bind_sockets([("127.0.0.1", 0)])
+    served = Served(world, HypercornServer(create_app(world.parts)), bound.getsockname()[1])
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        await serve_http(
+            served.server,
+            [bound],
+            drain=served.drain,
+            drain_seconds=drain_seconds,
+            task_status=task_status,
+        )
+        served.ended.set()
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run)
+            await world.changes.register(
+                ServiceDraft(heartbeat_name="job", service_name="x", interval_ms=DurationMs(60_000)), by="test"
+            )
+            yield served
+            served.drain.set()
+
+
+async def read_all(stream: trio.SocketStream) -> bytes:
+    answer = b""
+    while piece := await stream.receive_some():
+        answer += piece
+    return answer
+
+
+async def read_answer(stream: trio.SocketStream, answer: bytes = b"") -> bytes:
+    """One answer with a Content-Length, or the head of one without."""
+    while b"\r\n\r\n" not in answer:
+        answer += await receive(stream)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    length = next(
+        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+    )
+    while len(body) < length:
+        body += await receive(stream)
+    return head + b"\r\n\r\n" + body
+
+
+async def receive(stream: trio.SocketStream) -> bytes:
+    piece = await stream.receive_some()
+    assert piece, "the server closed"
+    return bytes(piece)
+
+
+def post(path: str, body: bytes, *headers: str, version: str = "1.1") -> bytes:
+    lines = [f"POST {path} HTTP/{version}", "Host: medic", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def get(path: str, *headers: str, version: str = "1.1") -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/{version}", "Host: medic", *headers, "", ""]).encode()
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+# ------------------------------------------------------------------------------------------------- Hypercorn's names
+
+
+def test_the_names_of_hypercorn_are_what_they_are_used_for() -> None:
+    assert list(inspect.signature(TCPServer.__init__).parameters) == [
+        "self", "app", "config", "context", "state", "stream",
+    ]  # fmt: skip
+    assert inspect.iscoroutinefunction(TCPServer.run)
+    assert hasattr(TCPServer, "__await__")
+    assert list(inspect.signature(WorkerContext.__init__).parameters) == ["self", "max_requests"]
+    context = WorkerContext(None)
+    assert callable(context.terminated.set)
+    assert callable(context.terminated.wait)
+    assert list(inspect.signature(Lifespan.__init__).parameters) == ["self", "app", "config", "state"]
+    assert callable(Lifespan.handle_lifespan)
+    assert callable(Lifespan.wait_for_startup)
+    assert callable(Lifespan.wait_for_shutdown)
+    assert list(inspect.signature(ASGIWrapper.__call__).parameters) == [
+        "self", "scope", "receive", "send", "sync_spawn", "call_soon",
+    ]  # fmt: skip
+    assert {
+        "accesslog", "errorlog", "include_server_header", "keep_alive_timeout", "keep_alive_max_requests",
+        "h11_max_incomplete_size",
+    } <= vars(Config).keys()  # fmt: skip
+
+
+def test_a_config_logs_no_access_and_tells_no_software() -> None:
+    config = hypercorn_server._config()
+    assert config.accesslog is None
+    assert config.log.access_logger is None
+    assert [name for name, _ in config.response_headers("h11")] == [b"date"]
+
+
+# ---------------------------------------------------------------------------------------------------------- requests
+
+
+async def test_one_connection_serves_many_requests() -> None:
+    async with serve() as served, await served.connect() as stream:
+        for _ in range(5):
+            await stream.send_all(post("/heartbeat", HEARTBEAT))
+            answer = await read_answer(stream)
+            assert status_of(answer) == 201
+            assert answer.endswith(b'{"success":true,"message":"Heartbeat Posted Successfully.","results":""}')
+        assert served.server.statistics().accepted == 1
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    async with serve() as served, await served.connect() as stream:
+        await stream.send_all(post("/heartbeat", HEARTBEAT) + get("/nowhere") + post("/heartbeat", b"{"))
+        received = b""
+        while received.count(b'"results":""') < 3:
+            received += await receive(stream)
+        statuses = [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]]
+        assert statuses == [201, 404, 400]
+
+
+async def test_a_chunked_body_is_read() -> None:
+    async with serve() as served, await served.connect() as stream:
+        await stream.send_all(b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for part in (HEARTBEAT[:10], HEARTBEAT[10:]):
+            await stream.send_all(b"%x\r\n%b\r\n" % (len(part), part))
+        await stream.send_all(b"0\r\n\r\n")
+        assert status_of(await read_answer(stream)) == 201
+
+
+async def test_expect_100_continue_is_answered_before_the_body_comes() -> None:
+    async with serve() as served, await served.connect() as stream:
+        whole = post("/heartbeat", HEARTBEAT, "Expect: 100-continue")
+        await stream.send_all(whole[: -len(HEARTBEAT)])
+        interim = await receive(stream)
+        assert interim.startswith(b"HTTP/1.1 100")
+        await stream.send_all(HEARTBEAT)
+        assert status_of(await read_answer(stream, interim.partition(b"\r\n\r\n")[2])) == 201
+
+
+async def test_http_1_0_is_answered_and_closed() -> None:
+    async with serve() as served:
+        answer = await served.exchange(post("/heartbeat", HEARTBEAT, version="1.0"))
+        assert status_of(answer) == 201
+        listed = await served.exchange(get("/service", version="1.0"))
+        assert json.loads(listed.partition(b"\r\n\r\n")[2])["total_count"] == 1
+
+
+async def test_a_name_with_a_slash_is_one_place_of_the_raw_path() -> None:
+    async with serve() as served:
+        draft = ServiceDraft(heartbeat_name="a/b", service_name="x", interval_ms=DurationMs(60_000))
+        await served.world.changes.register(draft, by="test")
+        assert status_of(await served.exchange(get("/service/a%2Fb", "Connection: close"))) == 200
+        assert status_of(await served.exchange(get("/service/a%2fb", "Connection: close"))) == 200
+        assert status_of(await served.exchange(get("/service/a/b", "Connection: close"))) == 404
+        assert status_of(await served.exchange(get("http://any.host/service/a%2Fb", "Connection: close"))) == 200
+
+
+@pytest.mark.parametrize("host", ["", "a b", "x" * 300, "[::1", "ünder", "medic:99999", "..", "\x7f"])
+async def test_no_host_header_upsets_anything(host: str) -> None:
+    async with serve() as served:
+        request = f"GET /health/live HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+        assert status_of(await served.exchange(request)) in {200, 400}
+        assert status_of(await served.exchange(get("/health/live", "Connection: close"))) == 200
+        assert served.server.statistics().crashed == 0
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\r\n\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET /health HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"POST /heartbeat HTTP/1.1\r\n\r\n",
+        b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 40_000 + b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        bytes(range(256)) * 4,
+    ],
+)
+async def test_what_is_no_http_is_refused_and_hurts_nobody(request_bytes: bytes) -> None:
+    async with serve() as served, await served.connect() as stream:
+        await stream.send_all(request_bytes)
+        await stream.send_eof()
+        answer = await read_all(stream)
+        assert not answer or 400 <= status_of(answer) < 600
+        assert status_of(await served.exchange(get("/health/live", "Connection: close"))) == 200
+        assert served.server.statistics().crashed == 0
+
+
+async def test_a_websocket_is_refused_in_json() -> None:
+    async with serve() as served:
+        request = get(
+            "/heartbeat",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        )
+        async with await served.connect() as stream:
+            await stream.send_all(request)
+            assert 400 <= status_of(await read_answer(stream)) < 500
+        assert served.server.statistics().crashed == 0
+
+
+async def test_a_refusal_is_read_even_by_a_client_that_is_still_sending() -> None:
+    async with serve() as served:
+        for path, status, size in (("/heartbeat", 413, 3 << 20), ("/nowhere", 404, 1 << 20), ("/health", 405, 1 << 20)):
+            async with await served.connect() as stream:
+                await stream.send_all(post(path, b"x" * size))
+                assert status_of(await read_answer(stream)) == status
+
+
+async def test_a_body_far_beyond_the_limit_is_not_read_to_its_end() -> None:
+    async with serve() as served, await served.connect() as stream:
+        await stream.send_all(b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+        assert status_of(await read_answer(stream)) == 413
+
+
+async def test_an_answer_to_head_has_a_length_and_no_body() -> None:
+    async with serve() as served:
+        for path in ("/health/live", "/service", "/metrics"):
+            answer = await served.exchange(get(path, "Connection: close").replace(b"GET", b"HEAD"))
+            assert status_of(answer) == 200
+            assert answer.endswith(b"\r\n\r\n")
+
+
+# ----------------------------------------------------------------------------------------------------------- streams
+
+
+def fill(world: ApiWorld, count: int) -> None:
+    for number in range(count):
+        draft = ServiceDraft(heartbeat_name=f"service-{number:06d}", service_name="x", interval_ms=DurationMs(60_000))
+        world.add(_row(draft, number))
+
+
+def _row(draft: ServiceDraft, number: int) -> ServiceRow:
+    return draft.row(ServiceId(1_000 + number), InstantMs(1_767_225_600_000), "test")
+
+
+async def test_a_long_listing_is_streamed_and_others_are_answered_meanwhile() -> None:
+    async with serve() as served:
+        fill(served.world, 20_000)
+        longest = 0.0
+
+        async def beat() -> None:
+            nonlocal longest
+            async with await served.connect() as stream:
+                while True:
+                    began = trio.current_time()
+                    await stream.send_all(post("/heartbeat", HEARTBEAT))
+                    assert status_of(await read_answer(stream)) == 201
+                    longest = max(longest, trio.current_time() - began)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(beat)
+            answer = await served.exchange(get("/service", "Connection: close"))
+            nursery.cancel_scope.cancel()
+        assert b"chunked" in answer
+        assert answer.count(b'"heartbeat_name"') == 20_001
+        assert b'"total_count":20001}' in answer
+        assert 0 < longest < 0.5, "a heartbeat waits for a slice, not for the listing"
+
+
+async def test_a_client_that_reads_no_further_loses_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hypercorn_server, "WRITE_SECONDS_MAX", 0.2)
+    async with serve() as served:
+        fill(served.world, 20_000)
+        async with await served.connect() as stream:
+            await stream.send_all(get("/service"))
+            await until(lambda: not served.server.statistics().open)
+
+
+async def test_a_client_that_leaves_in_the_middle_of_a_listing_costs_nothing_more() -> None:
+    async with serve() as served:
+        fill(served.world, 20_000)
+        stream = await served.connect()
+        await stream.send_all(get("/service"))
+        await stream.receive_some()
+        await stream.aclose()
+        await until(lambda: not served.server.statistics().open)
+        assert served.server.statistics().crashed == 0
+        assert ("GET", "/service", 499) in served.world.meter.statistics().requests
+
+
+async def test_a_silent_connection_is_closed_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hypercorn_server, "KEEP_ALIVE_SECONDS", 0.2)
+    async with serve() as served:
+        for opening in (b"", get("/health/live"), b"GET /hea", HTTP2_PREFACE):
+            async with await served.connect() as stream:
+                await stream.send_all(opening)
+                await read_all(stream)
+
+
+async def test_a_connection_too_many_is_answered_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hypercorn_server, "CONNECTIONS_MAX", 2)
+    async with serve() as served, await served.connect() as one, await served.connect() as two:
+        for stream in (one, two):
+            await stream.send_all(get("/health/live"))
+            await read_answer(stream)
+        answer = await served.exchange(get("/health/live"))
+        assert status_of(answer) == 503
+        assert b"Retry-After: 1" in answer
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["success"] is False
+        assert served.server.statistics().refused == 1
+
+
+# ------------------------------------------------------------------------------------------------------------ HTTP/2
+
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+
+async def ask_over_http2(stream: trio.SocketStream, path: bytes, body: bytes = b"") -> tuple[int, bytes]:
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding=None))
+    connection.initiate_connection()
+    headers = [
+        (b":method", b"POST" if body else b"GET"), (b":path", path), (b":scheme", b"http"), (b":authority", b"medic"),
+    ]  # fmt: skip
+    connection.send_headers(1, headers, end_stream=not body)
+    if body:
+        connection.send_data(1, body, end_stream=True)
+    await stream.send_all(connection.data_to_send())
+    status, answer = 0, b""
+    while piece := await stream.receive_some():
+        for event in connection.receive_data(bytes(piece)):
+            if isinstance(event, h2.events.ResponseReceived):
+                status = int(dict(event.headers)[b":status"])
+            elif isinstance(event, h2.events.DataReceived):
+                answer += event.data
+            elif isinstance(event, h2.events.StreamEnded):
+                return status, answer
+    return status, answer
+
+
+async def test_http2_with_prior_knowledge_is_served() -> None:
+    async with serve() as served, await served.connect() as stream:
+        status, answer = await ask_over_http2(stream, b"/heartbeat", HEARTBEAT)
+        assert (status, json.loads(answer)["success"]) == (201, True)
+
+
+async def test_a_connection_that_makes_hypercorn_raise_is_closed_and_no_other_notices() -> None:
+    async with serve() as served, await served.connect() as other:
+        await other.send_all(get("/health/live"))
+        await read_answer(other)
+        async with await served.connect() as stream:
+            assert await ask_over_http2(stream, b"/service/\xff\xfe") == (0, b"")
+        assert served.server.statistics().crashed == 1
+        await other.send_all(get("/health/live"))
+        assert status_of(await read_answer(other)) == 200
+
+
+# ------------------------------------------------------------------------------------------------------------- drain
+
+
+async def open_many(served: Served, count: int, prepare: Callable[[trio.SocketStream, int], Awaitable[None]]) -> list:
+    streams: list[trio.SocketStream] = []
+
+    async def open_one(number: int) -> None:
+        stream = await served.connect()
+        await prepare(stream, number)
+        streams.append(stream)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            nursery.start_soon(open_one, number)
+    return streams
+
+
+async def test_a_thousand_idle_connections_drain_in_under_a_second() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8_192), hard))
+
+    async def prepare(stream: trio.SocketStream, number: int) -> None:
+        if number % 3 == 1:
+            await stream.send_all(get("/health/live"))
+            await read_answer(stream)
+        elif number % 3 == 2:
+            await stream.send_all(HTTP2_PREFACE)
+            await stream.receive_some()
+
+    async with serve() as served:
+        streams = await open_many(served, 1_000, prepare)
+        assert served.server.statistics().open == 1_000
+        began = trio.current_time()
+        served.drain.set()
+        await served.ended.wait()
+        assert trio.current_time() - began < 1.0
+        for stream in streams:
+            await stream.aclose()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_what_was_begun_is_answered_before_the_drain_ends() -> None:
+    async with serve() as served:
+        served.world.journal.hold()
+        async with await served.connect() as stream, await served.connect() as idle:
+            await stream.send_all(post("/heartbeat", HEARTBEAT))
+            await until(lambda: served.world.directory.find("job").heartbeats_total == 1)
+            served.drain.set()
+            assert await read_all(idle) == b""
+            with pytest.raises(OSError, match="all attempts to connect"):
+                await served.connect()
+            served.world.journal.release()
+            answer = await read_all(stream)
+            assert status_of(answer) == 201
+            assert b"connection: close" in answer.lower()
+            await served.ended.wait()
+
+
+async def test_after_the_deadline_whoever_is_left_is_cut() -> None:
+    async with serve(drain_seconds=0.3) as served:
+        fill(served.world, 20_000)
+        async with await served.connect() as stream:
+            await stream.send_all(get("/service"))
+            await stream.receive_some()
+            began = trio.current_time()
+            served.drain.set()
+            await served.ended.wait()
+            assert trio.current_time() - began < 2.0
+
+
+# ---------------------------------------------------------------------------------------------------------- sockets
+
+
+def test_a_taken_port_is_one_sentence_that_says_what_to_do() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError) as refused:
+            bind_sockets([("127.0.0.1", 0), ("127.0.0.1", port)])
+    [fault] = refused.value.faults
+    assert fault.field == f"127.0.0.1:{port}"
+    assert fault.message == "another program listens there. Stop it, or set PORT to a free port."
+
+
+@pytest.mark.parametrize(("host", "part"), [("192.0.2.1", "MEDIC_HOST"), ("no-such-host.invalid", "MEDIC_HOST")])
+def test_an_address_that_is_not_ours_is_named(host: str, part: str) -> None:
+    with pytest.raises(ConfigurationError, match=part):
+        bind_sockets([(host, 0)])
+
+
+def test_a_port_this_user_may_not_have_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("medic.http.listening.socket.socket.bind", refuse, raising=False)
+    with pytest.raises(ConfigurationError, match="1024 or more"):
+        bind_sockets([("127.0.0.1", 80)])
+
+
+def test_a_port_that_was_taken_between_binding_and_listening_is_named() -> None:
+    [ours] = bind_sockets([("127.0.0.1", 0)])
+    with ours, socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(ours.getsockname())
+        other.listen()
+        with pytest.raises(ConfigurationError, match="another program"):
+            listen([ours])
+
+
+async def test_ipv6_is_served_as_well() -> None:
+    world = ApiWorld()
+    bound = bind_sockets([("::1", 0)])
+    drain = trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_serve, HypercornServer(create_app(world.parts)), bound, drain)
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.get(f"http://[::1]:{bound[0].getsockname()[1]}/health/live")
+        assert answer.status_code == 200
+        drain.set()
+
+
+async def _serve(
+    server: HypercornServer, bound: list[socket.socket], drain: trio.Event, *, task_status: trio.TaskStatus[None]
+) -> None:
+    await serve_http(server, bound, drain=drain, drain_seconds=5, task_status=task_status)
+
+
+def test_limits_leave_room_for_the_load_balancers_time() -> None:
+    assert limits.KEEP_ALIVE_SECONDS > 60
