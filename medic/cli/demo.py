@@ -37,9 +37,6 @@ JOBS: Final = (
 REGIONS: Final = ("eu", "us", "ap", "sa", "af")
 TEAMS: Final = ("payments", "payments", "search", "platform", "growth", "media", "data", "payments", "data", "platform")
 
-READY_SECONDS: Final = 90.0
-"""A start with initdb on a slow machine. Beyond it the demo goes on trying to register until it is ended."""
-
 ROUND_SECONDS: Final = 60.0
 """Each service does again what it did a minute before."""
 
@@ -145,6 +142,7 @@ async def run_demo(settings: Settings, announce: Callable[[str], None], *, secon
 
         nursery.start_soon(serve_to_the_end)
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10, verify=False) as client:  # noqa: S501 - http
+            await _wait_ready(client)  # not part of the seconds: before it, no signal is taken in order
             with trio.move_on_after(seconds if seconds is not None else float("inf")):
                 await live(client, announce)
         # The same way out as Ctrl-C: drain, journal, PostgreSQL, in order.
@@ -154,7 +152,6 @@ async def run_demo(settings: Settings, announce: Callable[[str], None], *, secon
 
 async def live(client: httpx.AsyncClient, announce: Callable[[str], None]) -> None:
     """Register every service and let it do what it does, without end."""
-    await _wait_ready(client)
     services = simulated_services()
     for service in services:
         await _register(client, service)
@@ -170,14 +167,13 @@ async def live(client: httpx.AsyncClient, announce: Callable[[str], None]) -> No
 
 
 async def _wait_ready(client: httpx.AsyncClient) -> None:
-    with trio.move_on_after(READY_SECONDS):
-        while True:
-            try:
-                if (await client.get("/health/ready")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass  # it does not listen yet
-            await trio.sleep(RETRY_SECONDS)
+    while True:
+        try:
+            if (await client.get("/health/ready")).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass  # it does not listen yet
+        await trio.sleep(RETRY_SECONDS)
 
 
 async def _register(client: httpx.AsyncClient, service: Simulated) -> None:

@@ -218,18 +218,25 @@ async def _look_at_pagerduty(configured: PagerDutySettings | None) -> list[Findi
     parts = urlsplit(configured.events_url)
     host = parts.hostname or ""
     try:
-        if parts.scheme == "https":
-            stream = await trio.open_ssl_over_tcp_stream(host, parts.port or 443)
-            await stream.do_handshake()
-        else:
-            stream_plain = await trio.open_tcp_stream(host, parts.port or 80)
-            await stream_plain.aclose()
+        await _connect(host, parts.port, with_tls=parts.scheme == "https")
     except (OSError, ssl.SSLError, trio.BrokenResourceError) as error:
         found = f"{host} cannot be reached: {_words(error)}"
         return [Finding("PagerDuty", Verdict.BAD, found, "see to DNS and the firewall, or to PAGERDUTY_EVENTS_URL")]
     return [
         Finding("PagerDuty", Verdict.OK, f"{host} can be reached; no page was sent", "medic-cli alerts test NAME pages")
     ]
+
+
+async def _connect(host: str, port: int | None, *, with_tls: bool) -> None:
+    """Connect, with the handshake of TLS, and hang up."""
+    if not with_tls:
+        await trio.aclose_forcefully(await trio.open_tcp_stream(host, port or 80))
+        return
+    stream = await trio.open_ssl_over_tcp_stream(host, port or 443)
+    try:
+        await stream.do_handshake()
+    finally:
+        await trio.aclose_forcefully(stream)
 
 
 async def _look_at_slack(configured: SlackSettings | None) -> list[Finding]:

@@ -37,13 +37,8 @@ def serve() -> None:
     import trio  # noqa: PLC0415
 
     from medic.app.serve import serve as serve_medic  # noqa: PLC0415
-    from medic.config.folder import prepare  # noqa: PLC0415
 
-    def act() -> None:
-        prepare(settings.storage.folder)
-        trio.run(serve_medic, settings, announce)
-
-    end_as_it_should(act)
+    end_as_it_should(partial(trio.run, serve_medic, settings, announce))
 
 
 @app.command("migrate")

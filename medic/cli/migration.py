@@ -10,7 +10,7 @@ from medic.config.folder import prepare
 from medic.config.settings import Settings
 from medic.store.bridge import Bridge, open_bridge
 from medic.store.database import open_database
-from medic.store.embedded import open_embedded_server, running_target
+from medic.store.embedded import ServerState, open_embedded_server, running_target
 from medic.store.migrate import migrate
 from medic.store.target import ConnectionTarget
 
@@ -47,5 +47,5 @@ async def _database_for(settings: Settings, bridge: Bridge) -> AsyncIterator[Con
         yield running
         return
     async with open_embedded_server(settings.storage.folder, bridge=bridge) as server:
-        await server.wait_ready()
+        await server.wait_state(ServerState.READY)
         yield server.target
