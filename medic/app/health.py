@@ -38,6 +38,9 @@ STALLED_LOOKS: Final = 10
 OVERDUE_SECONDS: Final = 1.0
 """A deadline undecided for less than this is a burst being worked off, not work left lying."""
 
+BEHIND_SECONDS: Final = 60
+"""The writer is degraded from here on: history that is a minute old is no longer what people expect to see."""
+
 BLIND_SHOWN_MS: Final = HOUR_MS
 """How long after a span of blindness `/health` is degraded because of it."""
 
@@ -102,6 +105,7 @@ class SystemHealth:
         self._wheel_progress = _Progress()
         self._journal_progress = _Progress()
         self._outbox_progress = _Progress()
+        self._writer_progress = _Progress()
         self._leaving = ""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -137,7 +141,7 @@ class SystemHealth:
             self._require_room()
         except JournalRefusedError as refused:
             return refused.message
-        return None
+        return None if self._parts.ids_ahead() else "The ids kept ahead are used up, and PostgreSQL gives no new ones."
 
     def report(self) -> HealthReport:
         """All components, and the worst of them."""
@@ -155,11 +159,14 @@ class SystemHealth:
         return ComponentHealth(finding.status, finding.since if finding.since is not None else since, finding.facts)
 
     def _follow(self) -> None:
-        host, journal, outbox = self._parts.host(), self._parts.journal(), self._parts.outbox()
+        host, journal = self._parts.host(), self._parts.journal()
+        outbox, writer = self._parts.outbox(), self._parts.writer()
         is_overdue = host.overdue_seconds >= OVERDUE_SECONDS and journal.refusing is None
         self._wheel_progress.look((host.slices,), has_work=is_overdue)
         committed = (journal.durable, journal.commits, journal.failures)
         self._journal_progress.look(committed, has_work=journal.newest > journal.durable)
+        written = (writer.committed, writer.batches, writer.states)
+        self._writer_progress.look(written, has_work=writer.backlog_bytes > 0 or writer.failing is not None)
         self._outbox_progress.look((outbox.handed_on, outbox.journal_retries), has_work=outbox.pending > 0)
 
     # --------------------------------------------------------------------------------------------------- components
@@ -171,6 +178,7 @@ class SystemHealth:
             "database": self._database(),
             "redis": _Finding(NOT_CONFIGURED),
             "journal": self._journal(),
+            "writer": self._writer(),
             "wheel": self._wheel(),
             "actors": self._actors(),
             "pagerduty": _notifier(targets.get(PAGERDUTY)),
@@ -199,6 +207,18 @@ class SystemHealth:
             return _Finding(UNHEALTHY, (*facts, ("reason", journal.refusing)))
         if self._journal_progress.is_stalled:
             return _Finding(UNHEALTHY, (*facts, ("reason", "records are not being committed")))
+        return _Finding(HEALTHY, facts)
+
+    def _writer(self) -> _Finding:
+        writer = self._parts.writer()
+        facts: Facts = (("lag_seconds", round(writer.lag_seconds, 3)), ("backlog_bytes", writer.backlog_bytes))
+        if writer.rejected:
+            facts = (*facts, ("rejected", writer.rejected))
+        # The writer's own words are for the log: they may quote PostgreSQL, or name a file.
+        if self._writer_progress.is_stalled:
+            return _Finding(UNHEALTHY, (*facts, ("reason", "records are not reaching PostgreSQL")))
+        if writer.lag_seconds >= BEHIND_SECONDS:
+            return _Finding(DEGRADED, (*facts, ("reason", f"more than {BEHIND_SECONDS} s behind")))
         return _Finding(HEALTHY, facts)
 
     def _wheel(self) -> _Finding:

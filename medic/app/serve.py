@@ -245,6 +245,8 @@ class _Medic:
             stall=self._stall.statistics,
             operations=self._operations.statistics,
             journal=stores.journal.statistics,
+            ids_ahead=lambda: stores.ids.remaining,
+            writer=writer.statistics,
             database=stores.database.statistics,
             alerting=watching.alerting.statistics,
         )

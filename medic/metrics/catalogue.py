@@ -133,6 +133,26 @@ JOURNAL_DAMAGED: Final = Spec(
     "medic_journal_damaged_bytes", "gauge", "Bytes that could not be read when the journal was opened."
 )
 
+IDS_AHEAD: Final = Spec("medic_ids_ahead", "gauge", "Ids that can be drawn without PostgreSQL.")
+
+# -------------------------------------------------------------------------------------------------------------- writer
+
+WRITER_BATCHES: Final = Spec("medic_writer_batches_total", "counter", "Batches committed in PostgreSQL.")
+WRITER_ROWS: Final = Spec("medic_writer_rows_total", "counter", "Rows of heartbeats, alerts and notifications in them.")
+WRITER_STATES: Final = Spec("medic_writer_states_total", "counter", "Hot states of services written.")
+WRITER_STATES_DUE: Final = Spec("medic_writer_states_due", "gauge", "Hot states that wait to be written.")
+WRITER_LAG: Final = Spec(
+    "medic_writer_lag_seconds", "gauge", "Age of the oldest record that is not in PostgreSQL; 0 where there is none."
+)
+WRITER_BACKLOG: Final = Spec("medic_writer_backlog_bytes", "gauge", "Durable in the journal and not yet in PostgreSQL.")
+WRITER_REJECTED: Final = Spec(
+    "medic_writer_rejected_total", "counter", "Records that PostgreSQL will never take, kept in journal/rejected."
+)
+WRITER_SUPERSEDED: Final = Spec(
+    "medic_writer_superseded_total", "counter", "Older open alerts closed because a service had two."
+)
+WRITER_FAILING: Final = Spec("medic_writer_failing", "gauge", "1 while the writer cannot write, else 0.")
+
 # ----------------------------------------------------------------------------------------------------- the loop itself
 
 LOOP_STALL: Final = Spec(

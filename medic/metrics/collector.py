@@ -60,6 +60,7 @@ class MedicCollector(Collector):
         yield from self._actors()
         yield from self._alerting()
         yield from self._journal()
+        yield from self._writer()
         yield from self._loop()
         yield from self._database()
         yield from self._medic()
@@ -143,6 +144,19 @@ class MedicCollector(Collector):
         yield from _single(catalogue.JOURNAL_REFUSING, float(journal.refusing is not None))
         yield from _single(catalogue.JOURNAL_FAILURES, journal.failures)
         yield from _single(catalogue.JOURNAL_DAMAGED, journal.damaged_bytes)
+        yield from _single(catalogue.IDS_AHEAD, self._parts.ids_ahead())
+
+    def _writer(self) -> Iterator[Metric]:
+        writer = self._parts.writer()
+        yield from _single(catalogue.WRITER_BATCHES, writer.batches)
+        yield from _single(catalogue.WRITER_ROWS, writer.rows)
+        yield from _single(catalogue.WRITER_STATES, writer.states)
+        yield from _single(catalogue.WRITER_STATES_DUE, writer.states_due)
+        yield from _single(catalogue.WRITER_LAG, writer.lag_seconds)
+        yield from _single(catalogue.WRITER_BACKLOG, writer.backlog_bytes)
+        yield from _single(catalogue.WRITER_REJECTED, writer.rejected)
+        yield from _single(catalogue.WRITER_SUPERSEDED, writer.superseded)
+        yield from _single(catalogue.WRITER_FAILING, float(writer.failing is not None))
 
     def _loop(self) -> Iterator[Metric]:
         stall, sight = self._parts.stall(), self._parts.sight()

@@ -16,6 +16,7 @@ from medic.metrics.requests import RequestStatistics
 from medic.metrics.stall import StallStatistics
 from medic.store.database import DatabaseStatistics
 from medic.store.journal_file import JournalStatistics
+from medic.store.writer import WriterStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +32,7 @@ class Parts:
     stall: Callable[[], StallStatistics]
     operations: Callable[[], dict[str, Reading]]
     journal: Callable[[], JournalStatistics]
+    ids_ahead: Callable[[], int]
+    writer: Callable[[], WriterStatistics]
     database: Callable[[], DatabaseStatistics]
     alerting: Callable[[], AlertingStatistics]

@@ -46,6 +46,19 @@ async def test_a_part_with_work_that_does_none_for_ten_seconds_has_stalled(autoj
     assert watched.health.alive() is None
 
 
+@pytest.mark.parametrize("stuck", [{"backlog_bytes": 500}, {"failing": "FATAL: no such table medic.secret"}])
+async def test_a_writer_that_does_not_get_on_is_unhealthy_but_no_reason_to_restart(autojump_clock, nursery, stuck):
+    watched = await watched_in(nursery)
+    watched.bench.writer = replace(watched.bench.writer, **stuck)
+    await trio.sleep(STALLED_LOOKS - 1)
+    assert watched.component("writer").status == "healthy"
+    await trio.sleep(2)
+    assert watched.component("writer").status == "unhealthy"
+    assert watched.facts("writer")["reason"] == "records are not reaching PostgreSQL"
+    assert watched.health.alive() is None
+    assert watched.health.ready() is None
+
+
 async def test_a_part_that_gets_on_however_slowly_is_alive(autojump_clock, nursery):
     watched = await watched_in(nursery)
     for slices in range(100, 130):

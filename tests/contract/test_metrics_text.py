@@ -201,6 +201,9 @@ async def test_the_kept_names_carry_what_the_parts_counted():
     assert found["medic_wheel_lateness_seconds_count", ()] == 12
     assert found["medic_journal_commit_seconds_count", ()] == 9
     assert found["medic_journal_backlog_bytes", ()] == 63
+    assert found["medic_writer_batches_total", ()] == 92
+    assert found["medic_writer_rows_total", ()] == 93
+    assert found["medic_writer_lag_seconds", ()] == 1.5
     assert found["medic_outbox_pending", ()] == 36
     assert found["medic_actors", ()] == 21
     assert found["medic_actor_restarts_total", ()] == 42

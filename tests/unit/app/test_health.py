@@ -39,6 +39,7 @@ class Watched:
         self.bench = Bench()
         self.bench.alerting = CALM
         self.bench.journal = replace(self.bench.journal, newest=600, durable=600, damaged_bytes=0)
+        self.bench.writer = replace(self.bench.writer, backlog_bytes=0, lag_seconds=0.0, rejected=0)
         self.bench.host = replace(self.bench.host, overdue_seconds=0.0)
         self.bench.outbox = replace(self.bench.outbox, pending=0)
         self.bench.supervisor = replace(self.bench.supervisor, waiting=0)
@@ -74,6 +75,7 @@ def test_all_is_well():
         "database": "healthy",
         "redis": "not_configured",
         "journal": "healthy",
+        "writer": "healthy",
         "wheel": "healthy",
         "actors": "healthy",
         "pagerduty": "not_configured",
@@ -105,6 +107,21 @@ def test_damage_found_at_the_start_is_shown():
     watched.bench.journal = replace(watched.bench.journal, damaged_bytes=4_096)
     assert watched.component("journal").status == "healthy"
     assert watched.facts("journal")["damaged_bytes"] == 4_096
+
+
+def test_a_writer_a_minute_behind_is_degraded():
+    watched = Watched()
+    watched.bench.writer = replace(watched.bench.writer, lag_seconds=59.9, backlog_bytes=1_000)
+    assert watched.component("writer").status == "healthy"
+    watched.bench.writer = replace(watched.bench.writer, lag_seconds=60.0)
+    assert watched.component("writer").status == "degraded"
+    assert watched.facts("writer")["backlog_bytes"] == 1_000
+
+
+def test_records_that_postgresql_will_never_take_are_shown():
+    watched = Watched()
+    watched.bench.writer = replace(watched.bench.writer, rejected=3)
+    assert watched.facts("writer")["rejected"] == 3
 
 
 def test_a_notifier_that_fails_degrades_with_the_vendors_reason_since_it_began():
@@ -188,6 +205,12 @@ def test_ready_depends_on_the_journal_and_not_on_postgresql():
     assert watched.health.ready() is None
     watched.refusal = "The journal's disk is full."
     assert watched.health.ready() == "The journal's disk is full."
+
+
+def test_without_ids_no_heartbeat_can_be_taken():
+    watched = Watched()
+    watched.bench.ids_ahead = 0
+    assert "ids" in watched.health.ready()
 
 
 def test_a_medic_that_stops_is_not_ready():

@@ -25,6 +25,7 @@ from medic.metrics.stall import LoopStall
 from medic.ports import ComponentHealth, HealthReport
 from medic.store.database import DatabaseStatistics
 from medic.store.journal_file import COMMIT_BOUNDS_SECONDS, JournalStatistics
+from medic.store.writer import WriterStatistics
 
 NOW = InstantMs(1_767_225_600_000)
 
@@ -71,6 +72,19 @@ JOURNAL = JournalStatistics(
     failures=64,
     committing_since=None,
     damaged_bytes=65,
+)
+WRITER = WriterStatistics(
+    committed=580,
+    backlog_bytes=91,
+    lag_seconds=1.5,
+    batches=92,
+    rows=93,
+    states=94,
+    states_due=95,
+    rejected=96,
+    superseded=97,
+    failing=None,
+    progress_at=0.0,
 )
 DATABASE = DatabaseStatistics(
     connections_open=5, connections_busy=2, connections_max=8, connection_errors=71, reachable=True
@@ -131,6 +145,8 @@ class Bench:
         self.supervisor = SUPERVISOR
         self.sight = SIGHT
         self.journal = JOURNAL
+        self.ids_ahead = 66
+        self.writer = WRITER
         self.database = DATABASE
         self.alerting = ALERTING
         self.meter = RequestMeter()
@@ -146,6 +162,8 @@ class Bench:
             stall=self.stall.statistics,
             operations=self.operations.statistics,
             journal=lambda: self.journal,
+            ids_ahead=lambda: self.ids_ahead,
+            writer=lambda: self.writer,
             database=lambda: self.database,
             alerting=lambda: self.alerting,
         )
