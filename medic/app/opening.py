@@ -75,7 +75,6 @@ async def open_stores(settings: Settings, observe: Observe) -> AsyncIterator[Ope
             open_embedded_server(settings.storage.folder, bridge=bridge) as server,
             open_database(server.target, bridge=bridge, observe=observe) as database,
         ):
-            await server.wait_ready()
             yield await _open(settings, database, server)
 
 

@@ -45,6 +45,7 @@ from medic.metrics.operations import OperationMeter
 from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
+from medic.store.bridge import only_member
 from medic.store.directory_lock import DirectoryLock
 from medic.store.recovery import recover_one
 from medic.store.watermark import Mark
@@ -77,6 +78,12 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             operations = OperationMeter()
             async with open_stores(settings, operations.observe) as opened:
                 await _Medic(settings, opened, operations, sockets, announce).run()
+    except BaseExceptionGroup as group:
+        # What one part raised passes through every nursery it lives in; the operator is told it as it was raised.
+        alone = only_member(group)
+        if alone is None:
+            raise
+        raise alone from alone.__cause__
     finally:
         for opened_socket in sockets:
             opened_socket.close()

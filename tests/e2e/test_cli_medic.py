@@ -1,0 +1,124 @@
+"""The command `medic` as people start it: wrong settings, taken ports, the database from a shell, the demo."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.process import BASE_ENVIRONMENT, MedicProcess, free_port
+
+COMMAND = str(Path(sys.executable).parent / "medic")
+
+
+def environment(data_dir: Path, **more: str) -> dict[str, str]:
+    """Nothing of ours, and a data directory."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MEDIC_", "DB_", "PG", "DATABASE"))
+    }
+    return {**kept, **BASE_ENVIRONMENT, "MEDIC_DATA_DIR": str(data_dir), "PORT": str(free_port()), **more}
+
+
+def run(words: list[str], env: dict[str, str], *, status: int) -> str:
+    """What `medic` says; the exit status has to be this one."""
+    done = subprocess.run([COMMAND, *words], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status, f"{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def test_wrong_settings_are_one_message_exit_2_and_no_trace(tmp_path: Path) -> None:
+    env = environment(
+        tmp_path / "data", MEDIC_JOURNAL_SYNC="never", MEDIC_RENOTIFI_MINUTES="1", SLACK_API_TOKEN="xoxb-geheim"
+    )
+    said = run(["serve"], env, status=2)
+    assert said.startswith("medic: 3 settings are wrong")
+    assert "did you mean MEDIC_RENOTIFY_MINUTES?" in said
+    assert "SLACK_CHANNEL_ID: is missing" in said
+    assert "geheim" not in said
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_taken_port_is_one_sentence_and_exit_2(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        said = run(["serve"], environment(tmp_path / "data", PORT=port), status=2)
+    assert port in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_data_folder_that_cannot_be_written_is_one_sentence_and_exit_2(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = run(["serve"], environment(tmp_path / "file"), status=2)
+    assert said.startswith("medic: MEDIC_DATA_DIR")
+    assert len(said.splitlines()) == 1
+
+
+def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
+    url = f"postgresql://me:geheim@127.0.0.1:{free_port()}/medic"
+    env = environment(tmp_path / "data", DATABASE_URL=url)
+    assert "PostgreSQL" in run(["migrate"], env, status=1)
+    said = run(["doctor"], env, status=1)
+    assert re.search(r"PostgreSQL\s+bad", said)
+    assert "geheim" not in said
+
+
+def test_migrate_makes_the_schema_once_and_works_beside_a_running_medic(tmp_path: Path, medic: MedicProcess) -> None:
+    env = environment(tmp_path / "other")
+    assert "applied 0001" in run(["migrate"], env, status=0)
+    assert run(["migrate"], env, status=0) == "The schema is up to date.\n"
+    assert run(["migrate"], medic.environment, status=0) == "The schema is up to date.\n"
+
+
+@pytest.mark.skipif(shutil.which("psql") is None, reason="no psql here")
+def test_the_runbooks_psql_lines_work_after_eval_medic_env(medic: MedicProcess) -> None:
+    medic.register("from-sql")
+    script = f"""
+    eval "$({COMMAND} env)"
+    psql -h $DB_HOST -U $PG_USER -d $DB_NAME -c "SELECT 1" >/dev/null
+    psql -h $DB_HOST -U $PG_USER -d $DB_NAME -Atc 'SELECT heartbeat_name FROM services'
+    psql -Atc "DELETE FROM \\"heartbeatEvents\\" WHERE time <= (NOW() - INTERVAL '30 days')"
+    """
+    done = subprocess.run(
+        ["bash", "-euc", script], env=medic.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["from-sql", "DELETE 0"]
+
+
+def test_the_doctor_of_a_running_medic_finds_it_well(medic: MedicProcess) -> None:
+    said = run(["doctor"], medic.environment, status=0)
+    for part in ("configuration", "data folder", "disk", "PostgreSQL", "schema", "Medic"):
+        assert re.search(rf"^{part}\s+ok\s", said, re.MULTILINE), said
+
+
+def test_the_demo_shows_alerts_that_open_and_close_and_leaves_nothing(tmp_path: Path) -> None:
+    env = environment(tmp_path / "unused", TMPDIR=str(tmp_path))
+    said = run(["demo", "--seconds", "25"], env, status=0)
+    assert "50 simulated services" in said
+    assert said.count("ALERT") >= 3
+    assert said.count("RECOVERED") >= 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_the_demo_and_removes_what_it_made(tmp_path: Path) -> None:
+    env = environment(tmp_path / "unused", TMPDIR=str(tmp_path))
+    with subprocess.Popen(
+        [COMMAND, "demo"], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as demo:
+        assert demo.stdout is not None
+        assert any("simulated services" in line for line in demo.stdout)
+        begun = time.monotonic()
+        demo.send_signal(signal.SIGINT)
+        rest = demo.stdout.read()
+        assert demo.wait(40) == 0, rest
+    assert time.monotonic() - begun < 30
+    assert list(tmp_path.iterdir()) == []
