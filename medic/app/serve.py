@@ -123,7 +123,7 @@ class _Medic:
             database=stores.database,
             journal=stores.journal,
             clock=self._opened.clock,
-            state_of=watching.directory.by_id,
+            state_of=watching.directory.in_order,
             rejected=self._settings.storage.folder / "journal" / "rejected",
         )
         async with trio.open_nursery() as outer:
