@@ -41,7 +41,7 @@ ALERTS: Final = Spec(
 )
 ALERTS_RESOLVED: Final = Spec("medic_alerts_resolved_total", "counter", "Alerts closed, for whatever reason.")
 ALERTS_UNTOLD: Final = Spec(
-    "medic_alerts_untold", "gauge", "Open alerts that were to be told and that no notifier has taken for 60 s."
+    "medic_alerts_untold", "gauge", "Open alerts that nobody took within 60 s, or that a notifier refused for good."
 )
 FRESH_INTERVALS: Final = Spec(
     "medic_fresh_intervals_total",

@@ -187,6 +187,7 @@ async def test_the_kept_names_carry_what_the_parts_counted():
     assert found["medic_alerts_resolved_total", ()] == 34
     assert found["medic_heartbeats_total", (("status", "UP"),)] == 31
     assert found["medic_heartbeats_total", (("status", "OTHER"),)] == 32
+    assert found["medic_heartbeats_total", (("status", "FAILED"),)] == 0
     assert found["medic_heartbeats_refused_total", (("reason", "not_registered"),)] == 1
     assert found["medic_services_muted", ()] == 3
     route = (("method", "POST"), ("route", "/heartbeat"))
