@@ -50,12 +50,11 @@ _ANSWERED_BY_AN_END: Final = frozenset(
         NotificationKind.ESCALATION,
         NotificationKind.DEGRADED,
         NotificationKind.TEST,
+        # PagerDuty is told of another's refusal under the alert's own key.
+        NotificationKind.UNTOLD,
     }
 )
-_OVER_WITH_THE_END: Final = _ANSWERED_BY_AN_END - {NotificationKind.TEST} | {
-    NotificationKind.ACKNOWLEDGE,
-    NotificationKind.UNTOLD,
-}
+_OVER_WITH_THE_END: Final = _ANSWERED_BY_AN_END - {NotificationKind.TEST} | {NotificationKind.ACKNOWLEDGE}
 _NEVER_CROWDED_OUT: Final = _ENDS | {NotificationKind.TRIGGER, NotificationKind.ESCALATION}
 
 

@@ -63,6 +63,9 @@ UNTOLD_SLICE: Final = 1_000
 UNTOLD_NAMED_MAX: Final = 100
 """Names in one line. In an outage there may be a hundred thousand; nobody reads further."""
 
+DESCRIBED_MAX: Final = 8
+"""Targets that the start line names: it has to stay a line."""
+
 REFUSAL_SAID_AGAIN_SECONDS: Final = 60.0
 
 _SAID_TO_SOMEBODY: Final = CLAIMS | {NotificationKind.RESOLVE, NotificationKind.TEST}
@@ -94,7 +97,6 @@ class Alerting:
         self._make_webhook = make_webhook
         self._settlements: Settlements | None = None
         self._nursery: trio.Nursery | None = None
-        self._scopes: dict[str, trio.CancelScope] = {}
         self._fallback = self._make_target(fallback)
         self._targets = {notifier.target: self._make_target(notifier) for notifier in notifiers}
         self._watch = UntoldWatch()
@@ -120,8 +122,9 @@ class Alerting:
 
     def describe_targets(self) -> str:
         """Who would be told, for the start line: no secret in it."""
-        told = self._targets.values() or (self._fallback,)
-        return ", ".join(target.notifier.describe() for target in told)
+        told = [target.notifier.describe() for target in self._targets.values() or (self._fallback,)]
+        more = len(told) - DESCRIBED_MAX
+        return ", ".join(told[:DESCRIBED_MAX]) + (f" and {more} more" if more > 0 else "")
 
     # ----------------------------------------------------------------------------------------------------------- taking
 
@@ -161,17 +164,13 @@ class Alerting:
         target = self._make_target(self._make_webhook(webhook))
         self._targets[target.name] = target
         if self._nursery is not None:
-            self._nursery.start_soon(self._run_target, target)
+            self._nursery.start_soon(target.run)
 
     def remove_webhook(self, webhook: Webhook) -> None:
         """Tell this webhook no more; what waits for it is given up."""
         target = self._targets.pop(webhook.target, None)
-        if target is None:
-            return
-        target.withdraw()
-        scope = self._scopes.pop(target.name, None)
-        if scope is not None:
-            scope.cancel()
+        if target is not None:
+            target.withdraw()
 
     # ------------------------------------------------------------------------------------------------------------- life
 
@@ -181,7 +180,7 @@ class Alerting:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 for target in (self._fallback, *self._targets.values()):
-                    await nursery.start(self._run_target, target)
+                    nursery.start_soon(target.run)
                 nursery.start_soon(self._watch_untold)
                 task_status.started()
         finally:
@@ -218,13 +217,6 @@ class Alerting:
 
     def _find(self, name: str) -> Target | None:
         return self._fallback if name == self._fallback.name else self._targets.get(name)
-
-    async def _run_target(
-        self, target: Target, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        with trio.CancelScope() as scope:
-            self._scopes[target.name] = scope
-            await target.run(task_status=task_status)
 
     def _watch_alert(self, notification: Notification) -> None:
         if notification.kind is NotificationKind.RESOLVE:

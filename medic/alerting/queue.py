@@ -23,7 +23,7 @@ STALE_SLACK: Final = 256
 
 _Ready = tuple[int, int, int, int, Lane]
 _Delayed = tuple[float, int, int, Lane]
-_Expiry = tuple[float, int, Errand]
+_Lapse = tuple[float, int, Errand]
 
 
 class Queue:
@@ -34,7 +34,7 @@ class Queue:
         self._standing = Standing()
         self._ready: list[_Ready] = []
         self._delayed: list[_Delayed] = []
-        self._expiries: list[_Expiry] = []
+        self._lapses: list[_Lapse] = []
         self._releasable: set[Lane] = set()
         self._pending = 0
 
@@ -54,7 +54,7 @@ class Queue:
         self._pending += 1
         endings = lane.add(errand, self._standing)
         if errand.expires_at != math.inf and not errand.ended:
-            heappush(self._expiries, (errand.expires_at, errand.sequence, errand))
+            heappush(self._lapses, (errand.expires_at, errand.sequence, errand))
         self._left(lane, endings, now)
         return endings
 
@@ -103,8 +103,8 @@ class Queue:
     def expire(self, now: float) -> list[Ending]:
         """Give up what was tried for long enough."""
         endings: list[Ending] = []
-        while self._expiries and (self._expiries[0][0] <= now or self._expiries[0][2].ended):
-            errand = heappop(self._expiries)[2]
+        while self._lapses and (self._lapses[0][0] <= now or self._lapses[0][2].ended):
+            errand = heappop(self._lapses)[2]
             if errand.ended:
                 continue
             lane = self._lanes[errand.notification.key]
@@ -118,7 +118,7 @@ class Queue:
         while self._delayed and self._delayed[0][2] != self._delayed[0][3].ticket:
             heappop(self._delayed)
         due = self._delayed[0][0] if self._delayed else math.inf
-        return min(due, self._expiries[0][0] if self._expiries else math.inf)
+        return min(due, self._lapses[0][0] if self._lapses else math.inf)
 
     def withdraw(self) -> list[Ending]:
         """End everything: the target is no more. What is under way ends here too."""
@@ -147,7 +147,7 @@ class Queue:
         self._pending -= len(endings)
         self._schedule(lane, now)
         live = 2 * len(self._lanes) + STALE_SLACK
-        if len(self._ready) + len(self._delayed) > live or len(self._expiries) > 2 * self._pending + STALE_SLACK:
+        if len(self._ready) + len(self._delayed) > live or len(self._lapses) > 2 * self._pending + STALE_SLACK:
             self._sweep()
 
     def _schedule(self, lane: Lane, now: float) -> None:
@@ -173,8 +173,8 @@ class Queue:
     def _sweep(self) -> None:
         self._ready = [entry for entry in self._ready if entry[3] == entry[4].ticket]
         self._delayed = [entry for entry in self._delayed if entry[2] == entry[3].ticket]
-        self._expiries = [entry for entry in self._expiries if not entry[2].ended]
+        self._lapses = [entry for entry in self._lapses if not entry[2].ended]
         self._releasable = {lane for lane in self._releasable if lane.errands}
         heapify(self._ready)
         heapify(self._delayed)
-        heapify(self._expiries)
+        heapify(self._lapses)

@@ -52,6 +52,7 @@ class Target:
         self._sequence = 0
         self._holding = False
         self._changed = trio.Event()
+        self._scope = trio.CancelScope()
         self._outcomes: Counter[Outcome] = Counter()
         self._requests: Counter[tuple[str, str]] = Counter()
         self._attempts = 0
@@ -79,11 +80,11 @@ class Target:
         """Take a notification that may have been attempted before a restart."""
         self._offer(notification, attempted=True)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Tell, until cancelled; crashes are survived. Closes the notifier's connections at the end."""
-        task_status.started()
+    async def run(self) -> None:
+        """Tell, until cancelled or withdrawn; crashes are survived. Closes the notifier's connections at the end."""
         try:
-            await run_guarded(f"target {self.name}", self._work, self._revive)
+            with self._scope:
+                await run_guarded(f"target {self.name}", self._work, self._revive)
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
                 await self.notifier.aclose()
@@ -100,9 +101,10 @@ class Target:
             await self._wait_change()
 
     def withdraw(self) -> None:
-        """End everything that waits: the target is no more."""
+        """End everything that waits, and the task: the target is no more."""
         for ending in self._queue.withdraw():
             self._ended(ending)
+        self._scope.cancel()
 
     def statistics(self) -> TargetStatistics:
         """How it stands."""

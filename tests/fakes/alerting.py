@@ -5,18 +5,23 @@ A clock that goes with trio's, an outbox that records, notifiers that do as they
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from random import Random
 
 import trio
 
 from medic.alerting.attempt import Attempt, Delivered
+from medic.alerting.pipeline import Alerting
 from medic.core.blind import SIGHTED_ALWAYS, BlindLog
 from medic.core.effects import SettleNotification
 from medic.core.notification import Notification, alert_key
 from medic.core.status import NotificationKind, OpenedReason, Outcome
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
+from medic.ports import Webhook
 
 NOON = InstantMs(1_767_268_800_000)
 """2026-01-01T12:00:00Z."""
@@ -45,6 +50,13 @@ class StandingClock(TrioClock):
 
     def now(self) -> InstantMs:
         return NOON
+
+
+class WallClock(TrioClock):
+    """The machine's own wall time."""
+
+    def now(self) -> InstantMs:
+        return InstantMs(time.time_ns() // 1_000_000)
 
 
 class Settled:
@@ -179,3 +191,47 @@ def follow(claim: Notification, kind: NotificationKind, ordinal: int = 1, *, lat
     if kind is NotificationKind.RESOLVE:
         return replace(told, lasted_ms=DurationMs(later_ms), closed_reason="recovered")
     return told
+
+
+class Bench:
+    """Alerting with its fakes; `offer` addresses a notification as the outbox does."""
+
+    def __init__(self, *notifiers: Scripted) -> None:
+        self.console = Scripted("console")
+        self.settled = Settled()
+        self.made: list[Scripted] = []
+        self.alerting = Alerting(
+            notifiers, fallback=self.console, make_webhook=self._make, clock=TrioClock(), rng=Random(1)
+        )
+        self.alerting.settle_through(self.settled)
+
+    def offer(self, *notifications: Notification) -> None:
+        for notification in notifications:
+            targets = self.alerting.targets_for(notification)
+            self.alerting.offer_nowait(replace(notification, targets=targets))
+
+    def outcomes(self, target: str = "pagerduty") -> list[tuple[str, Outcome]]:
+        return self.settled.outcomes(target)
+
+    def _make(self, webhook: Webhook) -> Scripted:
+        self.made.append(Scripted(webhook.target))
+        return self.made[-1]
+
+
+@asynccontextmanager
+async def running(*notifiers: Scripted) -> AsyncIterator[Bench]:
+    bench = Bench(*notifiers)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bench.alerting.run)
+        yield bench
+        nursery.cancel_scope.cancel()
+    assert all(notifier.closed for notifier in notifiers)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let simulated time pass in steps of 10 ms, at most an hour of it, until the condition holds."""
+    for _ in range(360_000):
+        if condition():
+            return
+        await trio.sleep(0.01)
+    raise AssertionError("an hour of simulated time was not enough")

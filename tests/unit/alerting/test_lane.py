@@ -150,6 +150,11 @@ def test_a_reminder_taken_after_a_refused_trigger_needs_an_end():
     assert track.add(END).waiting() == ["1.9"]
 
 
+def test_a_complaint_taken_after_a_refused_trigger_needs_an_end():
+    track = Track().add(CLAIM).begin().add(follow(CLAIM, K.UNTOLD)).end(Refused("no")).attempt(Delivered())
+    assert track.add(END).waiting() == ["1.9"]
+
+
 def test_a_newer_reminder_replaces_one_that_waits():
     first, second, third = (follow(CLAIM, K.REMINDER, ordinal) for ordinal in (1, 2, 3))
     track = Track().add(CLAIM).begin().add(first).add(second)

@@ -172,7 +172,7 @@ def test_nothing_is_kept_of_what_is_done():
         desk.settle(end, Delivered())
     queue = desk.queue
     assert len(queue) == len(queue._lanes) == len(queue._standing) == 0
-    assert len(queue._ready) + len(queue._delayed) + len(queue._expiries) + len(queue._releasable) <= 3 * STALE_SLACK
+    assert len(queue._ready) + len(queue._delayed) + len(queue._lapses) + len(queue._releasable) <= 3 * STALE_SLACK
 
 
 def test_a_day_of_reminders_to_a_dead_vendor_is_one_reminder_a_service():
