@@ -28,7 +28,7 @@ from medic.store.watermark import Mark
 
 _log = structlog.get_logger(__name__)
 
-_DATABASE: Final = "database"
+_DATABASE: Final = "database-id"
 
 _KNOWN: Final = """
 SELECT (SELECT database_id::text FROM medic.medic_instance) AS database_id,

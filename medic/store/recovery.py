@@ -196,7 +196,7 @@ class _Folding:
         if isinstance(effect, StoreService) and effect.service_id in self._stored:
             if effect.row.version < service.row.version:
                 self._committed.setdefault(effect.service_id, service.row)
-            if entry.position <= service.position and effect.row.version != service.row.version:
+            if entry.position <= service.position and effect.row != service.row:
                 # The state was folded under this row, or under a later one that comes before its position too.
                 self._set_row(service, effect.row)
         if entry.position <= service.position:

@@ -446,6 +446,7 @@ async def test_whatever_becomes_of_a_commits_answer_every_record_is_there_once(w
     monkeypatch.setattr(Database, "_commit", lossy_commit)
     await world.write(*(heartbeat(number) for number in range(40)), opened(1, 100), closed(1, 100))
     assert next(commits) > 15
+    assert world.writer.statistics().rejected == 0
     assert [one[0] for one in await world.rows(HEARTBEATS)] == list(range(40))
     assert await world.rows("SELECT change FROM medic.alert_events ORDER BY moment_id") == [("opened",), ("closed",)]
 
