@@ -6,10 +6,7 @@ answered everything that was asked of it and no transaction is open; any other i
 broken query can cost a reconnection (5 to 10 ms) and never the next user's answer. Connections are made when they are
 asked for; nothing is connected at the start, and nothing has to be done when PostgreSQL comes back.
 
-Foreign errors end here. `DatabaseUnavailableError`: PostgreSQL does not answer, or not now (SQLSTATE 08, 40, 53,
-55, 57, and anything while connecting): trying again is right. `RowRefusedError` (22, 23, and values that have no binary
-form): these rows will never be taken. `StatementRefusedError`: any other answer, a fault of Medic or of its privileges.
-None of them names host, user or password; the driver's own exception is not chained, because its text does.
+Foreign errors are translated here, by `database_errors`.
 
 Instants cross as `InstantMs`: every `timestamptz`, read or written, is an integer of milliseconds since 1970, so that a
 million rows make no datetime objects. `FOREVER` stands for 'infinity'. `jsonb` is text. Each session has `medic.writer`
@@ -32,7 +29,30 @@ import trio
 from medic.core.units import InstantMs
 from medic.errors import DatabaseUnavailableError, InvariantError, MedicError
 from medic.store.bridge import Bridge, open_bridge
+from medic.store.database_errors import (
+    TRANSPORT_ERRORS,
+    CommitUnknownError,
+    RowRefusedError,
+    StatementRefusedError,
+    reason_of,
+    translated,
+)
 from medic.store.target import ConnectionTarget
+
+__all__ = [
+    "FOREVER",
+    "CommitUnknownError",
+    "Cursor",
+    "Database",
+    "DatabaseStatistics",
+    "Listener",
+    "Observe",
+    "Row",
+    "RowRefusedError",
+    "StatementRefusedError",
+    "Transaction",
+    "open_database",
+]
 
 _log = structlog.get_logger(__name__)
 _Answer = TypeVar("_Answer")
@@ -63,32 +83,6 @@ FOREVER: Final = InstantMs(9_223_372_036_854_775)
 
 _POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 _INFINITY_US: Final = 9_223_372_036_854_775_807
-_UNAVAILABLE_CLASSES: Final = frozenset({"08", "40", "53", "55", "57"})
-_ROW_CLASSES: Final = frozenset({"22", "23"})
-_TRANSPORT_ERRORS: Final = (OSError, EOFError, asyncio.CancelledError, trio.TooSlowError, asyncpg.InternalClientError)
-
-
-class CommitUnknownError(DatabaseUnavailableError):
-    """The connection broke between COMMIT and its answer: read back what is stored before trying again."""
-
-
-class StatementRefusedError(MedicError):
-    """PostgreSQL refused a statement as it stands: a fault of Medic, of the schema or of the role's privileges.
-
-    Attributes:
-        sqlstate: PostgreSQL's code, empty where the driver refused it.
-        constraint: Name of the constraint that was violated, or empty.
-    """
-
-    def __init__(self, message: str, *, sqlstate: str = "", constraint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.sqlstate = sqlstate
-        self.constraint = constraint
-
-
-class RowRefusedError(StatementRefusedError):
-    """The values themselves are refused (SQLSTATE 22, 23): the same rows will be refused for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +172,29 @@ class Cursor:
         return await self._transaction.fetch_slice(self._cursor, rows)
 
 
+class Listener:
+    """A connection that hears what is notified on one channel. Several notifications before a wait are one."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self._heard = trio.Event()
+
+    async def wait(self) -> None:
+        """Return once something was notified since the wait before.
+
+        Raises:
+            DatabaseUnavailableError: the connection is lost; what was notified since may be, too.
+        """
+        await self._heard.wait()
+        if self._connection.is_closed():
+            raise DatabaseUnavailableError("the connection that listened to PostgreSQL is lost")
+        self._heard = trio.Event()
+
+    def note(self, *_: object) -> None:
+        """Called by the driver: something was notified, or the connection has ended."""
+        self._heard.set()
+
+
 class Database:
     """A pool of connections to one database. Made by `open_database`."""
 
@@ -235,6 +252,19 @@ class Database:
         finally:
             self._give_back(connection)
 
+    @asynccontextmanager
+    async def listening(self, channel: str) -> AsyncIterator[Listener]:
+        """What others NOTIFY on a channel, for the block. It keeps one connection of the pool."""
+        async with self._borrowed() as connection:
+            listener = Listener(connection)
+            connection.add_termination_listener(listener.note)
+            try:
+                await self.run_statement(connection, "listen", connection.add_listener, channel, listener.note)
+                yield listener
+            finally:
+                # Others must not hear what this one has subscribed to.
+                connection.terminate()
+
     def statistics(self) -> DatabaseStatistics:
         """Counters for metrics and health."""
         return DatabaseStatistics(
@@ -253,7 +283,7 @@ class Database:
                 connection = self._idle.pop()
                 try:
                     await self._bridge.call(connection.close, timeout=CLOSE_SECONDS)
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, *_TRANSPORT_ERRORS):
+                except (asyncpg.PostgresError, asyncpg.InterfaceError, *TRANSPORT_ERRORS):
                     connection.terminate()
         for connection in (*self._idle, *self._busy):
             connection.terminate()
@@ -274,13 +304,13 @@ class Database:
         except trio.Cancelled:
             connection.terminate()
             raise
-        except _TRANSPORT_ERRORS as error:
+        except TRANSPORT_ERRORS as error:
             connection.terminate()
             raise self._lost(error) from None
         except (asyncpg.PostgresError, asyncpg.InterfaceError, UnicodeError, OverflowError) as error:
             if connection.is_closed():
                 raise self._lost(error) from None
-            raise _translated(error) from None
+            raise translated(error) from None
         finally:
             self._observe(operation, trio.current_time() - begun)
 
@@ -365,7 +395,7 @@ class Database:
     async def _connect(self) -> asyncpg.Connection:
         try:
             connection = await self._bridge.call(_open_connection, self._target)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, *_TRANSPORT_ERRORS) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, *TRANSPORT_ERRORS) as error:
             raise self._lost(error) from None
         if self._reachable is False:
             _log.info("PostgreSQL answers again")
@@ -378,9 +408,9 @@ class Database:
         while self._idle:
             # They were made to the server that has just failed. Finding that out one by one would fail one caller each.
             self._idle.pop().terminate()
-        unavailable = DatabaseUnavailableError(f"PostgreSQL does not answer ({_reason(error)})")
+        unavailable = DatabaseUnavailableError(f"PostgreSQL does not answer ({reason_of(error)})")
         if self._reachable is not False:
-            _log.warning("PostgreSQL does not answer", reason=_reason(error))
+            _log.warning("PostgreSQL does not answer", reason=reason_of(error))
         self._reachable = False
         return unavailable
 
@@ -467,27 +497,3 @@ async def _in_turns(records: Iterable[Sequence[object]]) -> AsyncIterator[Sequen
 
 def _verb(sql: str) -> str:
     return sql.split(None, 1)[0].lower()
-
-
-def _translated(error: Exception) -> MedicError:
-    """Medic's error for what the server, or the driver's encoder, answered on a connection that still works."""
-    sqlstate: str = getattr(error, "sqlstate", None) or ""
-    if sqlstate[:2] in _UNAVAILABLE_CLASSES:
-        return DatabaseUnavailableError(f"PostgreSQL cannot do this now ({_reason(error)})")
-    constraint: str = getattr(error, "constraint_name", None) or ""
-    said = error.args[0] if error.args and isinstance(error.args[0], str) else type(error).__name__
-    if sqlstate[:2] in _ROW_CLASSES or isinstance(error, (asyncpg.DataError, UnicodeError, OverflowError)):
-        return RowRefusedError(f"PostgreSQL refuses these rows: {said}", sqlstate=sqlstate, constraint=constraint)
-    return StatementRefusedError(f"PostgreSQL refuses a statement: {said}", sqlstate=sqlstate, constraint=constraint)
-
-
-def _reason(error: BaseException) -> str:
-    """A few words for logs and answers that give nothing away: SQLSTATE, errno's text, or the kind of error."""
-    sqlstate: str = getattr(error, "sqlstate", None) or ""
-    if sqlstate:
-        return f"SQLSTATE {sqlstate}"
-    if isinstance(error, (trio.TooSlowError, TimeoutError)):
-        return "timed out"
-    if isinstance(error, OSError) and error.errno is not None:
-        return "connection refused or lost"
-    return type(error).__name__

@@ -1,23 +1,25 @@
 """Operators' changes in PostgreSQL: each in one transaction with its audit entry (HARD-CASES H13).
 
+The audit entry is the business of the tables' own triggers, which make one for each new version of a service, whoever
+made it; so a change by SQL has one too. This file only says who: in `changed_by`, and for a deletion in `medic.actor`.
+
 Nobody is told of a change before this has committed it. Where the connection is lost during COMMIT the outcome is read
 back: a caller never hears of a change that was not made, and is never refused one that was.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from decimal import Decimal
 from typing import Final
 
-import orjson
-
 from medic.core.draft import ServiceDraft
 from medic.core.policy import Defaults
 from medic.core.service import Service, ServiceRow
 from medic.core.units import DurationMs, InstantMs, ServiceId
-from medic.errors import DatabaseUnavailableError, InvariantError
+from medic.errors import DatabaseUnavailableError
 from medic.ports import Clock, Ids, StoredService
 from medic.store.codec import unpack_state
 from medic.store.database import CommitUnknownError, Database, Row, Transaction
@@ -68,7 +70,7 @@ class PgServiceStore:
     Args:
         database: Where `medic.services` is.
         ids: For new services.
-        clock: For the instants of rows and audit entries.
+        clock: For the instants of rows, and of services that no state was written for yet.
         defaults: What a service gets for what its row leaves open.
     """
 
@@ -84,7 +86,6 @@ class PgServiceStore:
         try:
             async with self._database.transaction() as transaction:
                 if await self._insert(transaction, row):
-                    await self._audit(transaction, "register", by, None, row)
                     return row, True
         except CommitUnknownError:
             stored = await self.read(row.service_id)
@@ -103,27 +104,20 @@ class PgServiceStore:
 
     async def replace(self, row: ServiceRow, *, by: str) -> ServiceRow | None:
         """Store `row` over the version before it. None: another change came first, or the service is gone."""
+        row = dataclasses.replace(row, changed_by=by)
         try:
             async with self._database.transaction() as transaction:
-                before = await transaction.fetchrow(
-                    f"SELECT {ROW_COLUMNS} FROM medic.services"  # noqa: S608 - a constant
-                    " WHERE service_id = $1 AND version = $2 FOR UPDATE",
-                    row.service_id,
-                    row.version - 1,
-                    operation="service for update",
-                )
-                if before is None:
-                    return None
-                await transaction.execute(
+                tag = await transaction.execute(
                     "UPDATE medic.services SET version = $2, service_name = $3, active = $4, alert_interval = $5,"
                     " grace_period_seconds = $6, threshold = $7, recovery_seconds = $8, renotify_minutes = $9,"
                     " team = $10, priority = $11, runbook = $12, date_modified = $13, changed_by = $14"
-                    " WHERE service_id = $1",
+                    " WHERE service_id = $1 AND version = $2 - 1",
                     row.service_id,
                     *_changing_values(row),
                     operation="update service",
                 )
-                await self._audit(transaction, "update", by, row_of(before), row)
+                if tag != "UPDATE 1":
+                    return None
         except CommitUnknownError:
             stored = await self.read(row.service_id)
             if stored is not None and stored.version == row.version and stored.changed_by == row.changed_by:
@@ -144,14 +138,12 @@ class PgServiceStore:
         """Remove the row; False if it was gone. The table's trigger keeps name and id for history."""
         try:
             async with self._database.transaction() as transaction:
-                before = await transaction.fetchrow(
-                    f"DELETE FROM medic.services WHERE service_id = $1 RETURNING {ROW_COLUMNS}",  # noqa: S608
-                    service_id,
-                    operation="delete service",
+                await transaction.fetchrow("SELECT set_config('medic.actor', $1, true)", by)
+                tag = await transaction.execute(
+                    "DELETE FROM medic.services WHERE service_id = $1", service_id, operation="delete service"
                 )
-                if before is None:
+                if tag != "DELETE 1":
                     return False
-                await self._audit(transaction, "delete", by, row_of(before), None)
         except CommitUnknownError:
             if await self.read(service_id) is not None:
                 raise
@@ -202,25 +194,6 @@ class PgServiceStore:
             operation="insert service",
         )
         return tag == "INSERT 0 1"
-
-    async def _audit(
-        self, transaction: Transaction, action: str, by: str, before: ServiceRow | None, after: ServiceRow | None
-    ) -> None:
-        row = after or before
-        if row is None:
-            raise InvariantError("an audit entry about nothing")
-        await transaction.execute(
-            "INSERT INTO medic.audit_log (at, actor, action, service_id, subject, before, after)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            self._clock.now(),
-            by,
-            action,
-            row.service_id,
-            row.heartbeat_name,
-            None if before is None else orjson.dumps(before).decode(),
-            None if after is None else orjson.dumps(after).decode(),
-            operation="insert audit",
-        )
 
 
 def _changing_values(row: ServiceRow) -> tuple[object, ...]:
