@@ -32,7 +32,7 @@ class ServiceFields(BaseModel):
 
     service_name: fields.ServiceName | None = None
     alert_interval: fields.AlertInterval | None = None
-    threshold: fields.Threshold | None = Field(default=None, description="1 unless given.")
+    threshold: fields.Threshold | None = None
     team: fields.Team | None = None
     priority: fields.Priority | None = None
     runbook: fields.Runbook | None = None
@@ -95,7 +95,10 @@ class ServiceFields(BaseModel):
 
 
 class Registration(ServiceFields):
-    """A service to register. `environment`, where given, becomes the prefix of its name."""
+    """A service to register.
+
+    Left out: threshold 1, team site-reliability, priority p3, grace and recovery 0, active, not muted.
+    """
 
     heartbeat_name: fields.HeartbeatName
     service_name: fields.ServiceName

@@ -90,7 +90,7 @@ AlertInterval = Annotated[
     _number_schema(
         "number",
         INTERVAL_MIN_MS / MINUTE_MS,
-        INTERVAL_MAX_MS / MINUTE_MS,
+        INTERVAL_MAX_MS // MINUTE_MS,
         "Minutes within which `threshold` signs of life are promised; fractions allowed; 1 s to 366 days.",
     ),
 ]
@@ -102,26 +102,26 @@ Threshold = Annotated[
 Grace = Annotated[
     DurationMs,
     BeforeValidator(seconds_up_to(GRACE_MAX_MS)),
-    _number_schema("number", 0, GRACE_MAX_MS / SECOND_MS, "Patience after the interval."),
+    _number_schema("number", 0, GRACE_MAX_MS // SECOND_MS, "Patience after the interval."),
 ]
 Recovery = Annotated[
     DurationMs,
     BeforeValidator(seconds_up_to(RECOVERY_MAX_MS)),
     _number_schema(
-        "number", 0, RECOVERY_MAX_MS / SECOND_MS, "How long the service must be well before its alert closes."
+        "number", 0, RECOVERY_MAX_MS // SECOND_MS, "How long the service must be well before its alert closes."
     ),
 ]
 Renotify = Annotated[
     DurationMs,
     BeforeValidator(minutes_between(SECOND_MS, YEAR_MS, zero=True)),
     _number_schema(
-        "number", 0, YEAR_MS / MINUTE_MS, "Minutes between reminders; 0 for none; null for MEDIC_RENOTIFY_MINUTES."
+        "number", 0, YEAR_MS // MINUTE_MS, "Minutes between reminders; 0 for none; null for MEDIC_RENOTIFY_MINUTES."
     ),
 ]
 MuteMinutes = Annotated[
     DurationMs,
     BeforeValidator(minutes_between(SECOND_MS, YEAR_MS)),
-    _number_schema("number", SECOND_MS / MINUTE_MS, YEAR_MS / MINUTE_MS, "How long; else ALERT_AUTO_UNMUTE_HOURS."),
+    _number_schema("number", SECOND_MS / MINUTE_MS, YEAR_MS // MINUTE_MS, "How long; else ALERT_AUTO_UNMUTE_HOURS."),
 ]
 MuteReason = Annotated[
     str,

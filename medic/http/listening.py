@@ -5,9 +5,13 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Sequence
+from typing import Final
 
 from medic.errors import ConfigurationError, Fault
 from medic.http.limits import BACKLOG
+
+EVERY_ADDRESS: Final = "::"
+"""Every address of this machine, IPv4 included."""
 
 
 def bind_sockets(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
@@ -56,7 +60,7 @@ def _bind(host: str, port: int) -> socket.socket:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != EVERY_ADDRESS))
         opened.bind(address)
     except OSError:
         opened.close()

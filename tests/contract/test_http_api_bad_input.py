@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from trio.testing import MockClock
 
 from tests.contract.http_api import Api, faults
 
@@ -74,7 +75,7 @@ async def test_a_registration_beyond_a_bound_is_a_400_that_names_field_and_bound
 
 @pytest.mark.parametrize(("field", "value", "bound"), BEYOND, ids=str)
 async def test_an_edit_beyond_a_bound_is_a_400_and_changes_nothing(
-    api: Api, field: str, value: object, bound: str
+    api: Api, mock_clock: MockClock, field: str, value: object, bound: str
 ) -> None:
     await api.register("job")
     before = await api.service("job")

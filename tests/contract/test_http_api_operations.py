@@ -211,7 +211,7 @@ async def test_the_caller_is_who_the_trusted_proxy_says(mock_clock: MockClock) -
     ],
 )
 async def test_what_needs_postgresql_is_503_with_retry_after_and_changes_nothing(
-    api: Api, method: str, path: str, body: object
+    api: Api, mock_clock: MockClock, method: str, path: str, body: object
 ) -> None:
     await api.register("job")
     before = await api.service("job")
