@@ -40,7 +40,7 @@ from medic.core.heartbeat_words import shared_word
 from medic.core.policy import Policy
 from medic.core.service import Alert, Mute, Service, ServiceRow
 from medic.core.status import HeartbeatStatus, Status
-from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
+from medic.core.units import DurationMs, InstantMs, SightedMs
 from medic.errors import UnreadableRecordError
 
 RECORD_VERSION: Final = 1
@@ -69,6 +69,7 @@ _KINDS: Final = (
     HeartbeatStatus.FAILED,
     HeartbeatStatus.OTHER,
 )
+_WORDS: Final = tuple(kind.value for kind in _KINDS)
 _KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
 _STATUSES: Final = (Status.NEW, Status.UP, Status.DEGRADED, Status.LATE, Status.DOWN, Status.INACTIVE)
 _STATUS_NUMBERS: Final = {status: number for number, status in enumerate(_STATUSES)}
@@ -168,26 +169,19 @@ def _decode_heartbeat(record: bytes) -> RecordHeartbeat:
         head = _HEARTBEAT_HEAD.unpack_from(record)
         _, _, service_id, at, sighted, heartbeat_id, number, flags, status_bytes, run_bytes = head
         kind = _KINDS[number]
+        if not flags:
+            return RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, _WORDS[number])
         place = _HEARTBEAT_HEAD.size
         said_at = None
         if flags & _SAID:
-            said_at = InstantMs(_HEARTBEAT_SAID.unpack_from(record, place)[0])
+            said_at = _HEARTBEAT_SAID.unpack_from(record, place)[0]
             place += _HEARTBEAT_SAID.size
-        status = record[place : place + status_bytes].decode() if flags & _WORDED else kind.value
+        status = record[place : place + status_bytes].decode() if flags & _WORDED else _WORDS[number]
         place += status_bytes
         run_id = record[place : place + run_bytes].decode() if flags & _RUN else None
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise UnreadableRecordError("a heartbeat record that does not say what one must") from error
-    return RecordHeartbeat(
-        service_id=ServiceId(service_id),
-        at=InstantMs(at),
-        sighted=SightedMs(sighted),
-        heartbeat_id=EventId(heartbeat_id),
-        kind=kind,
-        status=status,
-        run_id=run_id,
-        said_at=said_at,
-    )
+    return RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, status, run_id, said_at)
 
 
 # ---------------------------------------------------------------------------------------------------------- hot state
