@@ -82,7 +82,7 @@ class Sight:
             if not self._clock.stands_still:
                 self._mark(self._clock.now(), self._clock.sighted())
             while self._found:
-                await self._report(self._found[0])
+                await self._report(self._found[0], look)
                 self._found.popleft()
             await trio.sleep(LOOK_EVERY_SECONDS)
 
@@ -90,31 +90,40 @@ class Sight:
         """Counters for metrics, and what `/health` says of the newest span."""
         return SightStatistics(self._spans, self._seconds, self._newest)
 
-    async def _report(self, span: BlindSpan) -> None:
+    async def _report(self, span: BlindSpan, look: Callable[[], None]) -> None:
         moved, given = 0, 0
         for count, service in enumerate(self._directory.services(), start=1):
             moved += service.row.active and service.alert is None
             given += was_due_in(service, span)
             if count % COUNT_SLICE == 0:
                 await trio.lowlevel.checkpoint()
+                look()  # counting a million takes seconds, and must not be taken for blindness itself
         self._newest = BlindReport(span, moved, given)
         text = (
             f"Medic was blind from {isoformat(span.begun_at)} to {isoformat(span.ended_at)} ({span.cause}): "
             f"{moved} deadlines moved by {span.duration_ms / 1000:.1f} s, "
             f"{given} services whose heartbeat was due meanwhile get one fresh interval."
         )
+        _log.warning("Medic was blind", cause=span.cause, moved=moved, fresh_intervals=given, text=text)
+        while not self._record(span, text):
+            await trio.sleep(LOOK_EVERY_SECONDS)
+            look()
+
+    def _record(self, span: BlindSpan, text: str) -> bool:
+        """Journal the span and what is told of it; False where the journal refuses now."""
         at = self._clock.now()
         try:
-            self._outbox.record_nowait(RecordBlindSpan(at=at, sighted=self._clock.sighted(), span=span))
-            self._outbox.tell_nowait(
-                Notification(
-                    notification_id=f"blind.{span.begun_at}",
-                    kind=NotificationKind.BLIND,
-                    key="medic-self",
-                    at=at,
-                    text=text,
-                )
+            self._outbox.require_room()
+        except OverloadedError:
+            return False
+        self._outbox.record_nowait(RecordBlindSpan(at=at, sighted=self._clock.sighted(), span=span))
+        self._outbox.tell_nowait(
+            Notification(
+                notification_id=f"blind.{span.begun_at}",
+                kind=NotificationKind.BLIND,
+                key="medic-self",
+                at=at,
+                text=text,
             )
-        except OverloadedError as refused:
-            _log.error("a blind span could not be journaled", reason=str(refused))
-        _log.warning("Medic was blind", cause=span.cause, moved=moved, fresh_intervals=given, text=text)
+        )
+        return True

@@ -6,11 +6,13 @@ import pytest
 import trio
 
 from medic.actors.clock import GAP_MS, SightedClock
+from medic.actors.sight import COUNT_SLICE
 from medic.core.effects import EndMute, RecordBlindSpan
 from medic.core.policy import Defaults
+from medic.core.service import Service
 from medic.core.status import Status
 from medic.core.units import DurationMs, InstantMs, SightedMs
-from tests.actors.world import DEFAULTS, ORIGIN, World
+from tests.actors.world import DEFAULTS, ORIGIN, World, row
 
 
 class Hands:
@@ -213,3 +215,38 @@ async def test_the_watermark_is_kept_while_intake_works(autojump_clock, nursery)
     await trio.sleep(10)
     assert world.wall() - world.marks[-1] <= 260
     assert len(world.marks) >= 40
+
+
+async def test_counting_whom_a_span_concerned_is_no_blindness_itself(autojump_clock, nursery):
+    world = await watching(nursery, seconds=36_000)
+    world.host.add_all(
+        [
+            Service(made, made.policy(DEFAULTS), registered=SightedMs(ORIGIN))
+            for made in (row(number, 36_000) for number in range(10_000, 10_000 + 8 * COUNT_SLICE))
+        ]
+    )
+    await trio.sleep(1)
+
+    async def let_time_go_by() -> None:
+        while world.sight.statistics().newest is None:
+            await trio.lowlevel.checkpoint()
+            autojump_clock.jump(0.4)
+
+    autojump_clock.jump(100)
+    await let_time_go_by()
+    await trio.sleep(5)
+    assert world.sight.statistics().spans == 1
+    assert world.sight.statistics().newest.moved == 8 * COUNT_SLICE + 1
+
+
+async def test_a_span_is_journaled_as_soon_as_the_journal_takes_records(autojump_clock, nursery):
+    world = await watching(nursery, seconds=36_000)
+    await trio.sleep(1)
+    world.journal.refuse("The disk fails.")
+    autojump_clock.jump(100)
+    await trio.sleep(10)
+    assert world.effects(RecordBlindSpan) == []
+    world.journal.take_again()
+    await trio.sleep(5)
+    assert [effect.span.cause for effect in world.effects(RecordBlindSpan)] == ["stalled", "journal"]
+    assert world.ear.kinds() == ["blind", "blind"]

@@ -11,13 +11,13 @@ from medic.core.service import Service
 from medic.core.units import DurationMs, SightedMs
 from tests.actors.world import ORIGIN, SteadyClock, World, row, until
 
-BURST = 100_000
+BURST = 20_000
 
 DEFAULTS = Defaults(first_heartbeat_ms=DurationMs(0), renotify_ms=DurationMs(0))
 
 
 @pytest.mark.slow
-async def test_a_hundred_thousand_deadlines_in_one_second_leave_room_for_heartbeats(autojump_clock, nursery):
+async def test_twenty_thousand_deadlines_in_one_second_leave_room_for_heartbeats(autojump_clock, nursery):
     world = World(clock=SteadyClock)
     await world.start(nursery, sight=False)
     world.host.add_all(
