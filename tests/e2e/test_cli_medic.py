@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
-
-import pytest
 
 from tests.e2e.process import BASE_ENVIRONMENT, MedicProcess, free_port
 
@@ -71,15 +67,13 @@ def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert "geheim" not in said
 
 
-def test_migrate_makes_the_schema_once_and_works_beside_a_running_medic(tmp_path: Path, medic: MedicProcess) -> None:
-    env = environment(tmp_path / "other")
+def test_migrate_makes_the_schema_once(tmp_path: Path) -> None:
+    env = environment(tmp_path / "data")
     assert "applied 0001" in run(["migrate"], env, status=0)
     assert run(["migrate"], env, status=0) == "The schema is up to date.\n"
-    assert run(["migrate"], medic.environment, status=0) == "The schema is up to date.\n"
 
 
-@pytest.mark.skipif(shutil.which("psql") is None, reason="no psql here")
-def test_the_runbooks_psql_lines_work_after_eval_medic_env(medic: MedicProcess) -> None:
+def test_beside_a_running_medic_psql_doctor_and_migrate_work(medic: MedicProcess) -> None:
     medic.register("from-sql")
     script = f"""
     eval "$({COMMAND} env)"
@@ -92,33 +86,38 @@ def test_the_runbooks_psql_lines_work_after_eval_medic_env(medic: MedicProcess) 
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["from-sql", "DELETE 0"]
-
-
-def test_the_doctor_of_a_running_medic_finds_it_well(medic: MedicProcess) -> None:
     said = run(["doctor"], medic.environment, status=0)
     for part in ("configuration", "data folder", "disk", "PostgreSQL", "schema", "Medic"):
         assert re.search(rf"^{part}\s+ok\s", said, re.MULTILINE), said
+    assert run(["migrate"], medic.environment, status=0) == "The schema is up to date.\n"
 
 
-def test_the_demo_shows_alerts_that_open_and_close_and_leaves_nothing(tmp_path: Path) -> None:
+def test_the_demo_ends_after_its_seconds_and_leaves_nothing(tmp_path: Path) -> None:
     env = environment(tmp_path / "unused", TMPDIR=str(tmp_path))
-    said = run(["demo", "--seconds", "25"], env, status=0)
-    assert "50 simulated services" in said
-    assert said.count("ALERT") >= 3
-    assert said.count("RECOVERED") >= 1
+    assert "50 simulated services" in run(["demo", "--seconds", "2"], env, status=0)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_ends_the_demo_and_removes_what_it_made(tmp_path: Path) -> None:
+def test_the_demo_shows_an_alert_that_opens_and_closes_and_ctrl_c_removes_all_of_it(tmp_path: Path) -> None:
     env = environment(tmp_path / "unused", TMPDIR=str(tmp_path))
     with subprocess.Popen(
-        [COMMAND, "demo"], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        [COMMAND, "demo", "--seconds", "90"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     ) as demo:
         assert demo.stdout is not None
-        assert any("simulated services" in line for line in demo.stdout)
-        begun = time.monotonic()
+        lines: list[str] = []
+        for line in demo.stdout:
+            lines.append(line)
+            if "RECOVERED" in line:
+                break
+        assert any("ALERT" in line for line in lines), lines
+        assert "RECOVERED" in lines[-1], lines
         demo.send_signal(signal.SIGINT)
         rest = demo.stdout.read()
         assert demo.wait(40) == 0, rest
-    assert time.monotonic() - begun < 30
+    assert "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []
