@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from medic.core.deadline import missed_intervals
 from medic.core.effects import AmendAlert, ChangeStatus, CloseAlert, CreditSigns, Notify, OpenAlert, ServiceEffect
 from medic.core.fold import fold
@@ -97,65 +95,89 @@ class Turn:
         cycle = missed_intervals(self.service, self.sighted)
         self.emit(CloseAlert(self.service_id, self.at, self.sighted, alert, reason, cycle, by, note))
         if alert.told:
-            lasted = DurationMs(max(0, self.at - alert.opened_at))
-            told = self._alert_notification(NotificationKind.RESOLVE, alert, by, note)
-            self._notify(replace(told, lasted_ms=lasted, closed_reason=reason))
+            self._notify(
+                NotificationKind.RESOLVE,
+                f"{alert.alert_id}.{alert.notifications}",
+                alert,
+                by=by,
+                note=note,
+                lasted_ms=DurationMs(max(0, self.at - alert.opened_at)),
+                closed_reason=reason,
+            )
 
     # ------------------------------------------------------------------------------------------------------- telling
 
     def tell(self, kind: NotificationKind, alert: Alert, by: str = "", note: str = "") -> None:
         """Decide a notification of the open alert."""
-        self._notify(self._alert_notification(kind, alert, by, note))
+        self._notify(kind, f"{alert.alert_id}.{alert.notifications}", alert, by=by, note=note)
 
     def tell_apart(self, kind: NotificationKind, notification_id: str, *, by: str = "") -> None:
         """Decide a notification about the service that belongs to no alert."""
-        self._notify(replace(self._notification(kind, notification_id), by=by))
+        self._notify(kind, notification_id, by=by)
 
     def tell_test(self, event_id: EventId, by: str) -> None:
         """Decide a page that is marked as a test, and its end."""
-        name = self.service.row.heartbeat_name
-        asked = f", asked for by {by}" if by else ""
         key = f"medic-test-{event_id}"
-        test = self._notification(NotificationKind.TEST, f"{event_id}.t")
-        over = self._notification(NotificationKind.RESOLVE, f"{event_id}.r")
-        said = f"TEST of the alerts of {name}{asked}: nothing is wrong."
-        self._notify(replace(test, key=key, by=by, text=said, late_since=self.at))
-        said = f"TEST of the alerts of {name}{asked}: over."
-        self._notify(replace(over, key=key, by=by, text=said, lasted_ms=DurationMs(0), closed_reason="test"))
-
-    def _alert_notification(self, kind: NotificationKind, alert: Alert, by: str, note: str) -> Notification:
-        return replace(
-            self._notification(kind, f"{alert.alert_id}.{alert.notifications}"),
-            alert_id=alert.alert_id,
-            team=alert.team,
-            priority=alert.told_priority,
-            runbook=alert.runbook,
-            reason=alert.reason,
-            late_since=alert.late_since,
-            flapping=alert.flapping,
+        asked = f", asked for by {by}" if by else ""
+        said = f"TEST of the alerts of {self.service.row.heartbeat_name}{asked}"
+        self._notify(
+            NotificationKind.TEST,
+            f"{event_id}.t",
+            key=key,
             by=by,
-            note=note,
+            text=f"{said}: nothing is wrong.",
+            late_since=self.at,
+        )
+        self._notify(
+            NotificationKind.RESOLVE,
+            f"{event_id}.r",
+            key=key,
+            by=by,
+            text=f"{said}: over.",
+            lasted_ms=DurationMs(0),
+            closed_reason="test",
         )
 
-    def _notification(self, kind: NotificationKind, notification_id: str) -> Notification:
+    def _notify(
+        self,
+        kind: NotificationKind,
+        notification_id: str,
+        alert: Alert | None = None,
+        *,
+        key: str | None = None,
+        by: str = "",
+        note: str = "",
+        text: str = "",
+        late_since: InstantMs | None = None,
+        lasted_ms: DurationMs | None = None,
+        closed_reason: str = "",
+    ) -> None:
+        """Decide a notification, with the alert's own team, priority and runbook where it is about one."""
         service = self.service
         row = service.row
-        return Notification(
+        notification = Notification(
             notification_id=notification_id,
             kind=kind,
-            key=alert_key(row.heartbeat_name),
+            key=alert_key(row.heartbeat_name) if key is None else key,
             at=self.at,
             service_id=self.service_id,
+            alert_id=None if alert is None else alert.alert_id,
             heartbeat_name=row.heartbeat_name,
             service_name=row.service_name,
-            team=row.team,
-            priority=row.priority,
-            runbook=row.runbook,
+            team=row.team if alert is None else alert.team,
+            priority=row.priority if alert is None else alert.told_priority,
+            runbook=row.runbook if alert is None else alert.runbook,
+            reason=None if alert is None else alert.reason,
+            late_since=late_since if alert is None else alert.late_since,
             last_seen=service.last_heartbeat_at if service.heard else None,
             interval_ms=service.policy.interval_ms,
             threshold=service.policy.threshold,
+            flapping=alert is not None and alert.flapping,
             muted=service.mute is not None,
+            lasted_ms=lasted_ms,
+            closed_reason=closed_reason,
+            by=by,
+            note=note,
+            text=text,
         )
-
-    def _notify(self, notification: Notification) -> None:
         self.emit(Notify(self.at, self.sighted, notification))
