@@ -174,7 +174,9 @@ def services(draw):
     service.status = draw(st.sampled_from(Status))
     service.heard_kind = draw(_optional(st.sampled_from(HeartbeatStatus)))
     service.last_sign = draw(instants | st.just(NO_SIGN))
-    service.ring = draw(_optional(st.lists(st.integers(-1, INSTANT_MAX), max_size=20).map(lambda at: array("q", at))))
+    service.ring = draw(
+        _optional(st.lists(st.integers(-1, INSTANT_MAX), min_size=2, max_size=20).map(lambda at: array("q", at)))
+    )
     service.last_heartbeat_at = draw(instants)
     service.last_status = draw(words)
     service.gap_ms = draw(durations)

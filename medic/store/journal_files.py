@@ -94,6 +94,7 @@ class JournalFiles:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.journal_id = self._identify()
         self.seed = seed_of(self.journal_id, shard)
+        self._reported: set[int] = set()
         self._extents = self._list_extents()
         if not self._extents:
             self._extents = (self._begin_file(0, 0, b""),)
@@ -267,6 +268,10 @@ class JournalFiles:
         return Opening(torn_bytes=written - end, damage=kept), end
 
     def _report(self, stretch: Damage) -> None:
+        """Say it once, however often the place is read over."""
+        if stretch.start in self._reported:
+            return
+        self._reported.add(stretch.start)
         _log.error(
             "the journal is damaged; what is behind the place is read on",
             position=stretch.start,

@@ -233,6 +233,18 @@ async def test_the_end_of_a_journal_whose_disk_fails_does_not_believe_another_sy
     assert len(list(tmp_path.glob("*.journal"))) == 2
 
 
+async def test_the_end_does_not_wait_for_ever_for_a_disk_that_never_works_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal_file, "CLOSE_SECONDS", 0.05)
+    disk = FailingDisk()
+    async with running(tmp_path, disk=disk) as journal:
+        disk.failing_syncs = 1_000
+        with pytest.raises(JournalRefusedError):
+            await journal.wait_durable(journal.append_nowait(heartbeat(1)))
+    assert journal.durable == 0
+    with pytest.raises(JournalRefusedError, match="stopping"):
+        journal.require_room()
+
+
 async def test_memory_is_bounded_and_a_turn_that_was_begun_has_room(tmp_path, monkeypatch):
     monkeypatch.setattr(journal_file, "PENDING_BYTES_MAX", 480)
     monkeypatch.setattr(journal_file, "TURN_BYTES_MAX", 144)

@@ -30,6 +30,7 @@ from medic.core.notification import Notification
 from medic.core.policy import Defaults
 from medic.core.service import Alert, Mute, Service, ServiceRow
 from medic.core.status import ClosedReason, HeartbeatStatus, NotificationKind, OpenedReason, Outcome, Status
+from medic.store import rejected
 from medic.store import writer as writer_module
 from medic.store.codec import decode, unpack_state
 from medic.store.database import CommitUnknownError, Database, open_database
@@ -508,6 +509,29 @@ async def test_a_record_postgresql_will_never_take_is_kept_aside_and_the_rest_go
     assert len(kept) == 2
     assert '"heartbeat_id": 17' in kept[0].read_text()
     assert "invalid byte sequence" in kept[0].read_text()
+
+
+async def test_beyond_so_many_rejected_records_they_are_only_counted(world, monkeypatch):
+    monkeypatch.setattr(rejected, "REJECTED_FILES_MAX", 2)
+    await world.write(*(heartbeat(number, run_id="\x00") for number in range(4)), heartbeat(9))
+    assert world.writer.statistics().rejected == 4
+    assert len(list(world.rejected.glob("*.json"))) == 2
+    assert [one[0] for one in await world.rows(HEARTBEATS)] == [9]
+
+
+async def test_a_hot_state_that_is_refused_holds_up_no_record(world):
+    await world.register(1)
+    await world.database.execute("ALTER TABLE medic.service_states ADD CONSTRAINT never CHECK (version < 0)")
+    await world.write(StoreService(service_id=1, at=NOW, sighted=NOW, row=row(1)), heartbeat(1))
+    assert [one[0] for one in await world.rows(HEARTBEATS)] == [1]
+    assert (world.writer.statistics().states, world.writer.statistics().states_due) == (0, 0)
+
+
+async def test_days_are_remembered_up_to_a_bound(world, monkeypatch):
+    monkeypatch.setattr(writer_module, "DAYS_KNOWN_MAX", 2)
+    await world.write(*(heartbeat(number, at=NOW - number * DAY) for number in range(5)))
+    assert len(await world.rows(HEARTBEATS)) == 5
+    assert len(world.writer._days) <= 2
 
 
 async def test_a_day_that_was_dropped_since_is_made_again(world):
