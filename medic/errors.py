@@ -61,7 +61,7 @@ class InactiveServiceError(RefusedError):
     def __init__(self, heartbeat_name: str, since: InstantMs, by: str) -> None:
         who = f" by {by}" if by else ""
         super().__init__(
-            f"{heartbeat_name} is inactive since {isoformat(since)}{who}: heartbeats are not taken. Set active to 1 first."
+            f"{heartbeat_name} is inactive since {isoformat(since)}{who}: no heartbeat is taken. Set active to 1 first."
         )
         self.heartbeat_name = heartbeat_name
         self.since = since

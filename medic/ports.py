@@ -140,7 +140,7 @@ class StoredService:
 class ServiceStore(Protocol):
     """Operators' changes: committed with audit before anybody is told (HARD-CASES H13).
 
-    Every method raises `DatabaseUnavailableError` where PostgreSQL does not answer, and then nothing was changed, or the
+    Every method raises `DatabaseUnavailableError` where PostgreSQL does not answer; then nothing was changed, or the
     outcome was read back.
     """
 
@@ -268,7 +268,7 @@ class History(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A target of plain JSON webhooks. `heartbeat_name` None: alerts of every service. `headers` are sent as they are."""
+    """A target of plain JSON webhooks. `heartbeat_name` None: of every service. `headers` are sent as they are."""
 
     webhook_id: int
     url: str
@@ -390,9 +390,9 @@ class Roster(Protocol):
 
 
 class Changes(Protocol):
-    """What operators do. `by` is who. Each raises `UnknownServiceError` / `UnknownAlertError` where there is no such thing.
+    """What operators do; `by` is who. Each raises `UnknownServiceError` or `UnknownAlertError` for what is not there.
 
-    Those that change the operators' columns raise `DatabaseUnavailableError` while PostgreSQL is away, and change nothing.
+    Those that change operators' columns raise `DatabaseUnavailableError` while PostgreSQL is away, changing nothing.
     """
 
     async def register(self, draft: ServiceDraft, *, by: str) -> tuple[Service, bool]:
@@ -422,7 +422,7 @@ class Changes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ComponentHealth:
-    """One line of `GET /health`: healthy, degraded, unhealthy, configured or not_configured; facts are shown beside it."""
+    """One line of `GET /health`: healthy, degraded, unhealthy, configured or not_configured, and facts beside it."""
 
     status: str
     since: InstantMs

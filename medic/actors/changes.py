@@ -26,11 +26,18 @@ from medic.core.events import (
 )
 from medic.core.notification import Notification
 from medic.core.policy import Defaults
-from medic.core.service import Mute, Service, ServiceRow
+from medic.core.service import Mute, Service, ServiceRow, ring_bytes
 from medic.core.status import NotificationKind
 from medic.core.step import register
 from medic.core.units import EventId, InstantMs, ServiceId
-from medic.errors import AlertClosedError, OverloadedError, UnknownAlertError, UnknownServiceError
+from medic.errors import (
+    AlertClosedError,
+    Fault,
+    InvalidInputError,
+    OverloadedError,
+    UnknownAlertError,
+    UnknownServiceError,
+)
 from medic.ports import Clock, History, Ids, Journal, ServiceStore, Teller
 
 EDIT_ATTEMPTS_MAX: Final = 5
@@ -52,7 +59,9 @@ class OperatorChanges:
         clock: Clock,
         ids: Ids,
         defaults: Defaults,
+        ring_bytes_max: int,
     ) -> None:
+        self._ring_bytes_max = ring_bytes_max
         self._directory = directory
         self._host = host
         self._journal = journal
@@ -70,6 +79,7 @@ class OperatorChanges:
         known = self._directory.find(draft.heartbeat_name)
         if known is not None:
             return known, False
+        self._require_ring_room(draft.threshold, None)
         row, is_new = await self._services.insert(draft, by=by)
         return await self._adopt(row), is_new
 
@@ -81,6 +91,7 @@ class OperatorChanges:
             wanted = edit.apply(row, self._clock.now(), by)
             if wanted is row:
                 return actor.service
+            self._require_ring_room(wanted.threshold, row.service_id)
             stored = await self._services.replace(wanted, by=by)
             if stored is not None:
                 await self._take_row(actor, stored)
@@ -167,6 +178,16 @@ class OperatorChanges:
             await self.resolve(service.alert.alert_id, by=by, note="")
 
     # ------------------------------------------------------------------------------------------------------ inside
+
+    def _require_ring_room(self, threshold: int, service_id: ServiceId | None) -> None:
+        """All rings together are bounded: a threshold of 1000 costs 8 kB a service (HARD-CASES H9)."""
+        wanted = ring_bytes(threshold)
+        if wanted and self._directory.ring_bytes_without(service_id) + wanted > self._ring_bytes_max:
+            sentence = (
+                f"of {threshold} needs {wanted} bytes of memory; all services with a threshold above 1 together may "
+                f"use {self._ring_bytes_max} (MEDIC_THRESHOLD_BYTES_MAX)"
+            )
+            raise InvalidInputError((Fault("threshold", sentence),))
 
     def _named(self, name: str) -> Actor:
         actor = self._directory.actor(name)

@@ -1,8 +1,8 @@
 """Name to actor, and the few other ways an actor is found. Everything here is in memory and synchronous.
 
-Beside the two main indexes there are small ones of what is rare: open alerts, mutes, and actors that wait for an
-instant people named. All of them follow from the effects of a turn, so a heartbeat that changes nothing but a deadline
-costs the directory nothing, and no count is ever made by walking over the services.
+Beside the two main indexes there are small ones of what is rare: open alerts, mutes, rings, and actors that wait for
+an instant people named. All of them follow from the effects of a turn, so a heartbeat that changes nothing but a
+deadline costs the directory nothing, and no count is ever made by walking over the services.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sortedcontainers import SortedDict
 from medic.actors.actor import Actor
 from medic.core.deadline import has_wall_timer
 from medic.core.names import name_key
-from medic.core.service import Service
+from medic.core.service import Service, ring_bytes
 from medic.core.status import Status
 from medic.core.units import EventId, ServiceId
 from medic.errors import InvariantError
@@ -44,6 +44,8 @@ class Directory:
         self._by_alert: dict[EventId, Actor] = {}
         self._muted: set[ServiceId] = set()
         self._walled: dict[ServiceId, Actor] = {}
+        self._rings: dict[ServiceId, int] = {}
+        self._ring_bytes = 0
         self._status: Counter[Status] = Counter()
 
     def __len__(self) -> int:
@@ -70,7 +72,8 @@ class Directory:
         for actor in actors:
             self._by_id[actor.service.row.service_id] = actor
             self._status[actor.service.status] += 1
-            if actor.service.alert is not None or actor.service.mute is not None:
+            service = actor.service
+            if service.alert is not None or service.mute is not None or service.ring is not None:
                 self._index(actor)
         if len(self._by_key) != len(self._by_id):
             raise InvariantError("two services have one name")
@@ -114,6 +117,10 @@ class Directory:
     def actor_by_alert(self, alert_id: EventId) -> Actor | None:
         """The actor whose open alert has this id."""
         return self._by_alert.get(alert_id)
+
+    def ring_bytes_without(self, service_id: ServiceId | None) -> int:
+        """What the rings of all services with a threshold above 1 cost, but for one of them."""
+        return self._ring_bytes - (0 if service_id is None else self._rings.get(service_id, 0))
 
     def walled(self) -> Sequence[Actor]:
         """The actors that wait for an instant of wall time."""
@@ -181,6 +188,9 @@ class Directory:
             self._muted.add(service_id)
         if has_wall_timer(service):
             self._walled[service_id] = actor
+        if service.ring is not None:
+            self._rings[service_id] = ring_bytes(service.policy.threshold)
+            self._ring_bytes += self._rings[service_id]
 
     def _unindex(self, service_id: ServiceId) -> None:
         alert_id = self._alerting.pop(service_id, None)
@@ -188,6 +198,7 @@ class Directory:
             self._by_alert.pop(alert_id, None)
         self._muted.discard(service_id)
         self._walled.pop(service_id, None)
+        self._ring_bytes -= self._rings.pop(service_id, 0)
 
 
 _SLICE = 500

@@ -118,6 +118,7 @@ def build_serving(settings: Settings, stores: Stores, watching: Watching, writer
         clock=watching.clock,
         ids=stores.ids,
         defaults=settings.tuning.defaults,
+        ring_bytes_max=settings.storage.threshold_bytes_max,
     )
     return Serving(intake, changes, history, OperatorWebhooks(stores.webhooks, watching.alerting))
 

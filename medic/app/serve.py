@@ -6,10 +6,10 @@ Three circles, one inside the other, so that what is outside works on while the 
     telling    outbox, alerting
     watching   wheel, sight, supervisor, changes by SQL, HTTP
 
-The drain goes from the inside out. HTTP stops accepting, answers what was begun, and closes; no deadline is decided any
-more; what was decided is told as far as a few seconds reach; the journal is committed and moved to PostgreSQL; the
-watermark is set last, so that the next start counts the time from here. Each step has a deadline of its own, and what one
-does not finish is journaled: the next start goes on with it.
+The drain goes from the inside out. HTTP stops accepting, answers what was begun, and closes; no deadline is decided
+any more; what was decided is told as far as a few seconds reach; the journal is committed and moved to PostgreSQL; the
+watermark is set last, so that the next start counts the time from here. Each step has a deadline of its own, and what
+one does not finish is journaled: the next start goes on with it.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
 from medic.store.bridge import only_member
+from medic.store.change_log import ChangeLog
 from medic.store.directory_lock import DirectoryLock
 from medic.store.recovery import recover_one
 from medic.store.watermark import Mark
@@ -167,6 +168,13 @@ class _Medic:
             await nursery.start(watching.sight.run, watching.host.look)
             await nursery.start(health.run)
             await self._tell_committed(serving)
+            change_log = ChangeLog(
+                stores.database,
+                serving.changes,
+                defaults=self._settings.tuning.defaults,
+                interval_seconds=self._settings.tuning.changes_seconds,
+            )
+            await nursery.start(change_log.run)
             await nursery.start(self._serve_http, server, health, nursery)
             self._say_started(watching)
 
@@ -178,7 +186,7 @@ class _Medic:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until Medic is to leave, not ready from that moment on; end `watching` once all connections are closed."""
+        """Serve until Medic is to leave, and is not ready from then on; end `watching` once connections are closed."""
 
         async def leave_readiness() -> None:
             await self._leaving.wait()
@@ -213,7 +221,7 @@ class _Medic:
             await serving.changes.take_row(row)
 
     def _take_up(self, watching: Watching) -> None:
-        """What recovery found: first what is still to be told, then the services with their deadlines, then our absence."""
+        """What recovery found: what is still to be told, then the services with their deadlines, then our absence."""
         recovered = self._opened.recovered
         for notification in recovered.ledger.pending():
             watching.alerting.resume_nowait(notification, notification.targets)

@@ -1,9 +1,9 @@
 """What PostgreSQL keeps, read so that nobody misses what was answered before the question (HARD-CASES H23).
 
 The writer is behind by a fraction of a second. A reader says up to where it wants to see, wakes the writer, and waits
-for it, at most `OWN_WRITES_SECONDS`. Where the writer does not get there in time, PostgreSQL is asked all the same and what
-the journal still holds behind the writer's position is merged in. Where PostgreSQL does not answer, this raises: an empty
-list would be a lie.
+for it, at most `OWN_WRITES_SECONDS`. Where the writer does not get there in time, PostgreSQL is asked all the same and
+what the journal still holds behind the writer's position is merged in. Where PostgreSQL does not answer, this raises:
+an empty list would be a lie.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OWN_WRITES_SECONDS: Final = 1.5
 """How long a reader waits for the writer; with the query itself it stays under the 2 s that are promised."""
 
 MERGE_SECONDS: Final = 0.4
-"""How long reading the rest from the journal may take. What is older than that much reading is missing from the answer."""
+"""How long reading the rest from the journal may take. What lies beyond is missing from the answer."""
 
 MERGE_SLICE: Final = 2_000
 """Journal records looked through at once."""

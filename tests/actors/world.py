@@ -35,6 +35,10 @@ ORIGIN = InstantMs(1_767_225_600_000)
 DEFAULTS = Defaults(first_heartbeat_ms=DurationMs(0), renotify_ms=DurationMs(0))
 
 
+RING_BYTES_MAX = 10_000
+"""Room for one ring of the largest threshold, and not for two."""
+
+
 class Wall:
     """Wall time: goes with trio's clock, and can be stepped."""
 
@@ -133,6 +137,7 @@ class World:
             clock=self.clock,
             ids=self.ids,
             defaults=defaults,
+            ring_bytes_max=RING_BYTES_MAX,
         )
 
     async def start(self, nursery: trio.Nursery, *, sight: bool = True) -> None:

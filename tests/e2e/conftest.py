@@ -13,7 +13,7 @@ from tests.vendors import VendorProcess
 
 @pytest.fixture
 def vendors(tmp_path: Path) -> Iterator[VendorProcess]:
-    """PagerDuty, Slack and a webhook receiver; whatever they were sent must have been allowed by their documentation."""
+    """PagerDuty, Slack and a webhook receiver; whatever they were sent must be what their documentation allows."""
     with VendorProcess(tmp_path) as process:
         yield process
         assert process.faults() == []
