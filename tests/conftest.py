@@ -9,9 +9,9 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-from tests.postgres_server import database, postgres
+from tests.postgres_server import database, postgres, server
 
-__all__ = ["database", "postgres"]
+__all__ = ["database", "postgres", "server"]
 
 # No deadline for one example: a machine with two cores, shared, says nothing about a single run.
 # No example database: a failure is printed with what repeats it, and the checkout stays clean.

@@ -21,6 +21,10 @@ from medic.store.migrate import migrate
 from medic.store.target import ConnectionTarget
 
 TEMPLATE = "medic_template"
+
+SETTINGS = {"fsync": "off"}
+"""A test run outlives no loss of power. What must survive one is tested on servers of its own."""
+
 STOP_SECONDS = 30.0
 
 
@@ -62,7 +66,7 @@ class PostgresServer:
         """A database of its own for the block, migrated unless another template is named."""
         name = next(self._names)
         async with open_bridge() as bridge, open_database(self.target("postgres"), bridge=bridge) as server:
-            await server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+            await server.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
             async with open_database(self.target(name), bridge=bridge) as database:
                 yield database, bridge
             with trio.CancelScope(shield=True):
@@ -76,7 +80,10 @@ class PostgresServer:
 
     async def _serve(self) -> None:
         with trio.CancelScope() as scope:
-            async with open_bridge() as bridge, open_embedded_server(self._data_dir, bridge=bridge) as server:
+            async with (
+                open_bridge() as bridge,
+                open_embedded_server(self._data_dir, bridge=bridge, settings=SETTINGS) as server,
+            ):
                 async with open_database(replace(server.target, database="postgres"), bridge=bridge) as database:
                     await database.execute(f"CREATE DATABASE {TEMPLATE}")
                 async with open_database(replace(server.target, database=TEMPLATE), bridge=bridge) as database:
@@ -92,6 +99,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(params=["fake", "postgres"])
+def server(request: pytest.FixtureRequest) -> PostgresServer | None:
+    """For suites that hold the fake and the real store to one contract: None stands for the fake."""
+    return None if request.param == "fake" else request.getfixturevalue("postgres")
 
 
 @pytest.fixture

@@ -25,11 +25,12 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import asyncpg
@@ -110,8 +111,11 @@ class EmbeddedServer:
         target: Where to connect.
     """
 
-    def __init__(self, cluster: Cluster, target: ConnectionTarget, bridge: Bridge, log_path: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, target: ConnectionTarget, bridge: Bridge, log_path: Path, settings: Mapping[str, str]
+    ) -> None:
         self.target = target
+        self._settings = settings
         self._cluster = cluster
         self._bridge = bridge
         self._log_path = log_path
@@ -197,7 +201,7 @@ class EmbeddedServer:
     async def _launch(self) -> trio.Process:
         cluster = self._cluster
         server = [str(cluster.binaries / "postgres"), "-D", cluster.pgdata_argument]
-        for name, value in server_options(cluster).items():
+        for name, value in {**server_options(cluster), **self._settings}.items():
             server += ["-c", f"{name}={value}"]
         user = cluster.user
         log = os.open(self._log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -297,8 +301,15 @@ def bound_log(path: Path) -> None:
 
 
 @asynccontextmanager
-async def open_embedded_server(data_dir: Path, *, bridge: Bridge) -> AsyncIterator[EmbeddedServer]:
+async def open_embedded_server(
+    data_dir: Path, *, bridge: Bridge, settings: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[EmbeddedServer]:
     """A server on this data directory for the block, restarted whenever it ends; stopped when the block does.
+
+    Args:
+        data_dir: `MEDIC_DATA_DIR`.
+        bridge: To ask the server whether it is ready.
+        settings: PostgreSQL's, over those of `server_options`.
 
     Raises:
         ConfigurationError: it cannot be started; one sentence says why. Or another Medic uses the directory.
@@ -306,7 +317,7 @@ async def open_embedded_server(data_dir: Path, *, bridge: Bridge) -> AsyncIterat
     place = make_data_dir(data_dir)
     with _held(place / "postgres.lock"):
         cluster = await trio.to_thread.run_sync(prepare_cluster, place)
-        server = EmbeddedServer(cluster, embedded_target(place), bridge, place / "postgres.log")
+        server = EmbeddedServer(cluster, embedded_target(place), bridge, place / "postgres.log", settings)
         left_by: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:

@@ -162,7 +162,7 @@ def embedded_target(data_dir: Path) -> ConnectionTarget:
     return ConnectionTarget(host=_short_way(data_dir / "postgres" / "socket"), database=DATABASE, user=ROLE, port=PORT)
 
 
-def server_options(cluster: Cluster) -> Mapping[str, str]:
+def server_options(cluster: Cluster) -> dict[str, str]:
     """The server's settings, all of them on its command line: an edited postgresql.conf still wins nowhere."""
     return {
         "listen_addresses": "",

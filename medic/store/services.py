@@ -80,6 +80,11 @@ class PgServiceStore:
         self._clock = clock
         self._defaults = defaults
 
+    @property
+    def database(self) -> Database:
+        """Where it stores."""
+        return self._database
+
     async def insert(self, draft: ServiceDraft, *, by: str) -> tuple[ServiceRow, bool]:
         """The stored row, and whether it is new. A name that is taken gives the row that has it."""
         row = draft.row(ServiceId(self._ids.draw()), self._clock.now(), by)

@@ -1,0 +1,53 @@
+"""What every WebhookStore does: the fake that other tests use, and the one on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from medic.core.units import InstantMs
+from medic.ports import WebhookStore
+from medic.store.webhooks import PgWebhookStore
+from tests.fakes.ticking import HandClock
+from tests.fakes.webhooks import MemoryWebhookStore
+from tests.postgres_server import PostgresServer
+
+NOW = 1_700_000_000_123
+URL = "https://hooks.example.org/medic?to=ünicode"
+HEADERS = (("X-Token", "sesame"), ("X-Token", "twice"))
+
+
+@pytest.fixture
+async def store(server: PostgresServer | None) -> AsyncIterator[WebhookStore]:
+    if server is None:
+        yield MemoryWebhookStore(now=HandClock(NOW).now)
+        return
+    async with server.fresh_database() as (database, _):
+        yield PgWebhookStore(database, HandClock(NOW))
+
+
+async def test_a_webhook_is_listed_as_it_was_made(store: WebhookStore) -> None:
+    made = await store.insert(url=URL, heartbeat_name="nightly", headers=HEADERS, by="anna")
+
+    assert (made.url, made.heartbeat_name, made.headers) == (URL, "nightly", HEADERS)
+    assert (made.date_added, made.added_by) == (InstantMs(NOW), "anna")
+    assert list(await store.all()) == [made]
+
+
+async def test_webhooks_have_targets_of_their_own_and_are_listed_oldest_first(store: WebhookStore) -> None:
+    made = [await store.insert(url=URL, heartbeat_name=None, headers=(), by="") for _ in range(3)]
+
+    assert list(await store.all()) == made
+    assert len({webhook.target for webhook in made}) == 3
+
+
+async def test_a_deleted_webhook_is_gone_and_its_id_is_not_used_again(store: WebhookStore) -> None:
+    made = await store.insert(url=URL, heartbeat_name=None, headers=(), by="anna")
+
+    assert await store.delete(made.webhook_id, by="anna")
+    assert not await store.delete(made.webhook_id, by="anna")
+    assert list(await store.all()) == []
+
+    again = await store.insert(url=URL, heartbeat_name=None, headers=(), by="anna")
+    assert again.webhook_id != made.webhook_id
