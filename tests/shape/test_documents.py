@@ -10,7 +10,8 @@ from tests.shape.checkout import ROOT, files
 
 ARCHITECTURE_LINES_MAX = 300
 
-DECISION_PARTS = ("Context", "Decision", "Numbers", "What was given up", "What would change it")
+DECISION_PARTS = ["Context", "Decision", "What was given up", "What would change it"]
+"""And Numbers, where something was measured."""
 
 CHANGE_KINDS = "FEATURE|CHANGE|ENHANCEMENT|BUGFIX|SECURITY"
 
@@ -63,7 +64,8 @@ def test_decisions_are_numbered_without_a_gap():
 def test_a_decision_says_what_led_to_it_and_what_would_change_it(path):
     text = path.read_text(encoding="utf-8")
     assert text.startswith(f"# {int(path.name[:4])}. ")
-    assert tuple(re.findall(r"^## (.+)$", text, re.MULTILINE)) == DECISION_PARTS
+    parts = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert [part for part in parts if part in DECISION_PARTS] == DECISION_PARTS
 
 
 def test_changes_say_which_part_they_are_of():
