@@ -126,7 +126,7 @@ async def states(database: Database, count: int) -> tuple[float, float]:
 async def measure(directory: Path, rounds: int, count: int) -> dict[str, float]:
     """Medians: rows a second by contender, and microseconds of Medic's own CPU a row."""
     rates: dict[str, list[float]] = {"writer": [], "catching up": [], "executemany": [], "one by one": []}
-    cpu: list[float] = []
+    cpu: dict[str, list[float]] = {name: [] for name in rates}
     inserted: list[float] = []
     updated: list[float] = []
     async with (
@@ -142,14 +142,15 @@ async def measure(directory: Path, rounds: int, count: int) -> dict[str, float]:
                 await trio.Path(place).mkdir()
                 seconds, own = await by_writer(database, place, count, from_files=name == "catching up")
                 rates[name].append(count / seconds)
-                if name == "writer":
-                    cpu.append(own / count * 1e6)
+                cpu[name].append(own / count * 1e6)
                 await database.execute('TRUNCATE medic."heartbeatEvents", medic.service_states')
-            seconds, _ = await by_executemany(database, bridge, count)
+            seconds, own = await by_executemany(database, bridge, count)
             rates["executemany"].append(count / seconds)
+            cpu["executemany"].append(own / count * 1e6)
             await database.execute('TRUNCATE medic."heartbeatEvents"')
-            seconds, _ = await by_inserts(database, ONE_BY_ONE)
+            seconds, own = await by_inserts(database, ONE_BY_ONE)
             rates["one by one"].append(ONE_BY_ONE / seconds)
+            cpu["one by one"].append(own / ONE_BY_ONE * 1e6)
             await database.execute('TRUNCATE medic."heartbeatEvents"')
             insert, update = await states(database, STATES)
             inserted.append(STATES / insert)
@@ -158,7 +159,7 @@ async def measure(directory: Path, rounds: int, count: int) -> dict[str, float]:
     return medians | {
         "states inserted, rows/s": statistics.median(inserted),
         "states updated, rows/s": statistics.median(updated),
-        "writer, own CPU µs/row": statistics.median(cpu),
+        **{f"{name}, own CPU µs/row": statistics.median(found) for name, found in cpu.items()},
     }
 
 
