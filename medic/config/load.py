@@ -17,7 +17,7 @@ from medic.config.fields import IsSecret
 from medic.config.settings import Settings
 from medic.config.variables import (
     NOT_BUILT,
-    OF_THE_CLIENT,
+    OF_OTHERS,
     TABLES,
     Database,
     Limits,
@@ -90,7 +90,7 @@ def secret_names() -> frozenset[str]:
 def known_names() -> tuple[str, ...]:
     """Every variable Medic knows, NAME_FILE and those of `medic-cli` included."""
     names = [name.upper() for table in TABLES for name in table.model_fields]
-    return (*names, *(f"{name}_FILE" for name in sorted(secret_names())), *OF_THE_CLIENT)
+    return (*names, *(f"{name}_FILE" for name in sorted(secret_names())), *OF_OTHERS)
 
 
 @dataclass(slots=True)

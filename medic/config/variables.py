@@ -258,5 +258,5 @@ NOT_BUILT: Final = {
 }
 """Variables a later release brings: set today, they would promise what nobody keeps, so they are faults."""
 
-OF_THE_CLIENT: Final = ("MEDIC_API_KEY", "MEDIC_API_KEY_FILE")
-"""Variables of `medic-cli`, which may stand in the same environment."""
+OF_OTHERS: Final = ("MEDIC_API_KEY", "MEDIC_API_KEY_FILE", "MEDIC_PYTHON")
+"""Variables of `medic-cli` and of the scripts in the checkout, which may stand in the same environment."""
