@@ -10,7 +10,6 @@ from pydantic import BaseModel
 
 from medic.http.answers import JSON_TYPE, Answer, Stream
 from medic.http.call import Call
-from medic.http.limits import BODY_BYTES_MAX, HEARTBEAT_BYTES_MAX
 from medic.http.parts import ApiParts
 
 View = Callable[[ApiParts, Call], Awaitable[Answer | Stream]]
@@ -65,8 +64,3 @@ class Route:
     body_optional: bool = False
     query: tuple[Parameter, ...] | None = ()
     actor: bool = False
-
-    @property
-    def body_bytes_max(self) -> int:
-        """Bytes a body may have here."""
-        return HEARTBEAT_BYTES_MAX if self.path == "/heartbeat" else BODY_BYTES_MAX

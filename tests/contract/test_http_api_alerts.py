@@ -130,6 +130,17 @@ async def test_without_active_the_newest_hundred_are_listed(api: Api, mock_clock
     assert (await api.get("/alerts?heartbeat_name=nobody")).json()["results"] == []
 
 
+async def test_all_closed_alerts_are_read_in_portions(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        await api.open_alert(f"job-{number}")
+        await api.beat(f"job-{number}")
+    for portion in (1, 2, 5, 6):
+        monkeypatch.setattr("medic.http.alerts.ALERTS_PER_READ", portion)
+        body = (await api.get("/alerts?active=0")).json()
+        assert (len(body["results"]), body["total_count"]) == (5, 5)
+        assert len({alert["alert_id"] for alert in body["results"]}) == 5
+
+
 async def test_open_alerts_have_pages(api: Api, mock_clock: MockClock) -> None:
     for number in range(7):
         await api.open_alert(f"job-{number}")
@@ -199,6 +210,7 @@ async def test_a_webhook_is_created_listed_and_deleted(api: Api) -> None:
         ({"url": 5}, "url"),
         ({"url": "https://example.com", "heartbeat_name": "nobody"}, "heartbeat_name"),
         ({"url": "https://example.com", "headers": []}, "headers"),
+        ({"url": "https://example.com", "headers": 5}, "headers"),
         ({"url": "https://example.com", "headers": {"a b": "x"}}, "headers"),
         ({"url": "https://example.com", "headers": {"Host": "x"}}, "headers"),
         ({"url": "https://example.com", "headers": {"content-LENGTH": "1"}}, "headers"),
@@ -213,6 +225,12 @@ async def test_a_faulty_webhook_is_refused(api: Api, body: dict, field: str) -> 
     answer = await api.post("/v2/webhooks", body)
     assert answer.status_code == 400
     assert field in faults(answer)
+
+
+async def test_headers_may_be_left_out(api: Api) -> None:
+    for body in ({}, {"headers": None}, {"headers": {}}, {"heartbeat_name": None}):
+        answer = await api.post("/v2/webhooks", {"url": "https://example.com", **body})
+        assert (answer.status_code, answer.json()["results"]["headers"]) == (201, {})
 
 
 async def test_only_allowed_hosts_may_be_webhooks(mock_clock: MockClock) -> None:

@@ -6,6 +6,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from medic.core.draft import ServiceDraft
+from medic.core.service import Service
+from medic.core.units import DurationMs, EventId, ServiceId
 from tests.actors.world import ORIGIN
 from tests.contract.http_api import Api, faults
 
@@ -309,3 +312,33 @@ async def test_a_test_page_goes_through_the_real_notifiers(api: Api) -> None:
     assert answer.json()["results"] == {"targets": []}
     assert "nobody to tell" in answer.json()["message"]
     assert (await api.post("/v2/services/nobody/test")).status_code == 404
+
+
+async def test_pages_and_counts_of_many_services_give_way_between_slices(api: Api) -> None:
+    for number in range(1_200):
+        draft = ServiceDraft(
+            heartbeat_name=f"service-{number:04d}",
+            service_name="odd" if number % 2 else "even",
+            interval_ms=DurationMs(60_000),
+        )
+        api.world.add(draft.row(ServiceId(10_000 + number), ORIGIN, "test"))
+    body = (await api.get("/service?service_name=odd&limit=550")).json()
+    assert (len(body["results"]), body["total_count"]) == (550, 600)
+    rest = (await api.get(f"/service?service_name=odd&limit=550&cursor={body['next_cursor']}")).json()
+    assert (len(rest["results"]), rest["total_count"], rest["next_cursor"]) == (50, 600, None)
+    assert (await api.get("/service?q=service-11")).json()["total_count"] == 100
+
+
+async def test_an_alert_that_closes_while_it_is_resolved_is_resolved(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    alert = await api.open_alert("job")
+    resolve = api.world.changes.resolve
+
+    async def close_first(alert_id: EventId, *, by: str, note: str) -> Service:
+        await resolve(alert_id, by="somebody quicker", note="")
+        return await resolve(alert_id, by=by, note=note)
+
+    monkeypatch.setattr(api.world.changes, "resolve", close_first)
+    answer = await api.post("/service/job", {"down": 0})
+    assert (answer.status_code, answer.json()["results"]["down"]) == (200, 0)
+    [closed] = (await api.get("/alerts")).json()["results"]
+    assert (closed["alert_id"], closed["closed_reason"]) == (alert["alert_id"], "by_hand")

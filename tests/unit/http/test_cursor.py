@@ -41,6 +41,12 @@ def test_a_cursor_beyond_what_there_can_be_is_refused(created: int, alert_id: in
         read_alert_cursor(after_alert(InstantMs(created), EventId(alert_id)))
 
 
+@pytest.mark.parametrize("key", ["", "x" * 250])
+def test_a_service_cursor_holds_a_name(key: str) -> None:
+    with pytest.raises(InvalidInputError):
+        read_service_cursor(after_service(key))
+
+
 def test_a_cursor_of_another_listing_is_refused() -> None:
     with pytest.raises(InvalidInputError):
         read_service_cursor(after_alert(InstantMs(1), EventId(1)))
