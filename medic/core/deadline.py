@@ -82,10 +82,10 @@ def mute_end(service: Service) -> InstantMs | None:
 
 
 def reminder_instant(service: Service) -> InstantMs | None:
-    """Wall time of the next reminder. None: nothing told, muted, acknowledged, flapping, inactive, or none wanted."""
+    """Wall time of the next reminder. None: nothing told, muted, acknowledged, flapping, or none wanted."""
     alert = service.alert
     renotify = service.policy.renotify_ms
-    if alert is None or renotify == 0 or service.mute is not None or service.status is _INACTIVE:
+    if alert is None or renotify == 0 or service.mute is not None:
         return None
     if not alert.told or alert.flapping or alert.acknowledged_at is not None:
         return None

@@ -8,7 +8,7 @@ from medic.core.blind import BLIND_LOG_SPANS_MAX, SIGHTED_ALWAYS, BlindLog, Blin
 from medic.core.deadline import expected_within, was_due_in
 from medic.core.effects import CreditSigns
 from medic.core.status import Status
-from medic.core.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, InstantMs, SightedMs
+from medic.core.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, DurationMs, InstantMs, SightedMs
 from tests.stories.simulation import BEGINNING, SimulatedMedic
 
 
@@ -120,6 +120,33 @@ def test_a_fresh_interval_that_would_be_over_already_is_none():
     medic.go_blind(10 * MINUTE_MS)
     medic.jump(3 * DAY_MS)
     job.expire()
+    assert job.history == ["late"]
+
+
+def test_a_fresh_interval_that_ends_in_this_very_instant_is_none():
+    medic = SimulatedMedic()
+    web = medic.register()
+    web.beat()
+    medic.advance(50 * SECOND_MS)
+    span = medic.go_blind(HOUR_MS)
+    medic.jump(span.sighted + MINUTE_MS - medic.sighted)
+    web.expire()
+    assert fresh_intervals(web) == []
+    assert web.history == ["late"]
+
+
+def test_another_outage_gives_no_second_one_even_if_an_edit_made_it_count():
+    medic = SimulatedMedic()
+    job = daily_job(medic)
+    medic.advance(DAY_MS - 30 * MINUTE_MS)
+    medic.go_blind(HOUR_MS)
+    medic.advance(2 * HOUR_MS)
+    assert len(fresh_intervals(job)) == 1
+    job.edit(grace_ms=DurationMs(10 * HOUR_MS))
+    medic.advance(2 * HOUR_MS)
+    medic.go_blind(MINUTE_MS)
+    medic.advance(2 * DAY_MS)
+    assert len(fresh_intervals(job)) == 1
     assert job.history == ["late"]
 
 

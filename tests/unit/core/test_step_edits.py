@@ -148,6 +148,32 @@ def test_a_reported_service_that_is_well_and_waits_is_credited_like_any_other():
     assert web.history == ["reported_down", "well", "recovered"]
 
 
+def test_signs_that_were_too_far_apart_do_not_stand_for_missing_ones():
+    medic = SimulatedMedic()
+    web = medic.register(threshold=2)
+    web.beat("DOWN")
+    web.beat()
+    medic.advance(2 * MINUTE_MS)
+    web.beat()
+    assert web.status is Status.DOWN
+    web.edit(threshold=4, interval_ms=DurationMs(HOUR_MS))
+    web.beat()
+    assert web.status is Status.DOWN, "three signs since the report, four are promised"
+    web.beat()
+    assert web.status is Status.UP
+
+
+def test_an_edit_never_closes_a_reported_alert_itself():
+    medic = SimulatedMedic()
+    web = medic.register(recovery_ms=HOUR_MS)
+    web.beat("DOWN")
+    web.beat()
+    web.edit(recovery_ms=DurationMs(0), interval_ms=DurationMs(HOUR_MS))
+    assert web.history == ["reported_down", "well"]
+    medic.advance(0)
+    assert web.history == ["reported_down", "well", "recovered"]
+
+
 # ------------------------------------------------------------------------------------------------- active or not
 
 

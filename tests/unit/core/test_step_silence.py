@@ -238,6 +238,18 @@ def test_recovery_takes_threshold_signs_within_one_interval():
     assert web.history == ["late", "recovered"]
 
 
+def test_a_sign_that_comes_too_late_to_keep_the_promise_is_one_sign():
+    medic = SimulatedMedic()
+    web = medic.register(threshold=3)
+    for _ in range(3):
+        web.beat("DEGRADED")
+    medic.jump(100 * SECOND_MS)
+    web.beat("DEGRADED")
+    assert web.deadline_in() < 0
+    web.expire()
+    assert web.history == ["late"]
+
+
 # ------------------------------------------------------------------------------------------------------- reported
 
 

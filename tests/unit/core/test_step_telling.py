@@ -333,7 +333,7 @@ def test_a_flapping_alert_says_nothing_more_at_the_end_of_a_mute_but_once_if_unt
     web.mute(10 * MINUTE_MS)
     flap(medic, web, 3)
     web.beat("DOWN")
-    medic.advance(10 * MINUTE_MS)
+    web.unmute()
     assert web.told == ["mute_ended", "trigger"]
     assert web.notifications[-1].flapping
 
@@ -377,6 +377,19 @@ def test_a_trigger_that_the_journal_lost_is_told_at_the_next_start():
     *_, notify = again.expire()
     assert notify.notification.kind is NotificationKind.TRIGGER
     assert again.expire() == ()
+
+
+def test_an_alert_whose_end_the_journal_lost_ends_with_the_next_sign_of_life():
+    medic, web = late_service()
+    up = web.beat()[1]
+    again = medic.register("again")
+    for effect in (*web.effects[1:-4], up):
+        fold(again.service, effect)
+        fold(again.twin, effect)
+    assert again.status is Status.UP
+    assert again.service.alert is not None
+    again.beat()
+    assert again.history == ["recovered"]
 
 
 def test_an_alert_that_the_journal_lost_after_a_report_is_opened_at_the_next_start():
