@@ -144,7 +144,7 @@ FAMILIES: Final = (
     Family(
         "medic_service_deadline_timestamp_seconds",
         "gauge",
-        "When silence will mean late; absent while inactive.",
+        "When silence will mean late; absent while inactive or while an alert is open.",
         _deadline,
     ),
     Family("medic_service_heartbeats_total", "counter", "Heartbeats taken since registration.", _heartbeats),
