@@ -26,7 +26,7 @@ HEADLINES: Final = {
     NotificationKind.DEGRADED: "DEGRADED",
     NotificationKind.DEGRADED_OVER: "WELL AGAIN",
     NotificationKind.MUTE_ENDED: "MUTE ENDED",
-    NotificationKind.BLIND: "MEDIC WAS BLIND",
+    NotificationKind.BLIND: "BLIND",
     NotificationKind.UNTOLD: "NOT TOLD",
     NotificationKind.TEST: "TEST",
 }
