@@ -98,6 +98,7 @@ class Host:
         self._wheel: Wheel[Actor] = Wheel(self._now_tick())
         self._sleeps_until: Tick | None = None
         self._sooner = trio.Event()
+        self._wall_stepped = False
         self._fired = 0
         self._turns = 0
         self._lateness = [0] * (len(LATENESS_BOUNDS_SECONDS) + 1)
@@ -203,11 +204,12 @@ class Host:
         task_status.started()
         while True:
             self.look()
+            await self._arm_walled_anew()
             await self._fire_due()
             await self._sleep()
 
     def look(self) -> None:
-        """Credit blind time, and arm wall timers anew where the wall clock no longer stands where it did."""
+        """Credit blind time, and see whether the wall clock still stands where it did."""
         try:
             self._outbox.require_room()
         except JournalRefusedError:
@@ -217,9 +219,19 @@ class Host:
         while (span := self._clock.look()) is not None:
             self._on_blindness(span)
         if self._clock.wall_was_stepped():
-            skew = self._clock.skew
-            for actor in self._directory.walled():
-                self._arm(actor, skew)
+            self._wall_stepped = True
+            self._sooner.set()
+
+    async def _arm_walled_anew(self) -> None:
+        """After a step of the wall clock: arm every timer of an instant that people named, in slices."""
+        if not self._wall_stepped:
+            return
+        self._wall_stepped = False
+        for count, actor in enumerate(self._directory.walled(), start=1):
+            if self._directory.holds(actor):
+                self._arm(actor, self._clock.skew)
+            if count % SLICE_MOVES == 0:
+                await trio.lowlevel.checkpoint()
 
     async def _fire_due(self) -> None:
         while self._wheel.now < (due := self._now_tick()):
@@ -270,6 +282,8 @@ class Host:
             self._sooner.set()
 
     async def _sleep(self) -> None:
+        if self._wall_stepped:
+            return
         tick = self._wheel.next_tick()
         self._sooner = trio.Event()
         self._sleeps_until = Tick(1 << 62) if tick is None else tick
