@@ -60,13 +60,12 @@ from quart import Quart
 
 from medic.http.answers import refusal
 from medic.http.limits import (
-    CONNECTIONS_MAX,
     HEAD_BYTES_MAX,
     KEEP_ALIVE_REQUESTS_MAX,
     KEEP_ALIVE_SECONDS,
     WRITE_SECONDS_MAX,
 )
-from medic.http.listening import listen
+from medic.http.listening import connections_allowed, listen
 
 _log = structlog.get_logger(__name__)
 
@@ -166,9 +165,11 @@ class HypercornServer:
 
     Args:
         app: The application.
+        connections_max: How many may be open; one more is answered 503.
     """
 
-    def __init__(self, app: Quart) -> None:
+    def __init__(self, app: Quart, *, connections_max: int | None = None) -> None:
+        self._connections_max = connections_allowed() if connections_max is None else connections_max
         self._app = ASGIWrapper(app)
         self._config = _config()
         self._context = WorkerContext(None)
@@ -196,9 +197,9 @@ class HypercornServer:
     async def serve_stream(self, stream: trio.SocketStream) -> None:
         """Serve one connection until it ends. Never raises because of it."""
         self._accepted += 1
-        if len(self._open) >= CONNECTIONS_MAX:
+        if len(self._open) >= self._connections_max:
             self._refused += 1
-            await _refuse(stream)
+            await _refuse(stream, self._connections_max)
             return
         connection = Connection(stream, self._app, draining=self._context.terminated.is_set)
         self._open.add(connection)
@@ -293,9 +294,9 @@ async def _accept(
     )
 
 
-async def _refuse(stream: trio.SocketStream) -> None:
+async def _refuse(stream: trio.SocketStream, most: int) -> None:
     """Answer 503 without reading the request, and stay until the client has read that."""
-    answer = refusal(503, f"{CONNECTIONS_MAX} connections are open already. Try again.")
+    answer = refusal(503, f"{most} connections are open already. Try again.")
     head = (
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
         f"Content-Length: {len(answer.body)}\r\n\r\n"

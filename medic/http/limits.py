@@ -83,6 +83,9 @@ REFUSED_NAMES_MAX: Final = 10_000
 CONNECTIONS_MAX: Final = 10_000
 """Open connections: 30 kB of memory each. One more is answered 503 at once, rather than left waiting."""
 
+FILES_RESERVED: Final = 256
+"""Open files kept for everything that is no client's connection: journal, PostgreSQL, vendors, modules."""
+
 BACKLOG: Final = 2_048
 """Connections the kernel may hold until they are accepted: a restart of all clients in the same second."""
 

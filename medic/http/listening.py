@@ -1,14 +1,18 @@
-"""Sockets to listen on, bound before anything else is started: a taken port costs one sentence, not half a start."""
+"""Sockets to listen on, bound before anything else is started: a taken port costs one sentence, not half a start.
+
+And how many connections they may bring.
+"""
 
 from __future__ import annotations
 
 import errno
+import resource
 import socket
 from collections.abc import Sequence
 from typing import Final
 
 from medic.errors import ConfigurationError, Fault
-from medic.http.limits import BACKLOG
+from medic.http.limits import BACKLOG, CONNECTIONS_MAX, FILES_RESERVED
 
 EVERY_ADDRESS: Final = "::"
 """Every address of this machine, IPv4 included."""
@@ -49,6 +53,20 @@ def listen(bound: Sequence[socket.socket]) -> None:
         except OSError as error:
             host, port = opened.getsockname()[:2]
             raise ConfigurationError((Fault(f"{host}:{port}", _sentence(error, port)),)) from None
+
+
+def connections_allowed() -> int:
+    """How many connections may be open: `CONNECTIONS_MAX`, or what the system's limit on open files leaves for them.
+
+    The soft limit is raised as far as the hard one allows. Without descriptors left nothing could be accepted, not even
+    to say so, and the journal could not begin a file.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + FILES_RESERVED
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else max(1, min(CONNECTIONS_MAX, soft - FILES_RESERVED))
 
 
 def _bind(host: str, port: int) -> socket.socket:

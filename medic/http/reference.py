@@ -45,7 +45,8 @@ from medic.http.shapes import (
 
 REFUSALS: Final = """Refusals: 400 the request is faulty; 404 there is no such thing, or it is not built yet; 405 with
 `Allow`; 409 it is closed already; 413, 408 and 431 it is too large or too slow; 503 with `Retry-After`, try again; 500
-a fault of Medic's own. Numbers must be JSON numbers: `"5"` is refused. Of a field given twice the last one counts."""
+a fault of Medic's own. What is no HTTP at all gets a bare 400 or 431. Numbers must be JSON numbers: `"5"` is refused.
+Of a field given twice the last one counts."""
 
 LIMITS: Final = (
     ("request line and headers", f"{HEAD_BYTES_MAX} bytes", "431"),

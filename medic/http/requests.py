@@ -140,8 +140,9 @@ class RawPathConnection(TrioASGIHTTPConnection):
             response = await self.app.handle_request(request)
             if not isinstance(response, Response):
                 raise InvariantError(f"a view gave a {type(response).__name__}")
-            with trio.move_on_after(LINGER_SECONDS):
-                await request.body.wait_end()
+            if response.status_code != 408:
+                with trio.move_on_after(LINGER_SECONDS):
+                    await request.body.wait_end()
             await self._write(send, response)
             status = response.status_code
         finally:

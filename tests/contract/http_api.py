@@ -63,6 +63,10 @@ class Api:
         check_described(method, path, answer)
         return answer
 
+    async def ask(self, method: str, url: httpx.URL) -> httpx.Response:
+        """The answer to any address, described or not."""
+        return await self._http.request(method, url)
+
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self.request("GET", path, **headers)
 

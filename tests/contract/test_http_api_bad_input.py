@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
+import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from tests.contract.http_api import Api, faults
+from medic.http.bodies import Registration, ServiceUpdate
+from tests.contract.http_api import Api, faults, open_api
 
 NAMES = "1 to 249 printable characters"
 MINUTES = "a number of minutes from 0.01667 (1 s) to 527040 (366 days)"
@@ -133,3 +139,34 @@ async def test_a_path_that_is_no_utf_8_is_a_400(api: Api, path: str) -> None:
     answer = await api.request(method, path, content=b"{}" if method == "POST" else None)
     assert answer.status_code == 400
     assert "UTF-8" in faults(answer)["heartbeat_name"]
+
+
+_FIELDS = st.sampled_from(
+    [*Registration.model_fields, *ServiceUpdate.model_fields, "url", "headers", "status", "time", "x"]
+)
+_TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=260) | st.sampled_from(["job", "p1", "https://a"])
+_NUMBERS = st.integers(-(10**20), 10**20) | st.floats(allow_nan=False, allow_infinity=False)
+_SCALARS = st.none() | st.booleans() | _NUMBERS | _TEXTS
+_VALUES = _SCALARS | st.lists(_SCALARS, max_size=3) | st.dictionaries(_TEXTS, _SCALARS, max_size=3)
+_USUAL = {"heartbeat_name": "job", "service_name": "x", "alert_interval": 5, "status": "UP", "url": "https://a"}
+
+
+@given(st.lists(st.dictionaries(_FIELDS, _VALUES, max_size=6), min_size=5, max_size=5), st.booleans())
+async def test_whatever_json_comes_nothing_is_a_500(bodies: list[dict], usual: bool) -> None:
+    paths = ("/service", "/service/job", "/heartbeat", "/v2/webhooks", "/alerts/1/acknowledge")
+    async with open_api() as api:
+        await api.register("job")
+        for path, body in zip(paths, bodies, strict=True):
+            answer = await api.post(path, {**_USUAL, **body} if usual else body)
+            assert answer.status_code < 500, (path, body, answer.text)
+
+
+@given(st.sampled_from(["GET", "POST", "DELETE"]), st.binary(max_size=60), st.binary(max_size=60))
+async def test_whatever_path_and_query_come_nothing_is_a_500(method: str, path: bytes, query: bytes) -> None:
+    async with open_api() as api:
+        for start in (b"/service/", b"/alerts/", b"/v2/", b"/"):
+            target = httpx.URL("http://medic").copy_with(
+                raw_path=start + quote(path).encode() + b"?" + quote(query).encode()
+            )
+            answer = await api.ask(method, target)
+            assert answer.status_code < 500, (target, answer.text)

@@ -31,7 +31,7 @@ from medic.errors import ConfigurationError
 from medic.http import hypercorn_server, limits
 from medic.http.application import create_app
 from medic.http.hypercorn_server import HypercornServer, serve_http
-from medic.http.listening import bind_sockets, listen
+from medic.http.listening import bind_sockets, connections_allowed, listen
 from tests.actors.world import until
 from tests.fakes.http_parts import ApiWorld
 
@@ -59,10 +59,11 @@ class Served:
 
 
 @asynccontextmanager
-async def serve(*, drain_seconds: float = 20.0) -> AsyncIterator[Served]:
+async def serve(*, drain_seconds: float = 20.0, connections_max: int = 5_000) -> AsyncIterator[Served]:
     world = ApiWorld()
     [bound] = bind_sockets([("127.0.0.1", 0)])
-    served = Served(world, HypercornServer(create_app(world.parts)), bound.getsockname()[1])
+    server = HypercornServer(create_app(world.parts), connections_max=connections_max)
+    served = Served(world, server, bound.getsockname()[1])
 
     async def run(*, task_status: trio.TaskStatus[None]) -> None:
         await serve_http(
@@ -279,6 +280,14 @@ async def test_a_body_far_beyond_the_limit_is_not_read_to_its_end() -> None:
         assert status_of(await read_answer(stream)) == 413
 
 
+async def test_a_body_that_does_not_come_is_a_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medic.http.requests.BODY_SECONDS_MAX", 0.1)
+    async with serve() as served:
+        answer = await served.exchange(b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n{")
+        assert status_of(answer) == 408
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["message"] == "The body did not arrive in time."
+
+
 async def test_an_answer_to_head_has_a_length_and_no_body() -> None:
     async with serve() as served:
         for path in ("/health/live", "/service", "/metrics"):
@@ -354,9 +363,8 @@ async def test_a_silent_connection_is_closed_after_its_time(monkeypatch: pytest.
                 await read_all(stream)
 
 
-async def test_a_connection_too_many_is_answered_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hypercorn_server, "CONNECTIONS_MAX", 2)
-    async with serve() as served, await served.connect() as one, await served.connect() as two:
+async def test_a_connection_too_many_is_answered_503() -> None:
+    async with serve(connections_max=2) as served, await served.connect() as one, await served.connect() as two:
         for stream in (one, two):
             await stream.send_all(get("/health/live"))
             await read_answer(stream)
@@ -563,3 +571,24 @@ async def _serve(
 
 def test_limits_leave_room_for_the_load_balancers_time() -> None:
     assert limits.KEEP_ALIVE_SECONDS > 60
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised", "allowed"),
+    [
+        (1_024, 524_288, 10_256, 10_000),
+        (1_024, 4_096, 4_096, 3_840),
+        (1_024, resource.RLIM_INFINITY, 10_256, 10_000),
+        (100, 100, 100, 1),
+        (65_536, 65_536, None, 10_000),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, None, 10_000),
+    ],
+)
+def test_the_systems_limit_on_files_is_raised_and_kept(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, raised: int | None, allowed: int
+) -> None:
+    set_to: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: set_to.append(limits))
+    assert connections_allowed() == allowed
+    assert set_to == ([] if raised is None else [(raised, hard)])
