@@ -4,9 +4,9 @@ PostgreSQL gives blocks of 2^20 ids (`medic.take_id_blocks`) that nobody else wi
 in a file of the data directory, enough for a thousand million ids: more than a day at the promised peak without
 PostgreSQL.
 
-No id may ever be given out twice, whenever the process dies. So ids are drawn from a chunk in memory, and a chunk
+No id may ever be given out twice, whenever the process dies. So ids are drawn from a reserve in memory, and a reserve
 is cut off the ranges in the file, synced, before the first id of it is drawn; a crash loses what is left of the
-chunk and no more. The next chunk is cut off in the background while the last one is used, so a draw costs 0.1 µs
+reserve and no more. The next reserve is cut off in the background while the last one is used, so a draw costs 0.1 µs
 and never waits.
 
 A copy of a data directory put back in place of a newer one would give ids out again: whoever restores one removes
@@ -39,7 +39,7 @@ BLOCKS_AHEAD: Final = 1_024
 BLOCKS_TAKEN_MIN: Final = 64
 """PostgreSQL is asked for no fewer than this many: every two hours at the promised peak."""
 
-CHUNK_IDS: Final = 65_536
+RESERVE_IDS: Final = 65_536
 """Ids that one sync covers: six seconds of the promised peak, and the most that a crash wastes."""
 
 RETRY_SECONDS: Final = 5.0
@@ -86,7 +86,7 @@ class BlockIds:
         """
         drawn = self._next
         if drawn == self._end:
-            drawn = self._begin_chunk()
+            drawn = self._begin_reserve()
         self._next = drawn + 1
         return EventId(drawn)
 
@@ -108,7 +108,7 @@ class BlockIds:
         await trio.to_thread.run_sync(self._store)
 
     async def run(self, database: Database, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep a chunk ahead of what is drawn, and blocks ahead of the chunks, until cancelled."""
+        """Keep a reserve ahead of what is drawn, and blocks ahead of the reserves, until cancelled."""
         task_status.started()
         while True:
             self._wanted = trio.Event()
@@ -123,34 +123,39 @@ class BlockIds:
             await self._wanted.wait()
 
     async def _cut_ahead(self) -> None:
-        """Cut the next chunk off the ranges while the current one is used."""
+        """Cut the next reserve off the ranges while the current one is used."""
         if self._ahead is None and self._ranges:
-            chunk, self._ranges = _cut(self._ranges)
-            await trio.to_thread.run_sync(self._store)
-            self._ahead = chunk
+            reserve, self._ranges = _cut(self._ranges)
+            try:
+                await trio.to_thread.run_sync(self._store)
+            except OSError:
+                self._ranges = (reserve, *self._ranges)
+                raise
+            self._ahead = reserve
 
-    def _begin_chunk(self) -> int:
-        """The first id of the chunk that was cut ahead, or, where the background was too slow, of one cut now."""
-        chunk, self._ahead = self._ahead, None
-        if chunk is None:
-            chunk = self._cut_now()
-        self._next, self._end = chunk
+    def _begin_reserve(self) -> int:
+        """The first id of the reserve that was cut ahead, or, where the background was too slow, of one cut now."""
+        reserve, self._ahead = self._ahead, None
+        if reserve is None:
+            reserve = self._cut_now()
+        self._next, self._end = reserve
         self._wanted.set()
         return self._next
 
     def _cut_now(self) -> Range:
         if not self._ranges:
             raise OverloadedError("Medic has no ids left and PostgreSQL is away.", retry_after_seconds=5)
-        chunk, self._ranges = _cut(self._ranges)
+        reserve, self._ranges = _cut(self._ranges)
         try:
             self._store()
         except OSError as error:
+            self._ranges = (reserve, *self._ranges)
             _log.error("ids cannot be put by", reason=str(error))
             raise OverloadedError("Medic cannot write to its data directory.", retry_after_seconds=5) from error
-        return chunk
+        return reserve
 
-    # The ranges never hold what may be drawn. Wherever a write fails, the file still has more than memory has, and a
-    # chunk that was cut off and not drawn from is wasted: ids are many, and one given out twice could not be mended.
+    # Neither the ranges nor the file ever hold what is being drawn from. A reserve of which the cut could not be
+    # written down goes back to the ranges undrawn.
 
     def _store(self) -> None:
         """Write the ranges down, as they are once it is this writer's turn. Blocks for one sync."""
@@ -179,7 +184,7 @@ def _total(ranges: Ranges) -> int:
 
 
 def _cut(ranges: Ranges) -> tuple[Range, Ranges]:
-    """A chunk off the first range, and what is left."""
+    """A reserve off the first range, and what is left."""
     (first, end), rest = ranges[0], ranges[1:]
-    cut = min(end, first + CHUNK_IDS)
+    cut = min(end, first + RESERVE_IDS)
     return (first, cut), rest if cut == end else ((cut, end), *rest)

@@ -12,7 +12,7 @@ import trio.testing
 from medic.errors import ConfigurationError, DatabaseUnavailableError, OverloadedError
 from medic.store import ids as ids_module
 from medic.store.directory_lock import DirectoryLock
-from medic.store.ids import BLOCK_IDS, BLOCKS_AHEAD, CHUNK_IDS, BlockIds
+from medic.store.ids import BLOCK_IDS, BLOCKS_AHEAD, RESERVE_IDS, BlockIds
 from medic.store.watermark import Mark, Watermark
 
 HOLD = """
@@ -146,7 +146,7 @@ async def test_the_last_id_of_the_last_block_is_drawn(tmp_path, monkeypatch):
         ids.draw()
 
 
-async def test_in_the_background_chunks_are_cut_before_they_are_wanted_and_blocks_taken(tmp_path):
+async def test_in_the_background_reserves_are_cut_before_they_are_wanted_and_blocks_taken(tmp_path):
     ids, blocks = BlockIds(tmp_path), Blocks()
     async with trio.open_nursery() as nursery:
         await nursery.start(ids.run, blocks)
@@ -154,10 +154,10 @@ async def test_in_the_background_chunks_are_cut_before_they_are_wanted_and_block
         for _ in range(5):
             while ids._ahead is None:
                 await trio.lowlevel.checkpoint()
-            seen.update(ids.draw() for _ in range(CHUNK_IDS))
-        assert len(seen) == 5 * CHUNK_IDS
+            seen.update(ids.draw() for _ in range(RESERVE_IDS))
+        assert len(seen) == 5 * RESERVE_IDS
         nursery.cancel_scope.cancel()
-    assert BlockIds(tmp_path).remaining <= BLOCKS_AHEAD * BLOCK_IDS - 5 * CHUNK_IDS
+    assert BlockIds(tmp_path).remaining <= BLOCKS_AHEAD * BLOCK_IDS - 5 * RESERVE_IDS
 
 
 async def test_a_database_that_comes_back_is_asked_again(tmp_path, monkeypatch):
@@ -190,5 +190,12 @@ async def test_a_directory_that_cannot_be_written_gives_no_ids(tmp_path):
     ids = BlockIds(tmp_path)
     await ids.refill(Blocks())
     (tmp_path / "ids.unfinished").mkdir()
+    remaining = ids.remaining
     with pytest.raises(OverloadedError, match="data directory"):
         ids.draw()
+    with pytest.raises(OSError, match="directory"):
+        await ids._cut_ahead()
+    assert ids.remaining == remaining
+    (tmp_path / "ids.unfinished").rmdir()
+    await ids._cut_ahead()
+    assert ids.draw() != ids.draw()

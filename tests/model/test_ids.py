@@ -32,9 +32,9 @@ class IdsMachine(RuleBasedStateMachine):
             ids_module.BLOCK_IDS,
             ids_module.BLOCKS_AHEAD,
             ids_module.BLOCKS_TAKEN_MIN,
-            ids_module.CHUNK_IDS,
+            ids_module.RESERVE_IDS,
         )
-        ids_module.BLOCK_IDS, ids_module.BLOCKS_AHEAD, ids_module.BLOCKS_TAKEN_MIN, ids_module.CHUNK_IDS = 20, 3, 2, 7
+        ids_module.BLOCK_IDS, ids_module.BLOCKS_AHEAD, ids_module.BLOCKS_TAKEN_MIN, ids_module.RESERVE_IDS = 20, 3, 2, 7
         self.directory = Path(tempfile.mkdtemp(prefix="medic-ids-"))
         self.blocks = Blocks()
         self.drawn: set[int] = set()
@@ -42,7 +42,7 @@ class IdsMachine(RuleBasedStateMachine):
 
     def teardown(self):
         shutil.rmtree(self.directory)
-        ids_module.BLOCK_IDS, ids_module.BLOCKS_AHEAD, ids_module.BLOCKS_TAKEN_MIN, ids_module.CHUNK_IDS = (
+        ids_module.BLOCK_IDS, ids_module.BLOCKS_AHEAD, ids_module.BLOCKS_TAKEN_MIN, ids_module.RESERVE_IDS = (
             self.constants
         )
 
