@@ -22,7 +22,7 @@ import trio
 from medic.config.load import load_settings
 from medic.config.settings import Settings
 
-JOBS: Final = (
+NAMES: Final = (
     "checkout",
     "invoices",
     "search-index",
@@ -41,6 +41,9 @@ ROUND_SECONDS: Final = 60.0
 """Each service does again what it did a minute before."""
 
 RETRY_SECONDS: Final = 0.2
+
+LIMITS: Final = httpx.Limits(max_connections=50, max_keepalive_connections=50)
+"""A connection for each service, kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +69,14 @@ def simulated_services(count: int = 50) -> list[Simulated]:
     """The services: most are well; some fall silent now and then, report failures, or are degraded for a while."""
     services = []
     for number in range(count):
-        job, region = number % len(JOBS), number // len(JOBS) % len(REGIONS)
+        name, region = number % len(NAMES), number // len(NAMES) % len(REGIONS)
         habit = _HABITS[number % len(_HABITS)]
         services.append(
             Simulated(
-                name=f"{JOBS[job]}-{REGIONS[region]}",
-                team=TEAMS[job],
+                name=f"{NAMES[name]}-{REGIONS[region]}",
+                team=TEAMS[name],
                 priority=f"p{1 + number % 5}",
-                interval=2.0 + number % 4,
+                interval=3.0 + number % 4,
                 habit=habit,
                 begins=5.0 + (number * 7) % 40,
             )
@@ -83,7 +86,7 @@ def simulated_services(count: int = 50) -> list[Simulated]:
 
 def beats_of(service: Simulated) -> Iterator[tuple[float, str]]:
     """Seconds since the service began, and the status it sends then: without end, each round like the one before."""
-    pace = service.interval / 2
+    pace = service.interval / 3
     round_begin = 0.0
     while True:
         at, told = 0.0, False
@@ -94,7 +97,7 @@ def beats_of(service: Simulated) -> Iterator[tuple[float, str]]:
                     pass
                 case "fails" if bad:
                     if not told:
-                        yield round_begin + at, "FAILED" if service.interval > 3 else "DOWN"
+                        yield round_begin + at, "FAILED" if service.interval > 4 else "DOWN"
                     told = True
                 case "is degraded" if bad:
                     yield round_begin + at, "DEGRADED"
@@ -141,7 +144,7 @@ async def run_demo(settings: Settings, announce: Callable[[str], None], *, secon
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(serve_to_the_end)
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10, verify=False) as client:  # noqa: S501 - http
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10, limits=LIMITS) as client:
             await _wait_ready(client)  # not part of the seconds: before it, no signal is taken in order
             with trio.move_on_after(seconds if seconds is not None else float("inf")):
                 await live(client, announce)
@@ -179,7 +182,7 @@ async def _wait_ready(client: httpx.AsyncClient) -> None:
 async def _register(client: httpx.AsyncClient, service: Simulated) -> None:
     body = {
         "heartbeat_name": service.name,
-        "service_name": f"{service.name}-job",
+        "service_name": f"{service.name}-service",
         "alert_interval": service.interval / 60,
         "team": service.team,
         "priority": service.priority,
@@ -227,6 +230,6 @@ _HABITS: Final = (
     "is well",
     "is well",
 )
-"""Seventeen, so that habits, jobs and regions do not go together."""
+"""Seventeen, so that habits, names and regions do not go together."""
 
 _BAD_SECONDS: Final = {"is well": 0.0, "falls silent": 12.0, "fails": 8.0, "is degraded": 6.0}

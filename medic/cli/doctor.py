@@ -267,7 +267,7 @@ async def _look_at_redis(url: SecretStr | None) -> list[Finding]:
     if url is None:
         return [Finding("Redis", Verdict.NOTE, "not configured: limits will be counted in memory")]
     try:
-        answer = await _ping_redis(url.get_secret_value())
+        answer = await _ask_redis(url.get_secret_value())
     except (OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
         return [
             Finding("Redis", Verdict.BAD, f"cannot be reached: {_words(error)}", "check REDIS_URL, and that it is up")
@@ -279,7 +279,7 @@ async def _look_at_redis(url: SecretStr | None) -> list[Finding]:
     return [Finding("Redis", Verdict.OK, "answers")]
 
 
-async def _ping_redis(url: str) -> str:
+async def _ask_redis(url: str) -> str:
     """The last line Redis says to AUTH and PING."""
     parts = urlsplit(url)
     host, port = parts.hostname or "localhost", parts.port or REDIS_PORT
