@@ -78,7 +78,7 @@ def simulated_services(count: int = 50) -> list[Simulated]:
                 priority=f"p{1 + number % 5}",
                 interval=3.0 + number % 4,
                 habit=habit,
-                begins=5.0 + (number * 7) % 40,
+                begins=2.0 + (number * 7) % 40,
             )
         )
     return services
@@ -232,4 +232,4 @@ _HABITS: Final = (
 )
 """Seventeen, so that habits, names and regions do not go together."""
 
-_BAD_SECONDS: Final = {"is well": 0.0, "falls silent": 12.0, "fails": 8.0, "is degraded": 6.0}
+_BAD_SECONDS: Final = {"is well": 0.0, "falls silent": 10.0, "fails": 8.0, "is degraded": 6.0}
