@@ -6,11 +6,8 @@ answered everything that was asked of it and no transaction is open; any other i
 broken query can cost a reconnection (5 to 10 ms) and never the next user's answer. Connections are made when they are
 asked for; nothing is connected at the start, and nothing has to be done when PostgreSQL comes back.
 
-Foreign errors are translated here, by `database_errors`.
-
-Instants cross as `InstantMs`: every `timestamptz`, read or written, is an integer of milliseconds since 1970, so that a
-million rows make no datetime objects. `FOREVER` stands for 'infinity'. `jsonb` is text. Each session has `medic.writer`
-on, by which the triggers on `services` know Medic's own changes from SQL by hand.
+Foreign errors are translated here, by `database_errors`. What a session is, `session` says:
+instants are milliseconds, and changes of services are known as Medic's own.
 """
 
 from __future__ import annotations
@@ -26,7 +23,6 @@ import asyncpg
 import structlog
 import trio
 
-from medic.core.units import InstantMs
 from medic.errors import DatabaseUnavailableError, InvariantError, MedicError
 from medic.store.bridge import Bridge, open_bridge
 from medic.store.database_errors import (
@@ -37,6 +33,7 @@ from medic.store.database_errors import (
     reason_of,
     translated,
 )
+from medic.store.session import FOREVER, open_connection
 from medic.store.target import ConnectionTarget
 
 __all__ = [
@@ -45,6 +42,7 @@ __all__ = [
     "Cursor",
     "Database",
     "DatabaseStatistics",
+    "Limits",
     "Listener",
     "Observe",
     "Row",
@@ -78,12 +76,6 @@ STREAM_ROWS: Final = 5_000
 COPY_TURN_ROWS: Final = 1_000
 """Rows COPY encodes before it lets others run: 2 to 3 ms."""
 
-FOREVER: Final = InstantMs(9_223_372_036_854_775)
-"""What `timestamptz 'infinity'` reads as, and what writes it."""
-
-_POSTGRES_EPOCH_US: Final = 946_684_800_000_000
-_INFINITY_US: Final = 9_223_372_036_854_775_807
-
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatistics:
@@ -95,6 +87,15 @@ class DatabaseStatistics:
     connection_errors: int
     reachable: bool | None
     """None before the first attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of everything a `Database` allows."""
+
+    connections: int = CONNECTIONS_MAX
+    acquire_seconds: float = ACQUIRE_SECONDS
+    operation_seconds: float = OPERATION_SECONDS
 
 
 Observe = Callable[[str, float], None]
@@ -118,7 +119,7 @@ class Statements:
         row: Row | None = await self._run(operation or _verb(sql), self._connection.fetchrow, sql, *args)
         return row
 
-    async def execute(self, sql: str, *args: object, operation: str = "", seconds: float = OPERATION_SECONDS) -> str:
+    async def execute(self, sql: str, *args: object, operation: str = "", seconds: float | None = None) -> str:
         """The command's tag, such as `UPDATE 1`. Without arguments `sql` may hold several statements."""
         tag: str = await self._run(operation or _verb(sql), self._connection.execute, sql, *args, seconds=seconds)
         return tag
@@ -139,7 +140,7 @@ class Statements:
         operation: str,
         function: Callable[..., Coroutine[object, object, _Answer]],
         *args: object,
-        seconds: float = OPERATION_SECONDS,
+        seconds: float | None = None,
     ) -> _Answer:
         return await self._database.run_statement(self._connection, operation, function, *args, seconds=seconds)
 
@@ -198,14 +199,12 @@ class Listener:
 class Database:
     """A pool of connections to one database. Made by `open_database`."""
 
-    def __init__(
-        self, bridge: Bridge, target: ConnectionTarget, *, connections_max: int = CONNECTIONS_MAX, observe: Observe
-    ) -> None:
+    def __init__(self, bridge: Bridge, target: ConnectionTarget, *, limits: Limits, observe: Observe) -> None:
         self._bridge = bridge
         self._target = target
-        self._connections_max = connections_max
+        self._limits = limits
         self._observe = observe
-        self._permits = trio.Semaphore(connections_max, max_value=connections_max)
+        self._permits = trio.Semaphore(limits.connections, max_value=limits.connections)
         self._idle: deque[asyncpg.Connection] = deque()
         self._busy: set[asyncpg.Connection] = set()
         self._errors = 0
@@ -270,7 +269,7 @@ class Database:
         return DatabaseStatistics(
             connections_open=len(self._idle) + len(self._busy),
             connections_busy=len(self._busy),
-            connections_max=self._connections_max,
+            connections_max=self._limits.connections,
             connection_errors=self._errors,
             reachable=self._reachable,
         )
@@ -294,12 +293,12 @@ class Database:
         operation: str,
         function: Callable[..., Coroutine[object, object, _Answer]],
         *args: object,
-        seconds: float = OPERATION_SECONDS,
+        seconds: float | None = None,
     ) -> _Answer:
         """Run one call of the driver on a connection in use: with its time limit, observed, errors translated."""
         begun = trio.current_time()
         try:
-            with trio.fail_after(seconds):
+            with trio.fail_after(self._limits.operation_seconds if seconds is None else seconds):
                 return await self._bridge.call(function, *args)
         except trio.Cancelled:
             connection.terminate()
@@ -363,7 +362,7 @@ class Database:
         if self._closed:
             raise DatabaseUnavailableError("Medic is closing its connections to PostgreSQL")
         try:
-            with trio.fail_after(ACQUIRE_SECONDS):
+            with trio.fail_after(self._limits.acquire_seconds):
                 await self._permits.acquire()
                 try:
                     connection = self._pop_idle() or await self._connect()
@@ -371,7 +370,7 @@ class Database:
                     self._permits.release()
                     raise
         except trio.TooSlowError:
-            if len(self._busy) == self._connections_max:
+            if len(self._busy) == self._limits.connections:
                 raise DatabaseUnavailableError("every connection to PostgreSQL is in use") from None
             raise self._lost(TimeoutError()) from None
         self._busy.add(connection)
@@ -394,7 +393,7 @@ class Database:
 
     async def _connect(self) -> asyncpg.Connection:
         try:
-            connection = await self._bridge.call(_open_connection, self._target)
+            connection = await self._bridge.call(open_connection, self._target, self._limits.acquire_seconds)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, *TRANSPORT_ERRORS) as error:
             raise self._lost(error) from None
         if self._reachable is False:
@@ -422,6 +421,7 @@ async def open_database(
     connections_max: int = CONNECTIONS_MAX,
     observe: Observe = lambda _operation, _seconds: None,
     bridge: Bridge | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Database]:
     """A database for the block. PostgreSQL need not be there yet: the first query connects.
 
@@ -430,9 +430,11 @@ async def open_database(
         connections_max: Connections it makes at most.
         observe: Told the seconds of each operation.
         bridge: One that is open already; a bridge of its own otherwise.
+        limits: All of them, in place of `connections_max`.
     """
     async with _bridge_or(bridge) as crossing:
-        database = Database(crossing, target, connections_max=connections_max, observe=observe)
+        allowed = Limits(connections=connections_max) if limits is None else limits
+        database = Database(crossing, target, limits=allowed, observe=observe)
         try:
             yield database
         finally:
@@ -446,46 +448,6 @@ async def _bridge_or(bridge: Bridge | None) -> AsyncIterator[Bridge]:
         return
     async with open_bridge() as own:
         yield own
-
-
-async def _open_connection(target: ConnectionTarget) -> asyncpg.Connection:
-    """An asyncio coroutine function: a new connection with Medic's session settings and instants."""
-    connection = await asyncpg.connect(
-        dsn=target.ssl_dsn(),
-        host=target.host,
-        port=target.port,
-        database=target.database,
-        user=target.user,
-        password=target.password,
-        timeout=ACQUIRE_SECONDS,
-        server_settings={
-            "application_name": "medic",
-            "search_path": "medic, public",
-            "TimeZone": "UTC",
-            "client_min_messages": "warning",
-            "jit": "off",
-            # A statement that Medic no longer waits for ends within this, and with it its locks.
-            "client_connection_check_interval": "1s",
-            "medic.writer": "on",
-        },
-    )
-    try:
-        await connection.set_type_codec(
-            "timestamptz", schema="pg_catalog", encoder=_encode_instant, decoder=_decode_instant, format="tuple"
-        )
-    except BaseException:
-        connection.terminate()
-        raise
-    return connection
-
-
-def _encode_instant(instant: int) -> tuple[int]:
-    return (_INFINITY_US,) if instant == FOREVER else (instant * 1000 - _POSTGRES_EPOCH_US,)
-
-
-def _decode_instant(value: tuple[int]) -> InstantMs:
-    microseconds = value[0]
-    return FOREVER if microseconds == _INFINITY_US else InstantMs((microseconds + _POSTGRES_EPOCH_US) // 1000)
 
 
 async def _in_turns(records: Iterable[Sequence[object]]) -> AsyncIterator[Sequence[object]]:

@@ -288,7 +288,8 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(1296385097, hashtext(partition_name));
-    IF to_regclass(format('medic.%I', partition_name)) IS NOT NULL THEN
+    -- Not to_regclass: it may remember from before the wait that there was no such table.
+    IF EXISTS (SELECT FROM pg_class WHERE relname = partition_name AND relnamespace = 'medic'::regnamespace) THEN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE medic.%I (LIKE medic."heartbeatEvents" INCLUDING DEFAULTS)', partition_name);

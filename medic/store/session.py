@@ -1,0 +1,64 @@
+"""One session with PostgreSQL as all of Medic's are: its settings, and how instants cross.
+
+Instants cross as `InstantMs`: every `timestamptz`, read or written, is an integer of milliseconds since 1970, so that a
+million rows make no datetime objects. `FOREVER` stands for 'infinity'. `jsonb` is text. Each session has `medic.writer`
+on, by which the triggers on `services` know Medic's own changes from SQL by hand.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+import asyncpg
+
+from medic.core.units import InstantMs
+from medic.store.target import ConnectionTarget
+
+FOREVER: Final = InstantMs(9_223_372_036_854_775)
+"""What `timestamptz 'infinity'` reads as, and what writes it."""
+
+_POSTGRES_EPOCH_US: Final = 946_684_800_000_000
+_INFINITY_US: Final = 9_223_372_036_854_775_807
+
+
+async def open_connection(target: ConnectionTarget, seconds: float) -> asyncpg.Connection:
+    """An asyncio coroutine function: a new connection with Medic's session settings and instants."""
+    connection = await asyncpg.connect(
+        dsn=target.ssl_dsn(),
+        host=target.host,
+        port=target.port,
+        database=target.database,
+        user=target.user,
+        password=target.password,
+        timeout=seconds,
+        server_settings={
+            "application_name": "medic",
+            "search_path": "medic, public",
+            "TimeZone": "UTC",
+            "client_min_messages": "warning",
+            "jit": "off",
+            "medic.writer": "on",
+        },
+    )
+    try:
+        await connection.set_type_codec(
+            "timestamptz", schema="pg_catalog", encoder=_encode_instant, decoder=_decode_instant, format="tuple"
+        )
+        # A statement that Medic no longer waits for ends within this, and with it its locks. Where the server's system
+        # cannot see that a client went away, it refuses.
+        with suppress(asyncpg.PostgresError):
+            await connection.execute("SET client_connection_check_interval = '1s'")
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+def _encode_instant(instant: int) -> tuple[int]:
+    return (_INFINITY_US,) if instant == FOREVER else (instant * 1000 - _POSTGRES_EPOCH_US,)
+
+
+def _decode_instant(value: tuple[int]) -> InstantMs:
+    microseconds = value[0]
+    return FOREVER if microseconds == _INFINITY_US else InstantMs((microseconds + _POSTGRES_EPOCH_US) // 1000)
