@@ -207,7 +207,9 @@ def check_notifier(text: str) -> str:
 
 
 def check_host_item(text: str) -> str:
-    """A host name or address, in lower case."""
+    """A host name or address, in lower case. Other forms are refused rather than read as a name nobody has."""
+    if any(letter in text for letter in "*/") or (":" in text and not text.startswith("[") and text.count(":") == 1):
+        raise wrong("must be host names or addresses: host:port, *.domain and networks come with a later release")
     return check_host(text).lower()
 
 
