@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
+from medic.core import describe
 from medic.core.describe import service_states
 from medic.core.status import Status
 
@@ -21,3 +23,8 @@ def test_every_status_is_in_the_diagram():
     for status in Status:
         assert f"--> {status}:" in diagram
         assert f"    {status} --> [*]: delete" in diagram
+
+
+def test_the_command_prints_the_page(capsys):
+    runpy.run_path(describe.__file__, run_name="__main__")
+    assert capsys.readouterr().out == service_states()
