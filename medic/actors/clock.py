@@ -31,6 +31,9 @@ LOOK_EVERY_SECONDS: Final = 0.25
 GAP_MS: Final = BLIND_MIN_MS + round(LOOK_EVERY_SECONDS * 1000)
 """Two looks further apart than this: the loop did not turn for longer than a client waits."""
 
+SKEW_JITTER_MS: Final = 5
+"""Two readings of two clocks differ by so much for no reason; a deadline that is shown must not tremble."""
+
 WALL_STEP_MS: Final = 250
 """A wall clock further from where it was expected than this was stepped, or drifted enough to re-arm wall timers."""
 
@@ -66,6 +69,7 @@ class SightedClock:
         self._found: deque[BlindSpan] = deque()
         self._stood_ms: int | None = None
         self._stood_why = ""
+        self._shown_skew = SkewMs(wall() - resume_at)
         self._armed_skew = self.skew
 
     def now(self) -> InstantMs:
@@ -83,8 +87,11 @@ class SightedClock:
 
     @property
     def skew(self) -> SkewMs:
-        """Wall time minus sighted time."""
-        return SkewMs(self._wall() - self.sighted())
+        """Wall time minus sighted time. The two are read one after the other: what only that explains is not shown."""
+        skew = SkewMs(self._wall() - self.sighted())
+        if abs(skew - self._shown_skew) > SKEW_JITTER_MS:
+            self._shown_skew = skew
+        return self._shown_skew
 
     @property
     def blind(self) -> BlindLog:
