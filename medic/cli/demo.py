@@ -145,7 +145,7 @@ async def run_demo(settings: Settings, announce: Callable[[str], None], *, secon
 
         nursery.start_soon(serve_to_the_end)
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10, limits=LIMITS) as client:
-            await _wait_ready(client)  # not part of the seconds: before it, no signal is taken in order
+            await wait_ready(client)  # not part of the seconds: before it, no signal is taken in order
             with trio.move_on_after(seconds if seconds is not None else float("inf")):
                 await live(client, announce)
         # The same way out as Ctrl-C: drain, journal, PostgreSQL, in order.
@@ -169,7 +169,8 @@ async def live(client: httpx.AsyncClient, announce: Callable[[str], None]) -> No
             nursery.start_soon(_beat_on, client, service)
 
 
-async def _wait_ready(client: httpx.AsyncClient) -> None:
+async def wait_ready(client: httpx.AsyncClient) -> None:
+    """Return once Medic takes heartbeats."""
     while True:
         try:
             if (await client.get("/health/ready")).status_code == 200:

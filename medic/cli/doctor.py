@@ -27,7 +27,6 @@ import trio
 from pydantic import SecretStr
 
 from medic.alerting.outbound import outbound_client, safe
-from medic.app.logs import configure_logs
 from medic.cli.environment import database_in_use
 from medic.config.folder import prepare
 from medic.config.settings import PagerDutySettings, Settings, SlackSettings
@@ -81,7 +80,6 @@ class Finding:
 
 async def examine(settings: Settings) -> list[Finding]:
     """The findings about everything, in a fixed order. Takes `LOOK_SECONDS` at most, and a little."""
-    configure_logs(level="CRITICAL", as_json=False, debug=False)
     findings = list(_configuration(settings))
     looks: list[tuple[str, Callable[[], Awaitable[list[Finding]]]]] = [
         ("data folder", partial(trio.to_thread.run_sync, _examine_folder, settings.storage.folder)),

@@ -47,8 +47,10 @@ def migrate() -> None:
     settings = settings_or_end()
     import trio  # noqa: PLC0415
 
+    from medic.app.logs import configure_logs  # noqa: PLC0415
     from medic.cli.migration import migrate_database  # noqa: PLC0415
 
+    configure_logs(level="ERROR", as_json=False, debug=False)
     end_as_it_should(partial(trio.run, migrate_database, settings, announce))
 
 
@@ -58,8 +60,10 @@ def doctor(*, output: Format = Output.TABLE) -> None:
     settings = settings_or_end()
     import trio  # noqa: PLC0415
 
+    from medic.app.logs import configure_logs  # noqa: PLC0415
     from medic.cli.doctor import Verdict, examine  # noqa: PLC0415
 
+    configure_logs(level="CRITICAL", as_json=False, debug=False)  # what fails is a finding, and stands in the table
     findings = trio.run(examine, settings)
     if output is Output.JSON:
         show.print_json([finding.as_json() for finding in findings])

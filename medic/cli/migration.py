@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from medic.app.logs import configure_logs
 from medic.config.folder import prepare
 from medic.config.settings import Settings
 from medic.store.bridge import Bridge, open_bridge
@@ -21,7 +20,6 @@ async def migrate_database(settings: Settings, announce: Callable[[str], None]) 
     Raises:
         ConfigurationError, DatabaseUnavailableError: it cannot be done; the sentence says why.
     """
-    configure_logs(level="ERROR", as_json=False, debug=False)
     async with (
         open_bridge() as bridge,
         _database_for(settings, bridge) as target,

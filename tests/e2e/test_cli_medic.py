@@ -10,6 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from medic.cli.doctor import Verdict, examine
+from medic.cli.migration import migrate_database
+from medic.config.folder import prepare
+from medic.config.load import load_settings
+from medic.store.bridge import open_bridge
+from medic.store.database import open_database
+from medic.store.embedded import ServerState, open_embedded_server
 from tests.e2e.process import BASE_ENVIRONMENT, MedicProcess, free_port
 
 COMMAND = str(Path(sys.executable).parent / "medic")
@@ -71,6 +78,27 @@ def test_migrate_makes_the_schema_once(tmp_path: Path) -> None:
     env = environment(tmp_path / "data")
     assert "applied 0001" in run(["migrate"], env, status=0)
     assert run(["migrate"], env, status=0) == "The schema is up to date.\n"
+
+
+async def test_the_schema_is_looked_at_and_brought_forward(tmp_path: Path) -> None:
+    settings = load_settings({"MEDIC_DATA_DIR": str(tmp_path / "data"), "PORT": str(free_port())})
+    prepare(settings.storage.folder)
+    said: list[str] = []
+    async with open_bridge() as bridge, open_embedded_server(settings.storage.folder, bridge=bridge) as server:
+        await server.wait_state(ServerState.READY)
+        before = {finding.part: finding for finding in await examine(settings)}
+        await migrate_database(settings, said.append)
+        await migrate_database(settings, said.append)
+        after = {finding.part: finding for finding in await examine(settings)}
+        async with open_database(server.target, connections_max=1) as database:
+            await database.execute("INSERT INTO medic.migrations (version, name) VALUES (9999, 'later')")
+        newer = {finding.part: finding for finding in await examine(settings)}
+    assert said[0] == "applied 0001_schema"
+    assert said[-1] == "The schema is up to date."
+    assert before["PostgreSQL"].verdict is Verdict.OK
+    assert before["schema"].found == "not there yet"
+    assert after["schema"].verdict is Verdict.OK
+    assert newer["schema"].verdict is Verdict.BAD
 
 
 def test_beside_a_running_medic_psql_doctor_and_migrate_work(medic: MedicProcess) -> None:

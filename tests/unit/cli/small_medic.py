@@ -144,6 +144,8 @@ class SmallMedic:
         match asked.method, parts:
             case "GET", ["health"]:
                 return Answer(503 if self.health["status"] == "unhealthy" else 200, self.health)
+            case "GET", ["health", "ready"]:
+                return Answer(200, {"status": "ready"})
             case "GET", ["service"]:
                 return self._services(asked.query)
             case "POST", ["service"]:

@@ -6,21 +6,25 @@ import errno
 import itertools
 import os
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
+import trio
 import typer
 
 from medic.cli import medic as command
-from medic.cli.demo import beats_of, demo_folder, demo_settings, simulated_services
+from medic.cli.demo import beats_of, demo_folder, demo_settings, live, simulated_services, wait_ready
 from medic.cli.ending import EXIT_CONFIGURATION, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, end_as_it_should
 from medic.cli.environment import database_in_use, exports
 from medic.config.load import load_settings
 from medic.errors import ConfigurationError, DatabaseUnavailableError, Fault
 from medic.store.target import ConnectionTarget
+from tests.unit.cli.small_medic import Answer, SmallMedic
 
 PORT_FAULT = ConfigurationError((Fault("127.0.0.1:80", "another program listens there. Set PORT."),))
 TWO_FAULTS = ConfigurationError((Fault("PORT", "is wrong"), Fault("DEBUG", "is wrong too")))
@@ -223,6 +227,31 @@ def test_a_demo_tells_nobody_whatever_the_environment_says(tmp_path: Path) -> No
     assert settings.telling.zone.key == "Europe/Berlin"
     assert settings.listen.addresses[0].port > 0
     assert demo_settings({}, port=4321, folder=tmp_path).listen.addresses[0].port == 4321
+
+
+async def test_the_services_of_a_demo_register_and_beat(small: SmallMedic) -> None:
+    small.scripted = [Answer(503, {"status": "not_ready"})]
+    said: list[str] = []
+    async with httpx.AsyncClient(base_url=small.url, trust_env=False) as client:
+        await wait_ready(client)
+        with trio.move_on_after(1.5):
+            await live(client, said.append)
+    assert len(small.services) == 50
+    assert {row["heartbeat_name"] for row in small.heartbeats} == set(small.services)
+    assert any("50 simulated services" in line for line in said)
+
+
+async def test_a_demo_is_not_disturbed_by_a_medic_that_has_just_stopped() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        with trio.move_on_after(0.3) as scope:
+            await wait_ready(client)
+        assert scope.cancelled_caught
+        with trio.move_on_after(0.3) as scope:
+            await live(client, lambda _: None)
+        assert scope.cancelled_caught
 
 
 def test_a_demo_removes_what_it_made_and_keeps_what_it_was_given(tmp_path: Path) -> None:
