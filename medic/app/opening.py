@@ -2,8 +2,9 @@
 
 1. The data directory is made, and locked: two processes on one journal would write one file.
 2. PostgreSQL: our own is started, or the operators' is connected to. The schema is brought up to date.
-3. The directory and the database are held against each other. A journal of one must not be moved into another.
-4. The journal is opened, its torn tail cut. Ids are refilled.
+3. The journal is opened, its torn tail cut.
+4. Directory and database are held against each other: a journal of one must not be moved into another. Ids are
+   refilled.
 5. What PostgreSQL has and the journal has beyond it are folded into services (`medic.store.recovery`). Nothing is
    decided.
 6. The watermark says how long Medic was away. That span is credited: sighted time goes on where it
@@ -15,28 +16,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from medic.actors.clock import SightedClock, wall_now
 from medic.app.build import Stores
 from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
-from medic.core.units import InstantMs, SightedMs
-from medic.errors import ConfigurationError, Fault
+from medic.ports import Position
 from medic.store.bridge import open_bridge
 from medic.store.database import Database, Observe, open_database
 from medic.store.embedded import EmbeddedServer, open_embedded_server
 from medic.store.ids import BlockIds
 from medic.store.journal_file import FileJournal, Sync
 from medic.store.migrate import migrate
+from medic.store.pairing import pair
 from medic.store.recovery import Recovered, recover
 from medic.store.services import PgServiceStore
-from medic.store.watermark import Mark, Watermark, later, outage, resumes_at
+from medic.store.watermark import Watermark, later, outage, resumes_at
 from medic.store.webhooks import PgWebhookStore
-
-DATABASE_ID_FILE: Final = "database-id"
-"""Which database this directory belongs to (HARD-CASES H16)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +44,7 @@ class Opened:
         embedded: Our own PostgreSQL, or None for the operators'.
         clock: Both time lines, gone on from where they stood.
         recovered: Every service as it was, and what is still to be told.
+        committed: How far the writer had brought the journal.
         away: The span in which no Medic ran, or None where it was too short to matter.
     """
 
@@ -55,6 +52,7 @@ class Opened:
     embedded: EmbeddedServer | None
     clock: SightedClock
     recovered: Recovered
+    committed: Position
     away: BlindSpan | None
 
 
@@ -82,12 +80,14 @@ async def _open(settings: Settings, database: Database, embedded: EmbeddedServer
     folder = settings.storage.folder
     defaults = settings.tuning.defaults
     await migrate(database)
-    await _require_same_database(folder, database)
     journal = FileJournal(folder / "journal", sync=Sync(settings.storage.journal_sync))
+    pairing = await pair(database, journal, folder)
     ids = BlockIds(folder)
     await ids.refill(database)
     watermark = Watermark(folder / "watermark")
-    mark = watermark.read() or await _last_known_mark(database)
+    mark = watermark.read()
+    if pairing.mark is not None:
+        mark = later(mark, pairing.mark.at, pairing.mark.sighted)
     now = wall_now()
     blind_max_ms = settings.storage.blind_max_ms
     # Only for services whose registration reached neither a written state nor this journal: SQL inserted them.
@@ -107,33 +107,4 @@ async def _open(settings: Settings, database: Database, embedded: EmbeddedServer
         services=PgServiceStore(database, ids, clock, defaults),
         webhooks=PgWebhookStore(database, clock),
     )
-    return Opened(stores, embedded, clock, recovered, away)
-
-
-async def _require_same_database(folder: Path, database: Database) -> None:
-    """Hold directory and database against each other; a new directory remembers the database it is first used with."""
-    row = await database.fetchrow("SELECT database_id::text AS id FROM medic.medic_instance", operation="identify")
-    identity = "" if row is None else str(row["id"])
-    path = folder / DATABASE_ID_FILE
-    if not path.exists():
-        path.write_text(f"{identity}\n")
-        return
-    known = path.read_text().strip()
-    if known != identity:
-        sentence = (
-            f"is {folder}, which belongs to another database than the one that is configured. Point Medic at that one "
-            "again, or set a new data directory: this one holds records that belong there."
-        )
-        raise ConfigurationError((Fault("MEDIC_DATA_DIR", sentence),))
-
-
-async def _last_known_mark(database: Database) -> Mark | None:
-    """For a new data directory on a database with a past: the last moment that an earlier Medic told it of."""
-    row = await database.fetchrow(
-        "SELECT watermark_at, watermark_sighted FROM medic.journal_positions WHERE watermark_sighted IS NOT NULL"
-        " ORDER BY watermark_sighted DESC LIMIT 1",
-        operation="last watermark",
-    )
-    if row is None:
-        return None
-    return Mark(InstantMs(row["watermark_at"]), SightedMs(row["watermark_sighted"]))
+    return Opened(stores, embedded, clock, recovered, pairing.committed, away)

@@ -126,6 +126,7 @@ class _Medic:
             clock=self._opened.clock,
             state_of=watching.directory.in_order,
             rejected=self._settings.storage.folder / "journal" / "rejected",
+            committed=self._opened.committed,
         )
         async with trio.open_nursery() as outer:
             outer.start_soon(self._wait_signal)
