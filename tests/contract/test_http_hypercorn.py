@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import json
-import os
 import resource
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import h2.config
 import h2.connection
 import h2.events
-import httpx
 import pytest
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -27,102 +22,10 @@ from hypercorn.trio.worker_context import WorkerContext
 from medic.core.draft import ServiceDraft
 from medic.core.service import ServiceRow
 from medic.core.units import DurationMs, InstantMs, ServiceId
-from medic.errors import ConfigurationError
-from medic.http import hypercorn_server, limits
-from medic.http.application import create_app
-from medic.http.hypercorn_server import HypercornServer, serve_http
-from medic.http.listening import bind_sockets, connections_allowed, listen
+from medic.http import hypercorn_server
 from tests.actors.world import until
+from tests.contract.served import HEARTBEAT, Served, get, post, read_all, read_answer, receive, serve, status_of
 from tests.fakes.http_parts import ApiWorld
-
-HEARTBEAT = b'{"heartbeat_name":"job","status":"UP"}'
-
-
-class Served:
-    """A world behind a real socket."""
-
-    def __init__(self, world: ApiWorld, server: HypercornServer, port: int) -> None:
-        self.world = world
-        self.server = server
-        self.port = port
-        self.drain = trio.Event()
-        self.ended = trio.Event()
-
-    async def connect(self) -> trio.SocketStream:
-        return await trio.open_tcp_stream("127.0.0.1", self.port)
-
-    async def exchange(self, request: bytes) -> bytes:
-        """Everything that is answered until the server closes."""
-        async with await self.connect() as stream:
-            await stream.send_all(request)
-            return await read_all(stream)
-
-
-@asynccontextmanager
-async def serve(*, drain_seconds: float = 20.0, connections_max: int = 5_000) -> AsyncIterator[Served]:
-    world = ApiWorld()
-    [bound] = bind_sockets([("127.0.0.1", 0)])
-    server = HypercornServer(create_app(world.parts), connections_max=connections_max)
-    served = Served(world, server, bound.getsockname()[1])
-
-    async def run(*, task_status: trio.TaskStatus[None]) -> None:
-        await serve_http(
-            served.server,
-            [bound],
-            drain=served.drain,
-            drain_seconds=drain_seconds,
-            task_status=task_status,
-        )
-        served.ended.set()
-
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(run)
-            await world.changes.register(
-                ServiceDraft(heartbeat_name="job", service_name="x", interval_ms=DurationMs(60_000)), by="test"
-            )
-            yield served
-            served.drain.set()
-
-
-async def read_all(stream: trio.SocketStream) -> bytes:
-    answer = b""
-    while piece := await stream.receive_some():
-        answer += piece
-    return answer
-
-
-async def read_answer(stream: trio.SocketStream, answer: bytes = b"") -> bytes:
-    """One answer with a Content-Length, or the head of one without."""
-    while b"\r\n\r\n" not in answer:
-        answer += await receive(stream)
-    head, _, body = answer.partition(b"\r\n\r\n")
-    length = next(
-        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
-    )
-    while len(body) < length:
-        body += await receive(stream)
-    return head + b"\r\n\r\n" + body
-
-
-async def receive(stream: trio.SocketStream) -> bytes:
-    piece = await stream.receive_some()
-    assert piece, "the server closed"
-    return bytes(piece)
-
-
-def post(path: str, body: bytes, *headers: str, version: str = "1.1") -> bytes:
-    lines = [f"POST {path} HTTP/{version}", "Host: medic", f"Content-Length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
-def get(path: str, *headers: str, version: str = "1.1") -> bytes:
-    return "\r\n".join([f"GET {path} HTTP/{version}", "Host: medic", *headers, "", ""]).encode()
-
-
-def status_of(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
-
 
 # ------------------------------------------------------------------------------------------------- Hypercorn's names
 
@@ -499,96 +402,3 @@ async def test_after_the_deadline_whoever_is_left_is_cut() -> None:
             served.drain.set()
             await served.ended.wait()
             assert trio.current_time() - began < 10.0, "not the 30 s that a write may take"
-
-
-# ---------------------------------------------------------------------------------------------------------- sockets
-
-
-def test_a_taken_port_is_one_sentence_that_says_what_to_do() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(ConfigurationError) as refused:
-            bind_sockets([("127.0.0.1", 0), ("127.0.0.1", port)])
-    [fault] = refused.value.faults
-    assert fault.field == f"127.0.0.1:{port}"
-    assert fault.message == "another program listens there. Stop it, or set PORT to a free port."
-
-
-@pytest.mark.parametrize(("host", "part"), [("192.0.2.1", "MEDIC_HOST"), ("no-such-host.invalid", "MEDIC_HOST")])
-def test_an_address_that_is_not_ours_is_named(host: str, part: str) -> None:
-    with pytest.raises(ConfigurationError, match=part):
-        bind_sockets([(host, 0)])
-
-
-@pytest.mark.parametrize(
-    ("number", "part"), [(errno.EACCES, "1024 or more"), (errno.ENOBUFS, "cannot be listened on: No buffer space")]
-)
-def test_whatever_else_the_system_refuses_is_named(monkeypatch: pytest.MonkeyPatch, number: int, part: str) -> None:
-    def refuse(*args: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr("medic.http.listening.socket.socket.bind", refuse, raising=False)
-    with pytest.raises(ConfigurationError, match=part):
-        bind_sockets([("127.0.0.1", 80)])
-
-
-def test_two_colons_take_ipv4_as_well() -> None:
-    [bound] = bind_sockets([("::", 0)])
-    with bound:
-        listen([bound])
-        socket.create_connection(("127.0.0.1", bound.getsockname()[1])).close()
-
-
-def test_a_port_that_was_taken_between_binding_and_listening_is_named() -> None:
-    [ours] = bind_sockets([("127.0.0.1", 0)])
-    with ours, socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(ours.getsockname())
-        other.listen()
-        with pytest.raises(ConfigurationError, match="another program"):
-            listen([ours])
-
-
-async def test_ipv6_is_served_as_well() -> None:
-    world = ApiWorld()
-    bound = bind_sockets([("::1", 0)])
-    drain = trio.Event()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_serve, HypercornServer(create_app(world.parts)), bound, drain)
-        async with httpx.AsyncClient(trust_env=False) as http:
-            answer = await http.get(f"http://[::1]:{bound[0].getsockname()[1]}/health/live")
-        assert answer.status_code == 200
-        drain.set()
-
-
-async def _serve(
-    server: HypercornServer, bound: list[socket.socket], drain: trio.Event, *, task_status: trio.TaskStatus[None]
-) -> None:
-    await serve_http(server, bound, drain=drain, drain_seconds=5, task_status=task_status)
-
-
-def test_limits_leave_room_for_the_load_balancers_time() -> None:
-    assert limits.KEEP_ALIVE_SECONDS > 60
-
-
-@pytest.mark.parametrize(
-    ("soft", "hard", "raised", "allowed"),
-    [
-        (1_024, 524_288, 10_256, 10_000),
-        (1_024, 4_096, 4_096, 3_840),
-        (1_024, resource.RLIM_INFINITY, 10_256, 10_000),
-        (100, 100, 100, 1),
-        (65_536, 65_536, None, 10_000),
-        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, None, 10_000),
-    ],
-)
-def test_the_systems_limit_on_files_is_raised_and_kept(
-    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, raised: int | None, allowed: int
-) -> None:
-    set_to: list[tuple[int, int]] = []
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
-    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: set_to.append(limits))
-    assert connections_allowed() == allowed
-    assert set_to == ([] if raised is None else [(raised, hard)])
