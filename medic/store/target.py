@@ -53,7 +53,10 @@ class ConnectionTarget:
         if sslmode not in SSL_MODES:
             msg = f"sslmode must be one of {', '.join(SSL_MODES)}"
             raise ValueError(msg)
-        port = options.pop("port", None) or parts.port or 5432
+        port = options.pop("port", None) or str(parts.port or 5432)
+        if not (port.isdecimal() and 0 < int(port) < 65_536):
+            msg = "port must be a number from 1 to 65535"
+            raise ValueError(msg)
         rootcert = options.pop("sslrootcert", "")
         if options:
             msg = f"has options that Medic does not know: {', '.join(sorted(options))}"

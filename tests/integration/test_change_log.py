@@ -94,6 +94,7 @@ async def test_an_inserted_row_registers_with_the_defaults_of_the_table(
     assert (row.version, row.team, row.priority, row.changed_by) == (1, "site-reliability", "p3", "SQL")
     assert recorder.kinds() == ["row"]
     assert await log.follow_notes() == 0
+    assert log.statistics().followed == 1
 
 
 async def test_an_update_gives_the_next_version_and_several_give_one_note(
@@ -334,4 +335,28 @@ async def test_a_database_that_is_away_is_tried_again(sql: Database, database: D
             )
             await sql.execute(NAMED, "second")
             while recorder.row().heartbeat_name != "second":
+                await recorder.heard.wait()
+
+
+async def test_a_full_journal_is_waited_for_while_running(sql: Database, log: ChangeLog, recorder: Recorder) -> None:
+    await sql.execute(NAMED, "by-sql")
+    recorder.refusals.append(JournalRefusedError("the journal is full", retry_after_seconds=0))
+    async with running(log):
+        with trio.fail_after(20):
+            while not recorder.told:
+                await recorder.heard.wait()
+
+
+async def test_a_table_that_cannot_be_read_is_tried_again(
+    database: Database, sql: Database, recorder: Recorder
+) -> None:
+    log = ChangeLog(database, recorder, defaults=Defaults(), interval_seconds=0.01)
+    await database.execute("ALTER TABLE medic.service_changes RENAME TO away")
+    async with running(log):
+        with trio.fail_after(20):
+            while not database.statistics().connections_open:
+                await trio.lowlevel.checkpoint()
+            await database.execute("ALTER TABLE medic.away RENAME TO service_changes")
+            await sql.execute(NAMED, "by-sql")
+            while not recorder.told:
                 await recorder.heard.wait()

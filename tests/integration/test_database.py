@@ -14,6 +14,7 @@ import trio
 
 from medic.core.units import InstantMs
 from medic.errors import DatabaseUnavailableError, InvariantError
+from medic.store import database as database_module
 from medic.store.bridge import open_bridge
 from medic.store.database import (
     FOREVER,
@@ -154,6 +155,52 @@ async def test_a_connection_lost_during_commit_is_said_to_be_unknown(
                 await transaction.execute("INSERT INTO medic.kept VALUES (1)")
 
     assert await numbers(table) == stored
+
+
+async def test_a_commit_that_the_server_refuses_is_not_an_unknown_one(table: Database) -> None:
+    await table.execute(
+        "CREATE FUNCTION medic.fail() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'later' USING ERRCODE = '40001'; END $$;"
+        " CREATE CONSTRAINT TRIGGER fails AFTER INSERT ON medic.kept DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION medic.fail()"
+    )
+
+    async def insert() -> None:
+        async with table.transaction() as transaction:
+            await transaction.execute("INSERT INTO medic.kept VALUES (1)")
+
+    with pytest.raises(DatabaseUnavailableError, match="SQLSTATE 40001") as caught:
+        await insert()
+    assert not isinstance(caught.value, CommitUnknownError)
+    assert await numbers(table) == []
+    assert table.statistics().connections_open == 1
+
+
+async def test_a_rollback_that_nobody_answers_closes_the_connection(
+    table: Database, proxy: PostgresProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "CLOSE_SECONDS", 0.2)
+    async with open_database(replace(table.target, host=str(proxy.folder))) as fragile:
+
+        async def fail() -> None:
+            async with fragile.transaction() as transaction:
+                await transaction.execute("INSERT INTO medic.kept VALUES (1)")
+                proxy.fault = Fault.SILENCE
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await fail()
+        assert fragile.statistics().connections_open == 0
+
+
+async def test_connections_that_do_not_say_farewell_are_closed_all_the_same(
+    table: Database, proxy: PostgresProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "CLOSE_SECONDS", 0.2)
+    with trio.fail_after(10):
+        async with open_database(replace(table.target, host=str(proxy.folder))) as fragile:
+            await fragile.fetch("SELECT 1")
+            proxy.fault = Fault.SILENCE
 
 
 # --------------------------------------------------------------------------------------------------------------- errors

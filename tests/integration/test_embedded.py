@@ -258,9 +258,9 @@ async def test_a_stale_pid_file_harms_no_process_that_has_the_number_now(data_di
     owner = pgdata(data_dir).stat()
     with foreign_process(owner.st_uid) as foreign:
         _, *rest = (data_dir / "stale.pid").read_text().splitlines(keepends=True)
-        stale = pgdata(data_dir) / "postmaster.pid"
-        stale.write_text("".join((f"{foreign.pid}\n", *rest)))
-        os.chown(stale, owner.st_uid, owner.st_gid)
+        for stale in (pgdata(data_dir) / "postmaster.pid", data_dir / "postgres" / "socket" / ".s.PGSQL.5432.lock"):
+            stale.write_text("".join((f"{foreign.pid}\n", *rest)))
+            os.chown(stale, owner.st_uid, owner.st_gid)
 
         async with running(data_dir) as (_, database):
             assert await database.fetch("SELECT 1")

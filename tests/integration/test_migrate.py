@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from medic.errors import ConfigurationError
-from medic.store.database import Database, open_database
+from medic.store import migrate as migrate_module
+from medic.store.database import Database, StatementRefusedError, open_database
 from medic.store.migrate import Migration, known_migrations, migrate
 from tests.postgres_server import PostgresServer
 
@@ -75,3 +76,23 @@ async def test_a_role_without_the_right_to_create_is_told_which_right_it_lacks(p
         finally:
             await database.execute("RESET SESSION AUTHORIZATION")
             await database.execute("DROP ROLE lowly")
+
+
+async def test_a_database_in_another_encoding_is_refused(postgres: PostgresServer) -> None:
+    async with postgres.fresh_database(template="template0 ENCODING 'LATIN1' LOCALE 'C'") as (database, _):
+        with pytest.raises(ConfigurationError, match="its encoding is LATIN1; Medic needs a database made with"):
+            await migrate(database)
+
+
+async def test_an_old_server_is_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate_module, "SERVER_VERSION_MIN", 990_000)
+
+    with pytest.raises(ConfigurationError, match=r"the server is PostgreSQL 18\.\d+; Medic needs 99 or newer"):
+        await migrate(database)
+
+
+async def test_a_fault_of_a_migration_itself_is_no_fault_of_the_operator(database: Database) -> None:
+    broken = Migration(9000, "9000_broken", "SELECT nonsense")
+
+    with pytest.raises(StatementRefusedError):
+        await migrate(database, [*known_migrations(), broken])

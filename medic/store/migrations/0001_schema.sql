@@ -1,4 +1,4 @@
--- The schema as docs/decisions/0005-the-schema.md explains it. Needs PostgreSQL 14 and a database in UTF8.
+-- The schema as docs/decisions/0009-the-schema.md explains it. Needs PostgreSQL 14 and a database in UTF8.
 --
 -- Names that operators' SQL uses are kept from the earlier system: services, "heartbeatEvents", alerts. Ids are bigint of
 -- at most 53 bits. `shard` stands wherever ownership will be divided one day; it is 0 until then.

