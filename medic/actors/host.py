@@ -28,9 +28,9 @@ from medic.actors.outbox import Outbox
 from medic.actors.supervisor import ActorCrashedError, Supervisor
 from medic.core.blind import BlindSpan
 from medic.core.effects import RecordHeartbeat, RemoveService, ServiceEffect
-from medic.core.events import DeadlineExpired, Event
+from medic.core.events import DeadlineExpired, Event, NobodyTold
 from medic.core.service import Service
-from medic.core.units import SightedMs, SkewMs
+from medic.core.units import ServiceId, SightedMs, SkewMs
 from medic.errors import JournalRefusedError, OverloadedError, UnknownServiceError
 from medic.ports import Ids, Position
 from medic.wheel import Tick, Wheel
@@ -148,6 +148,12 @@ class Host:
             actor.mailbox.put_nowait(event)
             return None
         return self._turn(actor, event)
+
+    def tell_again(self, service_id: ServiceId) -> None:
+        """Have the service's open alert told again, which nobody took before the start."""
+        actor = self._directory.actor_by_id(service_id)
+        if actor is not None:
+            self.tell_nowait(actor, NobodyTold(self._clock.now(), self._clock.sighted()))
 
     def _turn(self, actor: Actor, event: Event) -> Position:
         self._outbox.require_room()

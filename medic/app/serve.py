@@ -72,9 +72,9 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         DatabaseUnavailableError: PostgreSQL does not answer at the start.
     """
     configure_logs(level=settings.logs.level, as_json=settings.logs.as_json, debug=settings.logs.debug)
+    prepare(settings.storage.folder)
     sockets = bind_sockets([(address.host, address.port) for address in settings.listen.addresses])
     try:
-        prepare(settings.storage.folder)
         with DirectoryLock(settings.storage.folder):
             operations = OperationMeter()
             async with open_stores(settings, operations.observe) as opened:
@@ -227,6 +227,9 @@ class _Medic:
         for notification in recovered.ledger.pending():
             watching.alerting.resume_nowait(notification, notification.targets)
         watching.host.add_all(list(recovered.services))
+        for service in watching.directory.open_alerts():
+            if service.alert is not None and recovered.ledger.reached_nobody(service.alert.alert_id):
+                watching.host.tell_again(service.row.service_id)
         gc.collect()
         gc.freeze()
         if self._opened.away is not None:

@@ -6,6 +6,7 @@ Exit status: 0 an orderly end, 1 something else is not as it should be, 2 the co
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -81,11 +82,15 @@ def env() -> None:
     """Print exports with which psql and pg_dump reach the database in use: eval "$(medic env)"."""
     settings = settings_or_end()
     from medic.cli.environment import database_in_use, exports  # noqa: PLC0415
+    from medic.store.embedded_cluster import find_install  # noqa: PLC0415
 
     def act() -> None:
         target, runs = database_in_use(settings)
         for line in exports(target.environment(), show_secrets=not sys.stdout.isatty()):
             print(line)
+        if settings.database.target is None:
+            # The server's own release: a psql of another one may do, an older pg_dump refuses.
+            print(f'export PATH={shlex.quote(str(find_install() / "bin"))}:"$PATH"')
         if not runs:
             say("the embedded PostgreSQL does not run now: it runs while medic serve does.")
 

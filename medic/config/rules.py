@@ -31,6 +31,7 @@ from medic.config.variables import Telling as TellingVariables
 from medic.core.policy import Defaults
 from medic.core.units import HOUR_MS, DurationMs, minutes_to_ms
 from medic.errors import Fault
+from medic.store.embedded_cluster import is_embedded_socket
 from medic.store.target import ConnectionTarget
 
 EXTERNAL_MARKS: Final = ("DB_HOST", "DB_PORT", "DB_NAME", "PG_USER", "PG_PASS", "DATABASE_URL")
@@ -187,7 +188,14 @@ def _loopback_only(given: Given) -> bool:
 
 def _is_external(given: Given) -> bool:
     asked = given.database.medic_database
-    return asked == "external" if asked is not None else bool(given.among(*EXTERNAL_MARKS))
+    if asked is not None:
+        return asked == "external"
+    return bool(given.among(*EXTERNAL_MARKS)) and not _is_our_own(given)
+
+
+def _is_our_own(given: Given) -> bool:
+    """Whether the variables are those that `medic env` printed for this folder's embedded database."""
+    return is_embedded_socket(given.database.db_host or "", given.storage.medic_data_dir.absolute())
 
 
 def _target(database: Database) -> ConnectionTarget:

@@ -95,6 +95,17 @@ class ResolveRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class NobodyTold:
+    """Medic found at its start that nobody ever took what was told of the open alert.
+
+    Every target refused it for good before the restart. The configuration may have been mended since.
+    """
+
+    at: InstantMs
+    sighted: SightedMs
+
+
+@dataclass(frozen=True, slots=True)
 class TestRequested:
     """An operator asked for a marked page through the real notifiers, resolved after."""
 
@@ -115,5 +126,6 @@ Event = (
     | UnmuteRequested
     | AcknowledgeRequested
     | ResolveRequested
+    | NobodyTold
     | TestRequested
 )

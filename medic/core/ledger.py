@@ -56,6 +56,11 @@ class NotificationLedger:
         told = self._alerts.get(alert_id)
         return _NOTHING if told is None else MappingProxyType(told.delivered)
 
+    def reached_nobody(self, alert_id: EventId) -> bool:
+        """Whether this alert was told, every attempt has ended, and no target took anything of it."""
+        told = self._alerts.get(alert_id)
+        return told is not None and told.pending == 0 and not told.delivered
+
     def _decide(self, notification: Notification) -> None:
         # The outbox writes a notification again when it cannot know that the journal kept it: it is the same one.
         if notification.notification_id in self._pending:

@@ -58,6 +58,7 @@ from medic.core.events import (
     Event,
     HeartbeatReceived,
     MuteRequested,
+    NobodyTold,
     ResolveRequested,
     ServiceChanged,
     ServiceDeleted,
@@ -110,6 +111,8 @@ def step(service: Service, event: Event) -> tuple[ServiceEffect, ...]:
             return _acknowledge_requested(service, event)
         case ResolveRequested():
             return _resolve_requested(service, event)
+        case NobodyTold():
+            return _nobody_told(service, event)
         case TestRequested():
             return _test_requested(service, event)
         case _:
@@ -388,6 +391,16 @@ def _resolve_requested(service: Service, event: ResolveRequested) -> tuple[Servi
     turn.credit_signs()
     turn.change_status(Status.UP if service.heard else Status.NEW, ClosedReason.BY_HAND)
     turn.close_alert(alert, ClosedReason.BY_HAND, event.by, event.note)
+    return turn.effects()
+
+
+def _nobody_told(service: Service, event: NobodyTold) -> tuple[ServiceEffect, ...]:
+    """What was told and reached nobody is told again, as an alert: a reminder says less than whoever hears it needs."""
+    alert = service.alert
+    if alert is None or not alert.told or service.mute is not None:
+        return ()
+    turn = Turn(service, event.at, event.sighted)
+    turn.tell(NotificationKind.TRIGGER, alert)
     return turn.effects()
 
 

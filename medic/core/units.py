@@ -70,12 +70,17 @@ def ms_to_seconds(duration: DurationMs) -> int | float:
 
 def isoformat(instant: InstantMs) -> str:
     """ISO 8601 in UTC with milliseconds and `Z`, the form of every time in Medic's answers."""
-    return to_datetime(instant).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant % 1000:03d}Z"
+    moment = to_datetime(instant)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
 def to_datetime(instant: InstantMs) -> datetime:
-    """The instant as an aware datetime in UTC, exact to the millisecond."""
-    seconds, rest = divmod(instant, 1000)
+    """The instant as an aware datetime in UTC, exact to the millisecond.
+
+    One before `INSTANT_MIN` or after `INSTANT_MAX` gives that bound: such instants are refused wherever they come in,
+    and one that got in all the same must not end a listing of others.
+    """
+    seconds, rest = divmod(min(max(instant, INSTANT_MIN), INSTANT_MAX), 1000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
 
 

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 import structlog
 import trio
 
+from medic.core.names import name_fault
 from medic.core.policy import Defaults
 from medic.core.service import Mute, ServiceRow
 from medic.core.units import InstantMs, ServiceId
@@ -150,6 +151,11 @@ class ChangeLog:
             await self._follower.take_deletion(service_id, by=BY_SQL)
             return
         row = row_of(record)
+        fault = name_fault(row.heartbeat_name)
+        if fault is not None:
+            # No heartbeat could ever carry this name, so to watch it would be to page for it for ever.
+            _log.error("a service inserted by SQL is not watched", service_id=service_id, reason=f"its name {fault}")
+            return
         await self._follower.take_row(row)
         if note["mute_changed"]:
             await self._follower.take_mute(service_id, self._mute_of(record))

@@ -165,6 +165,11 @@ def embedded_target(data_dir: Path) -> ConnectionTarget:
     return ConnectionTarget(host=_short_way(data_dir / "postgres" / "socket"), database=DATABASE, user=ROLE, port=PORT)
 
 
+def is_embedded_socket(host: str, data_dir: Path) -> bool:
+    """Whether `host` is where the embedded server of this data directory listens. Asks nobody, makes nothing."""
+    return host.startswith("/") and Path(host).resolve() == (data_dir / "postgres" / "socket").resolve()
+
+
 def server_options(cluster: Cluster) -> dict[str, str]:
     """The server's settings, all of them on its command line: an edited postgresql.conf still wins nowhere."""
     return {

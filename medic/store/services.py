@@ -23,9 +23,13 @@ from medic.errors import DatabaseUnavailableError
 from medic.ports import Clock, Ids, StoredService
 from medic.store.codec import unpack_state
 from medic.store.database import CommitUnknownError, Database, Row, Transaction
+from medic.store.time_limit import answered_within
 
 SLICE_ROWS: Final = 5_000
 """Services loaded at once: a fetch of 300 000 rows held the loop for 44 ms (HARD-CASES H8)."""
+
+CHANGE_SECONDS: Final = 5.0
+"""Longest change by an operator. A server that hangs is told as one that is away, before the client gives up."""
 
 ROW_COLUMNS: Final = (
     "service_id, version, heartbeat_name, service_name, active, interval_ms, grace_ms, threshold, recovery_ms, "
@@ -89,9 +93,10 @@ class PgServiceStore:
         """The stored row, and whether it is new. A name that is taken gives the row that has it."""
         row = draft.row(ServiceId(self._ids.draw()), self._clock.now(), by)
         try:
-            async with self._database.transaction() as transaction:
-                if await self._insert(transaction, row):
-                    return row, True
+            with answered_within(CHANGE_SECONDS):
+                async with self._database.transaction() as transaction:
+                    if await self._insert(transaction, row):
+                        return row, True
         except CommitUnknownError:
             stored = await self.read(row.service_id)
             if stored is not None:
@@ -111,18 +116,19 @@ class PgServiceStore:
         """Store `row` over the version before it. None: another change came first, or the service is gone."""
         row = dataclasses.replace(row, changed_by=by)
         try:
-            async with self._database.transaction() as transaction:
-                tag = await transaction.execute(
-                    "UPDATE medic.services SET version = $2, service_name = $3, active = $4, alert_interval = $5,"
-                    " grace_period_seconds = $6, threshold = $7, recovery_seconds = $8, renotify_minutes = $9,"
-                    " team = $10, priority = $11, runbook = $12, date_modified = $13, changed_by = $14"
-                    " WHERE service_id = $1 AND version = $2 - 1",
-                    row.service_id,
-                    *_changing_values(row),
-                    operation="update service",
-                )
-                if tag != "UPDATE 1":
-                    return None
+            with answered_within(CHANGE_SECONDS):
+                async with self._database.transaction() as transaction:
+                    tag = await transaction.execute(
+                        "UPDATE medic.services SET version = $2, service_name = $3, active = $4, alert_interval = $5,"
+                        " grace_period_seconds = $6, threshold = $7, recovery_seconds = $8, renotify_minutes = $9,"
+                        " team = $10, priority = $11, runbook = $12, date_modified = $13, changed_by = $14"
+                        " WHERE service_id = $1 AND version = $2 - 1",
+                        row.service_id,
+                        *_changing_values(row),
+                        operation="update service",
+                    )
+                    if tag != "UPDATE 1":
+                        return None
         except CommitUnknownError:
             stored = await self.read(row.service_id)
             if stored is not None and stored.version == row.version and stored.changed_by == row.changed_by:
@@ -142,13 +148,14 @@ class PgServiceStore:
     async def delete(self, service_id: ServiceId, *, by: str) -> bool:
         """Remove the row; False if it was gone. The table's trigger keeps name and id for history."""
         try:
-            async with self._database.transaction() as transaction:
-                await transaction.fetchrow("SELECT set_config('medic.actor', $1, true)", by)
-                tag = await transaction.execute(
-                    "DELETE FROM medic.services WHERE service_id = $1", service_id, operation="delete service"
-                )
-                if tag != "DELETE 1":
-                    return False
+            with answered_within(CHANGE_SECONDS):
+                async with self._database.transaction() as transaction:
+                    await transaction.fetchrow("SELECT set_config('medic.actor', $1, true)", by)
+                    tag = await transaction.execute(
+                        "DELETE FROM medic.services WHERE service_id = $1", service_id, operation="delete service"
+                    )
+                    if tag != "DELETE 1":
+                        return False
         except CommitUnknownError:
             if await self.read(service_id) is not None:
                 raise

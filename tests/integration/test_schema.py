@@ -146,3 +146,34 @@ async def test_blocks_of_ids_are_given_once_and_never_those_of_sql(database: Dat
 async def test_truncating_services_is_refused(database: Database) -> None:
     with pytest.raises(Exception, match="use DELETE"):
         await database.execute("TRUNCATE medic.services")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("heartbeat_name", "turned\u202earound"),
+        ("heartbeat_name", "wide\u00a0space"),
+        ("heartbeat_name", "line\nbreak"),
+        ("service_name", "zero\u200bwidth"),
+        ("team", "two\nteams"),
+        ("runbook", 'https://a b "'),
+        ("runbook", "https://a/" + "x" * 2_048),
+        ("date_added", 300_000_000_000_000),
+        ("date_modified", -1),
+        ("mute_until", 300_000_000_000_000),
+    ],
+)
+async def test_what_http_refuses_sql_refuses_as_well(database: Database, column: str, value: object) -> None:
+    columns = {"heartbeat_name": "fine", "service_name": "s", "alert_interval": 5, column: value}
+    places = ", ".join(f"${place}" for place in range(1, len(columns) + 1))
+    with pytest.raises(RowRefusedError):
+        await database.execute(
+            f"INSERT INTO medic.services ({', '.join(columns)}) VALUES ({places})", *columns.values()
+        )
+
+
+async def test_names_that_people_use_are_taken(database: Database) -> None:
+    for name in ("plain", "with space", "grüße", "心跳", "a/b:c@d#e", "émoji 🚀", "x" * 249):
+        await database.execute(
+            "INSERT INTO medic.services (heartbeat_name, service_name, alert_interval) VALUES ($1, $1, 5)", name
+        )

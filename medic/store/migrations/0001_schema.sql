@@ -38,6 +38,22 @@ CREATE SEQUENCE medic.service_id_by_sql AS bigint MINVALUE 1 MAXVALUE 1073741823
 
 -- ------------------------------------------------------------------------------------------------------------ services
 
+-- As near to medic.core.names.name_fault as a regular expression comes: no controls, no spaces but the plain one, no
+-- characters without a shape of their own. What it lets through and Python does not is not watched, and reported.
+CREATE FUNCTION medic.is_printable(words text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT words !~ ('[\u0001-\u001f\u007f-\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u1680\u180e\u2000-\u200f'
+                     '\u2028-\u202f\u205f-\u206f\u3000\ue000-\uf8ff\ufeff\ufff9-\uffff]')
+$$;
+
+-- The years that Medic can say. Later ones are understood differently by PostgreSQL and Python.
+CREATE FUNCTION medic.is_sayable(moment timestamptz) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT moment >= '1970-01-01T00:00:00Z'::timestamptz AND moment < '10000-01-01T00:00:00Z'::timestamptz
+$$;
+
 CREATE TABLE medic.services (
     service_id           bigint PRIMARY KEY DEFAULT nextval('medic.service_id_by_sql')
                          CHECK (service_id BETWEEN 0 AND 9007199254740991),
@@ -46,26 +62,29 @@ CREATE TABLE medic.services (
     heartbeat_name       text NOT NULL CONSTRAINT heartbeat_name_bounds CHECK (
                              char_length(heartbeat_name) BETWEEN 1 AND 249
                              AND heartbeat_name = btrim(heartbeat_name)
-                             AND heartbeat_name !~ '[[:cntrl:]]'
+                             AND medic.is_printable(heartbeat_name)
                              AND heartbeat_name IS NFC NORMALIZED),
-    service_name         text NOT NULL CONSTRAINT service_name_bounds CHECK (char_length(service_name) BETWEEN 1 AND 249),
+    service_name         text NOT NULL CONSTRAINT service_name_bounds CHECK (
+                             char_length(service_name) BETWEEN 1 AND 249 AND medic.is_printable(service_name)),
     active               smallint NOT NULL DEFAULT 1 CHECK (active IN (0, 1)),
     alert_interval       numeric NOT NULL,
     threshold            integer NOT NULL DEFAULT 1 CONSTRAINT threshold_bounds CHECK (threshold BETWEEN 1 AND 1000),
     team                 text NOT NULL DEFAULT 'site-reliability'
-                         CONSTRAINT team_bounds CHECK (char_length(team) BETWEEN 1 AND 100),
+                         CONSTRAINT team_bounds CHECK (char_length(team) BETWEEN 1 AND 100 AND medic.is_printable(team)),
     priority             text NOT NULL DEFAULT 'p3'
                          CONSTRAINT priority_bounds CHECK (priority IN ('p1', 'p2', 'p3', 'p4', 'p5')),
-    runbook              text NOT NULL DEFAULT '' CONSTRAINT runbook_bounds CHECK (runbook = '' OR runbook ~* '^https?://'),
+    runbook              text NOT NULL DEFAULT '' CONSTRAINT runbook_bounds CHECK (
+                             runbook = '' OR (runbook ~* '^https?://[^[:space:]"<>]+$' AND char_length(runbook) <= 2048)),
     muted                smallint NOT NULL DEFAULT 0 CHECK (muted IN (0, 1)),
     down                 smallint NOT NULL DEFAULT 0 CHECK (down IN (0, 1)),
     grace_period_seconds numeric NOT NULL DEFAULT 0,
     recovery_seconds     numeric NOT NULL DEFAULT 0,
     renotify_minutes     numeric,
-    date_added           timestamptz NOT NULL DEFAULT now(),
-    date_modified        timestamptz NOT NULL DEFAULT now(),
-    date_muted           timestamptz,
-    mute_until           timestamptz,
+    date_added           timestamptz NOT NULL DEFAULT now() CONSTRAINT date_added_bounds CHECK (medic.is_sayable(date_added)),
+    date_modified        timestamptz NOT NULL DEFAULT now() CHECK (medic.is_sayable(date_modified)),
+    date_muted           timestamptz CONSTRAINT date_muted_bounds CHECK (medic.is_sayable(date_muted)),
+    mute_until           timestamptz CONSTRAINT mute_until_bounds CHECK (
+                             mute_until = 'infinity' OR medic.is_sayable(mute_until)),
     mute_reason          text NOT NULL DEFAULT '',
     muted_by             text NOT NULL DEFAULT '',
     changed_by           text NOT NULL DEFAULT 'SQL',

@@ -59,6 +59,15 @@ def test_each_target_has_the_newest_notification_it_took():
     assert dict(ledger.delivered(EventId(99))) == {}
 
 
+def test_an_alert_that_every_target_refused_reached_nobody():
+    told = decided("7.0", "pagerduty", "slack")
+    refused = settled("7.0", "pagerduty", Outcome.REFUSED)
+    assert not ledger_of().reached_nobody(EventId(7)), "nothing is known of it"
+    assert not ledger_of(told, refused).reached_nobody(EventId(7)), "Slack may still take it"
+    assert ledger_of(told, refused, settled("7.0", "slack", Outcome.REFUSED)).reached_nobody(EventId(7))
+    assert not ledger_of(told, refused, settled("7.0", "slack")).reached_nobody(EventId(7))
+
+
 def test_an_alert_is_forgotten_once_it_is_over_and_settled():
     resolve = decided("7.1", "slack", kind=NotificationKind.RESOLVE)
     ledger = ledger_of(decided("7.0", "slack"), settled("7.0", "slack"), resolve)

@@ -8,6 +8,7 @@ import pytest
 
 from medic.core.deadline import has_wall_timer
 from medic.core.effects import AmendAlert, EndMute, Notify, SetMute
+from medic.core.events import NobodyTold
 from medic.core.fold import fold
 from medic.core.policy import Defaults
 from medic.core.status import ClosedReason, NotificationKind, Status
@@ -120,6 +121,27 @@ def test_the_end_is_told_wherever_the_beginning_was_muted_or_not():
     web.beat()
     assert web.told == ["trigger", "resolve"]
     assert web.notifications[-1].muted
+
+
+def test_what_reached_nobody_is_told_again_as_an_alert():
+    medic, web = late_service()
+    first = web.notifications[-1]
+    web.take(NobodyTold(medic.at, medic.sighted))
+    assert web.told == ["trigger", "trigger"]
+    again = web.notifications[-1]
+    assert again.key == first.key
+    assert again.notification_id != first.notification_id
+
+
+def test_what_was_never_told_does_not_reach_anybody_by_asking():
+    medic, web = late_service()
+    told = len(web.told)
+    web.mute(HOUR_MS)
+    web.take(NobodyTold(medic.at, medic.sighted))
+    web.unmute()
+    web.beat()
+    web.take(NobodyTold(medic.at, medic.sighted))
+    assert web.told[told:] == ["mute_ended", "trigger", "resolve"]
 
 
 def test_unmuting_what_is_not_muted_has_no_effect():

@@ -59,3 +59,10 @@ def test_a_datetime_of_another_zone_is_the_same_instant():
 def test_a_datetime_without_a_zone_names_no_instant():
     with pytest.raises(ValueError, match="names no instant"):
         from_datetime(datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
+
+
+@pytest.mark.parametrize(
+    ("instant", "shown"), [(-1, "1970-01-01T00:00:00.000Z"), (1 << 62, "9999-12-31T23:59:59.999Z")]
+)
+def test_an_instant_nobody_can_say_is_shown_as_the_nearest_that_can_be_said(instant, shown):
+    assert isoformat(InstantMs(instant)) == shown
