@@ -75,7 +75,7 @@ class PostgresServer:
     def _run(self) -> None:
         try:
             trio.run(self._serve)
-        except BaseException as error:  # noqa: BLE001 - `start` raises it
+        except Exception as error:  # noqa: BLE001 - `start` raises it
             self._said.put(error)
 
     async def _serve(self) -> None:

@@ -20,7 +20,6 @@ it lives; a start waits `START_PATIENCE_SECONDS` of that and then lets Medic ser
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import shutil
@@ -39,6 +38,7 @@ import trio
 
 from medic.errors import ConfigurationError, Fault
 from medic.store.bridge import Bridge, only_member
+from medic.store.database_errors import TRANSPORT_ERRORS
 from medic.store.embedded_cluster import (
     DATABASE,
     Cluster,
@@ -264,7 +264,7 @@ class EmbeddedServer:
         """The system identifier of whoever listens on the socket; None while nobody answers."""
         try:
             return await self._bridge.call(_identify, self.target)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, EOFError, asyncio.CancelledError):
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, *TRANSPORT_ERRORS):
             return None
 
     def _last_words(self) -> str:
