@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
+import asyncpg
 import pytest
 import trio
 
@@ -284,6 +285,21 @@ async def test_postgresql_may_come_later_and_go_and_come_again(database: Databas
                 assert patient.statistics().reachable is True
             with pytest.raises(DatabaseUnavailableError):
                 await patient.fetch("SELECT 1")
+
+
+async def test_a_connection_that_fails_while_it_is_set_up_is_not_kept(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise ConnectionResetError
+
+    async with open_database(database.target) as other:
+        with monkeypatch.context() as broken:
+            broken.setattr(asyncpg.Connection, "set_type_codec", fail)
+            with pytest.raises(DatabaseUnavailableError):
+                await other.fetch("SELECT 1")
+        assert other.statistics().connections_open == 0
+        assert await other.fetch("SELECT 1")
 
 
 async def test_connections_that_the_server_ended_cost_one_failure_at_most(database: Database) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -293,17 +295,40 @@ async def test_a_left_over_that_will_not_end_is_the_operators(data_dir: Path, mo
         assert await database.fetch("SELECT 1")
 
 
-async def test_children_without_their_server_are_waited_for(data_dir: Path) -> None:
-    with medic_process(data_dir) as (process, _):
-        left = leave_alone(data_dir)
+@contextmanager
+def child_process(data_dir: Path, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that looks like a child of a server that is gone, and ends after some seconds."""
+    executable = data_dir / "postgres" / "bin" / "postgres"
+    executable.parent.mkdir()
+    shutil.copy2("/bin/sleep", executable)
+    with subprocess.Popen([str(executable), str(seconds)], cwd=pgdata(data_dir)) as process:
+        yield process
         process.kill()
-        (pgdata(data_dir) / "postmaster.pid").unlink()
-        left.kill()
+
+
+async def test_children_without_their_server_are_waited_for(data_dir: Path) -> None:
+    with child_process(data_dir, 0.5) as child:
+        assert server_processes(pgdata(data_dir)) == {child.pid}
 
         with trio.fail_after(PATIENCE_SECONDS):
+            assert await end_left_over(pgdata(data_dir))
+
+        assert child.wait() == 0
+
+
+async def test_children_that_do_not_end_are_the_operators(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_leftovers, "FAST_SECONDS", 0.1)
+    with child_process(data_dir, 60) as child:
+        with pytest.raises(ConfigurationError, match=f"process {child.pid}"):
             await end_left_over(pgdata(data_dir))
 
-    assert not server_processes(pgdata(data_dir))
+        assert child.poll() is None
+
+
+def test_a_process_that_has_ended_gets_no_signal(data_dir: Path) -> None:
+    with child_process(data_dir, 0) as child:
+        child.wait()
+        embedded_leftovers._signal(child.pid, pgdata(data_dir), signal.SIGINT)
 
 
 def leave_alone(data_dir: Path):
