@@ -86,7 +86,7 @@ def test_what_the_operator_settles_is_a_message_and_a_status(
 
 @pytest.mark.parametrize("error", [KeyError("bug"), OSError(errno.EIO, "Input/output error")])
 def test_a_bug_is_seen_whole(error: Exception) -> None:
-    with pytest.raises(ExceptionGroup) as ended:
+    with pytest.RaisesGroup(type(error)) as ended:
         end_as_it_should(raises(ExceptionGroup("", [error])))
     assert ended.value.exceptions == (error,)
 
