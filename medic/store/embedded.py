@@ -45,6 +45,7 @@ from medic.store.embedded_cluster import (
     embedded_target,
     make_data_dir,
     prepare_cluster,
+    remove_short_way,
     server_options,
 )
 from medic.store.embedded_leftovers import (
@@ -340,6 +341,8 @@ async def open_embedded_server(
             if alone is not None and (alone is left_by or isinstance(alone, ConfigurationError)):
                 raise alone from alone.__cause__
             raise
+        finally:
+            remove_short_way(server.target)
 
 
 def running_target(data_dir: Path) -> ConnectionTarget | None:

@@ -29,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -277,6 +278,15 @@ def _short_way(folder: Path) -> str:
     raise _fault(
         "MEDIC_DATA_DIR", f"{folder} is too long a path for a Unix socket: name a directory of at most 70 characters."
     )
+
+
+def remove_short_way(target: ConnectionTarget) -> None:
+    """Remove the link that a long path needed, with its directory; nothing where the socket's own path is used."""
+    way = Path(target.host)
+    if way.is_symlink():
+        with suppress(OSError):
+            way.unlink()
+            way.parent.rmdir()
 
 
 # ------------------------------------------------------------------------------------------------------------ binaries
