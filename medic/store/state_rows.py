@@ -108,7 +108,7 @@ class DueStates:
         """Note services that were heard of; those noted already keep their place."""
         since = self._since
         for service_id in services:
-            if service_id not in since:
+            if service_id not in since and service_id not in self._at_once:
                 since[service_id] = now
 
     def add_changed(self, services: Iterable[ServiceId]) -> None:

@@ -32,6 +32,8 @@ def test_a_changed_service_is_due_at_once_and_only_once():
     due = DueStates()
     due.add_heard([1, 2], 0.0)
     due.add_changed([2, 3])
+    due.add_heard([3], 1.0)
+    assert len(due) == 3
     assert due.next_due() == -inf
     assert due.take(0.0) == [2, 3]
     assert due.take(inf) == [1]
