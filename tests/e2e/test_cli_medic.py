@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -104,7 +105,7 @@ async def test_the_schema_is_looked_at_and_brought_forward(tmp_path: Path) -> No
 def test_beside_a_running_medic_psql_doctor_and_migrate_work(medic: MedicProcess) -> None:
     medic.register("from-sql")
     script = f"""
-    eval "$({COMMAND} env)"
+    eval "$({shlex.quote(COMMAND)} env)"
     psql -h $DB_HOST -U $PG_USER -d $DB_NAME -c "SELECT 1" >/dev/null
     psql -h $DB_HOST -U $PG_USER -d $DB_NAME -Atc 'SELECT heartbeat_name FROM services'
     psql -Atc "DELETE FROM \\"heartbeatEvents\\" WHERE time <= (NOW() - INTERVAL '30 days')"
