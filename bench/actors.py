@@ -36,7 +36,7 @@ from medic.core.notification import Notification
 from medic.core.policy import Defaults
 from medic.core.service import Service, ServiceRow
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
-from medic.store.journal_memory import MemoryJournal
+from medic.store.journal.memory_journal import MemoryJournal
 from medic.wheel import Tick, Wheel
 
 ORIGIN = 1_700_000_000_000

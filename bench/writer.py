@@ -5,8 +5,8 @@
 Starts an embedded PostgreSQL of its own in a temporary directory, with the settings and the schema that Medic gives it.
 Contenders, in turn, round by round:
 
-* writer: `medic.store.writer` as it is while it keeps up. The records are in memory; rows, COPY, position, commits and
-  all, in batches of up to 20 000, each record exactly once.
+* writer: `medic.store.tables.writer` as it is while it keeps up. The records are in memory; rows, COPY, position,
+  commits and all, in batches of up to 20 000, each record exactly once.
 * catching up: the same after an hour without PostgreSQL. The journal's files are read and decoded as well.
 * executemany: the driver's, in one transaction for each 20 000 rows; it is given the rows.
 * one by one: an INSERT and a commit for each row, as the earlier system did.
@@ -33,13 +33,13 @@ from medic.core.draft import ServiceDraft
 from medic.core.policy import Defaults
 from medic.core.service import Service
 from medic.core.units import DurationMs, InstantMs, ServiceId, SightedMs, SkewMs
-from medic.store.bridge import Bridge, open_bridge
-from medic.store.database import Database, open_database
-from medic.store.embedded import open_embedded_server
-from medic.store.journal_file import FileJournal, Sync
-from medic.store.migrate import migrate
-from medic.store.state_rows import STATES_AT_ONCE_MAX, state_row, store_states
-from medic.store.writer import BATCH_RECORDS_MAX, Writer
+from medic.store.embedded.server import open_embedded_server
+from medic.store.journal.file_journal import FileJournal, Sync
+from medic.store.postgres.bridge import Bridge, open_bridge
+from medic.store.postgres.database import Database, open_database
+from medic.store.postgres.migrate import migrate
+from medic.store.tables.state_rows import STATES_AT_ONCE_MAX, state_row, store_states
+from medic.store.tables.writer import BATCH_RECORDS_MAX, Writer
 
 HEARTBEATS = 40_000
 STATES = 10_000

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from medic.store.bridge import Bridge, open_bridge
-from medic.store.database import Database, open_database
-from medic.store.embedded import open_embedded_server
-from medic.store.embedded_cluster import find_install
-from medic.store.migrate import migrate
-from medic.store.target import ConnectionTarget
+from medic.store.embedded.cluster import find_install
+from medic.store.embedded.server import open_embedded_server
+from medic.store.postgres.bridge import Bridge, open_bridge
+from medic.store.postgres.database import Database, open_database
+from medic.store.postgres.migrate import migrate
+from medic.store.postgres.target import ConnectionTarget
 
 TEMPLATE = "medic_template"
 

@@ -22,14 +22,14 @@ from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
 from medic.core.units import InstantMs, SightedMs
 from medic.ports import Webhook
-from medic.store.database import Database
-from medic.store.history import PgHistory
-from medic.store.ids import BlockIds
-from medic.store.journal_file import FileJournal
-from medic.store.services import PgServiceStore
+from medic.store.journal.file_journal import FileJournal
+from medic.store.postgres.database import Database
+from medic.store.tables.history import PgHistory
+from medic.store.tables.ids import BlockIds
+from medic.store.tables.services import PgServiceStore
+from medic.store.tables.webhooks import PgWebhookStore
+from medic.store.tables.writer import Writer
 from medic.store.watermark import Mark, Watermark
-from medic.store.webhooks import PgWebhookStore
-from medic.store.writer import Writer
 
 
 @dataclass(frozen=True, slots=True)

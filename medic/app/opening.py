@@ -22,17 +22,17 @@ from medic.app.build import Stores
 from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
 from medic.ports import Position
-from medic.store.bridge import open_bridge
-from medic.store.database import Database, Observe, open_database
-from medic.store.embedded import EmbeddedServer, open_embedded_server
-from medic.store.ids import BlockIds
-from medic.store.journal_file import FileJournal, Sync
-from medic.store.migrate import migrate
+from medic.store.embedded.server import EmbeddedServer, open_embedded_server
+from medic.store.journal.file_journal import FileJournal, Sync
 from medic.store.pairing import pair
+from medic.store.postgres.bridge import open_bridge
+from medic.store.postgres.database import Database, Observe, open_database
+from medic.store.postgres.migrate import migrate
 from medic.store.recovery import Recovered, recover
-from medic.store.services import PgServiceStore
+from medic.store.tables.ids import BlockIds
+from medic.store.tables.services import PgServiceStore
+from medic.store.tables.webhooks import PgWebhookStore
 from medic.store.watermark import Watermark, later, outage, resumes_at
-from medic.store.webhooks import PgWebhookStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,12 +45,12 @@ from medic.metrics.operations import OperationMeter
 from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
-from medic.store.bridge import only_member
-from medic.store.change_log import ChangeLog
 from medic.store.directory_lock import DirectoryLock
+from medic.store.postgres.bridge import only_member
 from medic.store.recovery import recover_one
+from medic.store.tables.change_log import ChangeLog
+from medic.store.tables.writer import Writer
 from medic.store.watermark import Mark
-from medic.store.writer import Writer
 
 _log = structlog.get_logger(__name__)
 

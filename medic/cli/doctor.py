@@ -32,8 +32,8 @@ from medic.config.folder import prepare
 from medic.config.settings import PagerDutySettings, Settings, SlackSettings
 from medic.errors import ConfigurationError, DatabaseUnavailableError
 from medic.http.answers import JsonObject, JsonValue
-from medic.store.database import Database, StatementRefusedError, open_database
-from medic.store.migrate import known_migrations
+from medic.store.postgres.database import Database, StatementRefusedError, open_database
+from medic.store.postgres.migrate import known_migrations
 
 LOOK_SECONDS: Final = 8.0
 """Longest look at one part: a vendor that is up answers well within it, and a person waits that long."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from medic.config.settings import Settings
-from medic.store.embedded import running_target
-from medic.store.embedded_cluster import embedded_target
-from medic.store.target import ConnectionTarget
+from medic.store.embedded.cluster import embedded_target
+from medic.store.embedded.server import running_target
+from medic.store.postgres.target import ConnectionTarget
 
 SECRET_VARIABLES: Final = frozenset({"PG_PASS", "PGPASSWORD"})
 

@@ -82,7 +82,7 @@ def env() -> None:
     """Print exports with which psql and pg_dump reach the database in use: eval "$(medic env)"."""
     settings = settings_or_end()
     from medic.cli.environment import database_in_use, exports  # noqa: PLC0415
-    from medic.store.embedded_cluster import find_install  # noqa: PLC0415
+    from medic.store.embedded.cluster import find_install  # noqa: PLC0415
 
     def act() -> None:
         target, runs = database_in_use(settings)

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 
 from medic.config.folder import prepare
 from medic.config.settings import Settings
-from medic.store.bridge import Bridge, open_bridge
-from medic.store.database import open_database
-from medic.store.embedded import ServerState, open_embedded_server, running_target
-from medic.store.migrate import migrate
-from medic.store.target import ConnectionTarget
+from medic.store.embedded.server import ServerState, open_embedded_server, running_target
+from medic.store.postgres.bridge import Bridge, open_bridge
+from medic.store.postgres.database import open_database
+from medic.store.postgres.migrate import migrate
+from medic.store.postgres.target import ConnectionTarget
 
 
 async def migrate_database(settings: Settings, announce: Callable[[str], None]) -> None:

@@ -31,8 +31,8 @@ from medic.config.variables import Telling as TellingVariables
 from medic.core.policy import Defaults
 from medic.core.units import HOUR_MS, DurationMs, minutes_to_ms
 from medic.errors import Fault
-from medic.store.embedded_cluster import is_embedded_socket
-from medic.store.target import ConnectionTarget
+from medic.store.embedded.cluster import is_embedded_socket
+from medic.store.postgres.target import ConnectionTarget
 
 EXTERNAL_MARKS: Final = ("DB_HOST", "DB_PORT", "DB_NAME", "PG_USER", "PG_PASS", "DATABASE_URL")
 """Whoever sets one of these means a PostgreSQL of their own (CONTRACT 3)."""

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from medic.config.fields import Address
 from medic.core.policy import Defaults
 from medic.core.units import DurationMs
-from medic.store.target import ConnectionTarget
+from medic.store.postgres.target import ConnectionTarget
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from medic.metrics.catalogue import Spec
 from medic.metrics.distribution import Reading
 from medic.metrics.parts import Parts
 from medic.ports import Health
-from medic.store.journal_file import COMMIT_BOUNDS_SECONDS
+from medic.store.journal.file_journal import COMMIT_BOUNDS_SECONDS
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 

@@ -14,9 +14,9 @@ from medic.alerting.statistics import AlertingStatistics
 from medic.metrics.distribution import Reading
 from medic.metrics.requests import RequestStatistics
 from medic.metrics.stall import StallStatistics
-from medic.store.database import DatabaseStatistics
-from medic.store.journal_file import JournalStatistics
-from medic.store.writer import WriterStatistics
+from medic.store.journal.file_journal import JournalStatistics
+from medic.store.postgres.database import DatabaseStatistics
+from medic.store.tables.writer import WriterStatistics
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ import trio
 
 from medic.errors import ConfigurationError, Fault, InvariantError
 from medic.ports import Position
-from medic.store.database import Database
-from medic.store.journal_file import FileJournal
-from medic.store.journal_files import sync_directory
+from medic.store.journal.file_journal import FileJournal
+from medic.store.journal.files import sync_directory
+from medic.store.postgres.database import Database
 from medic.store.watermark import Mark
 
 _log = structlog.get_logger(__name__)

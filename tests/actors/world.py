@@ -25,7 +25,7 @@ from medic.core.step import register
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import DatabaseUnavailableError, OverloadedError
 from medic.ports import Beat
-from medic.store.journal_memory import MemoryJournal
+from medic.store.journal.memory_journal import MemoryJournal
 from tests.fakes.history import MemoryHistory
 from tests.fakes.services import MemoryServiceStore
 

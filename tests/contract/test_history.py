@@ -11,9 +11,9 @@ from medic.core.policy import Defaults
 from medic.core.service import Service, ServiceRow
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
 from medic.ports import AlertHistory, AlertMoment, AlertQuery, AlertRow, Delivery, HeartbeatRow, History
-from medic.store.database import Database
-from medic.store.history import PgHistory
-from medic.store.journal_memory import MemoryJournal
+from medic.store.journal.memory_journal import MemoryJournal
+from medic.store.postgres.database import Database
+from medic.store.tables.history import PgHistory
 from tests.fakes.history import MemoryHistory
 from tests.fakes.written import CaughtUp, FixedRoster
 from tests.postgres_server import PostgresServer

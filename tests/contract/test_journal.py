@@ -10,8 +10,8 @@ import trio
 from medic.core.effects import EndMute, RecordHeartbeat
 from medic.core.status import HeartbeatStatus
 from medic.errors import JournalRefusedError
-from medic.store.journal_file import FileJournal, Sync
-from medic.store.journal_memory import MemoryJournal
+from medic.store.journal.file_journal import FileJournal, Sync
+from medic.store.journal.memory_journal import MemoryJournal
 
 
 def heartbeat(number: int) -> RecordHeartbeat:

@@ -13,8 +13,8 @@ from medic.core.policy import Defaults
 from medic.core.units import DurationMs, InstantMs, ServiceId
 from medic.errors import DatabaseUnavailableError
 from medic.ports import ServiceStore
-from medic.store.database import open_database
-from medic.store.services import PgServiceStore
+from medic.store.postgres.database import open_database
+from medic.store.tables.services import PgServiceStore
 from tests.fakes.services import MemoryServiceStore
 from tests.fakes.ticking import CountedIds, HandClock
 from tests.postgres_server import PostgresServer

@@ -8,7 +8,7 @@ import pytest
 
 from medic.core.units import InstantMs
 from medic.ports import WebhookStore
-from medic.store.webhooks import PgWebhookStore
+from medic.store.tables.webhooks import PgWebhookStore
 from tests.fakes.ticking import HandClock
 from tests.fakes.webhooks import MemoryWebhookStore
 from tests.postgres_server import PostgresServer

@@ -14,8 +14,8 @@ from typing import Self
 
 import trio
 
-from medic.store.bridge import open_bridge
-from medic.store.embedded import open_embedded_server
+from medic.store.embedded.server import open_embedded_server
+from medic.store.postgres.bridge import open_bridge
 
 OURS = ("DB_HOST", "DB_PORT", "DB_NAME", "PG_USER", "PG_PASS")
 

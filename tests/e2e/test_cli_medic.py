@@ -15,9 +15,9 @@ from medic.cli.doctor import Verdict, examine
 from medic.cli.migration import migrate_database
 from medic.config.folder import prepare
 from medic.config.load import load_settings
-from medic.store.bridge import open_bridge
-from medic.store.database import open_database
-from medic.store.embedded import ServerState, open_embedded_server
+from medic.store.embedded.server import ServerState, open_embedded_server
+from medic.store.postgres.bridge import open_bridge
+from medic.store.postgres.database import open_database
 from tests.e2e.process import BASE_ENVIRONMENT, MedicProcess, free_port
 
 COMMAND = str(Path(sys.executable).parent / "medic")

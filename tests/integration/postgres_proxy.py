@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from medic.store.target import ConnectionTarget
+from medic.store.postgres.target import ConnectionTarget
 
 CHUNK = 65_536
 COMMIT = b"COMMIT\x00"

@@ -14,9 +14,9 @@ from pathlib import Path
 import structlog
 import trio
 
-from medic.store.bridge import open_bridge
-from medic.store.database import open_database
-from medic.store.embedded import open_embedded_server
+from medic.store.embedded.server import open_embedded_server
+from medic.store.postgres.bridge import open_bridge
+from medic.store.postgres.database import open_database
 
 
 async def main(data_dir: Path) -> None:

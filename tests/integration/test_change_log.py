@@ -14,9 +14,9 @@ from medic.core.policy import Defaults
 from medic.core.service import Mute, ServiceRow
 from medic.core.units import DurationMs, ServiceId
 from medic.errors import JournalRefusedError, UnknownServiceError
-from medic.store.change_log import NOTES_AT_ONCE, ChangeLog
-from medic.store.database import Database, RowRefusedError, open_database
-from medic.store.services import PgServiceStore
+from medic.store.postgres.database import Database, RowRefusedError, open_database
+from medic.store.tables.change_log import NOTES_AT_ONCE, ChangeLog
+from medic.store.tables.services import PgServiceStore
 from tests.fakes.ticking import CountedIds, HandClock
 
 NAMED = "INSERT INTO services (heartbeat_name, service_name, alert_interval) VALUES ($1, 'label', 5)"

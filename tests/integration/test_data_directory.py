@@ -10,9 +10,9 @@ import trio
 import trio.testing
 
 from medic.errors import ConfigurationError, DatabaseUnavailableError, OverloadedError
-from medic.store import ids as ids_module
 from medic.store.directory_lock import DirectoryLock
-from medic.store.ids import BLOCK_IDS, BLOCKS_AHEAD, RESERVE_IDS, BlockIds
+from medic.store.tables import ids as ids_module
+from medic.store.tables.ids import BLOCK_IDS, BLOCKS_AHEAD, RESERVE_IDS, BlockIds
 from medic.store.watermark import Mark, Watermark
 
 HOLD = """

@@ -15,9 +15,9 @@ import trio
 
 from medic.core.units import InstantMs
 from medic.errors import DatabaseUnavailableError, InvariantError
-from medic.store import database as database_module
-from medic.store.bridge import open_bridge
-from medic.store.database import (
+from medic.store.postgres import database as database_module
+from medic.store.postgres.bridge import open_bridge
+from medic.store.postgres.database import (
     FOREVER,
     CommitUnknownError,
     Database,

@@ -17,11 +17,11 @@ import pytest
 import trio
 
 from medic.errors import ConfigurationError
-from medic.store.bridge import open_bridge
-from medic.store.database import Database, open_database
-from medic.store.embedded import EmbeddedServer, ServerState, open_embedded_server, running_target
-from medic.store.embedded_cluster import embedded_target, make_data_dir, prepare_cluster
-from medic.store.embedded_leftovers import read_pid_file, server_processes
+from medic.store.embedded.cluster import embedded_target, make_data_dir, prepare_cluster
+from medic.store.embedded.leftovers import read_pid_file, server_processes
+from medic.store.embedded.server import EmbeddedServer, ServerState, open_embedded_server, running_target
+from medic.store.postgres.bridge import open_bridge
+from medic.store.postgres.database import Database, open_database
 from tests.postgres_server import find_tool
 
 SCRIPT = Path(__file__).with_name("run_embedded.py")

@@ -17,11 +17,12 @@ import pytest
 import trio
 
 from medic.errors import ConfigurationError
-from medic.store import embedded as embedded_module
-from medic.store import embedded_cluster, embedded_leftovers
-from medic.store.embedded import ServerState, bound_log
-from medic.store.embedded_cluster import Cluster, embedded_target, find_install, prepare_cluster
-from medic.store.embedded_leftovers import end_left_over, read_pid_file, server_processes
+from medic.store.embedded import cluster as cluster_module
+from medic.store.embedded import leftovers
+from medic.store.embedded import server as embedded_module
+from medic.store.embedded.cluster import Cluster, embedded_target, find_install, prepare_cluster
+from medic.store.embedded.leftovers import end_left_over, read_pid_file, server_processes
+from medic.store.embedded.server import ServerState, bound_log
 from tests.integration.test_embedded import (
     IS_ROOT,
     PATIENCE_SECONDS,
@@ -50,7 +51,7 @@ def fault(start: Callable[[], object]) -> str:
 
 
 def test_a_missing_package_is_named_and_so_is_the_way_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_cluster, "find_spec", lambda _name: None)
+    monkeypatch.setattr(cluster_module, "find_spec", lambda _name: None)
 
     said = fault(find_install)
 
@@ -66,10 +67,10 @@ def hidden_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.exists():
         shutil.copytree(libraries, site / libraries.name)
-    monkeypatch.setattr(embedded_cluster, "find_install", lambda: site / package.name / find_install().name)
+    monkeypatch.setattr(cluster_module, "find_install", lambda: site / package.name / find_install().name)
     reachable = Path(tempfile.mkdtemp(prefix="medic-"))
     reachable.chmod(0o755)
-    monkeypatch.setattr(embedded_cluster, "_SHARED_COPIES", reachable / "copies")
+    monkeypatch.setattr(cluster_module, "_SHARED_COPIES", reachable / "copies")
     yield reachable / "copies"
     shutil.rmtree(reachable)
 
@@ -111,7 +112,7 @@ def test_a_place_for_copies_that_others_may_write_to_is_not_used(
 def test_root_without_an_account_for_the_server_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _: bool
 ) -> None:
-    monkeypatch.setattr(embedded_cluster, "SERVER_ACCOUNTS", ("root", "no-such-account"))
+    monkeypatch.setattr(cluster_module, "SERVER_ACCOUNTS", ("root", "no-such-account"))
 
     assert "there is no account root or no-such-account" in fault(lambda: prepare_cluster(tmp_path))
 
@@ -150,13 +151,13 @@ def test_a_folder_that_is_no_cluster_is_not_touched(data_dir: Path) -> None:
 
 
 def test_a_long_path_without_a_short_way_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_cluster, "_SHORT_PLACES", (str(tmp_path / "there is no such directory"),))
+    monkeypatch.setattr(cluster_module, "_SHORT_PLACES", (str(tmp_path / "there is no such directory"),))
 
     assert "too long a path for a Unix socket" in fault(lambda: embedded_target(tmp_path / ("x" * 200)))
 
 
 def test_a_short_way_that_another_user_made_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_cluster, "_SHORT_PLACES", ("/tmp",))
+    monkeypatch.setattr(cluster_module, "_SHORT_PLACES", ("/tmp",))
     deep = tmp_path / ("x" * 200)
     way = Path(embedded_target(deep).host)
     way.parent.chmod(0o755)
@@ -190,7 +191,7 @@ def scripted(data_dir: Path) -> Iterator[Callable[[str], Cluster]]:
 def test_a_full_disk_is_called_one(scripted: Callable[[str], Cluster]) -> None:
     made = scripted("echo 'FATAL: could not write: No space left on device' >&2; exit 1")
 
-    said = fault(lambda: embedded_cluster._initialise(made))
+    said = fault(lambda: cluster_module._initialise(made))
 
     assert said == f"there is no room on the disk that holds {made.folder}: PostgreSQL needs some 60 MB to begin with."
     assert list(made.folder.iterdir()) == [made.folder / "socket"]
@@ -199,23 +200,23 @@ def test_a_full_disk_is_called_one(scripted: Callable[[str], Cluster]) -> None:
 def test_what_initdb_says_is_passed_on(scripted: Callable[[str], Cluster]) -> None:
     made = scripted("echo 'creating'; echo 'initdb: error: the moon is full' >&2; exit 1")
 
-    assert fault(lambda: embedded_cluster._initialise(made)).endswith(": the moon is full")
+    assert fault(lambda: cluster_module._initialise(made)).endswith(": the moon is full")
 
 
 def test_an_initdb_that_hangs_is_given_up_on(
     scripted: Callable[[str], Cluster], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = scripted("exec sleep 60")
-    monkeypatch.setattr(embedded_cluster, "_INITDB_SECONDS", 0.1)
+    monkeypatch.setattr(cluster_module, "_INITDB_SECONDS", 0.1)
 
-    assert "did not end within" in fault(lambda: embedded_cluster._initialise(made))
+    assert "did not end within" in fault(lambda: cluster_module._initialise(made))
 
 
 def test_an_initdb_that_cannot_be_run_is_named(scripted: Callable[[str], Cluster]) -> None:
     made = scripted("")
     (made.binaries / "initdb").unlink()
 
-    assert "initdb cannot be run: no such file or directory" in fault(lambda: embedded_cluster._initialise(made))
+    assert "initdb cannot be run: no such file or directory" in fault(lambda: cluster_module._initialise(made))
 
 
 def test_a_file_that_cannot_be_written_is_named(data_dir: Path) -> None:
@@ -278,8 +279,8 @@ async def test_another_server_on_the_socket_is_not_taken_for_ours(
 
 
 async def test_a_left_over_that_will_not_end_is_the_operators(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_leftovers, "FAST_SECONDS", 0.1)
-    monkeypatch.setattr(embedded_leftovers, "IMMEDIATE_SECONDS", 0.1)
+    monkeypatch.setattr(leftovers, "FAST_SECONDS", 0.1)
+    monkeypatch.setattr(leftovers, "IMMEDIATE_SECONDS", 0.1)
     with medic_process(data_dir) as (process, _):
         left = leave_alone(data_dir)
         process.kill()
@@ -317,7 +318,7 @@ async def test_children_without_their_server_are_waited_for(data_dir: Path) -> N
 
 
 async def test_children_that_do_not_end_are_the_operators(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_leftovers, "FAST_SECONDS", 0.1)
+    monkeypatch.setattr(leftovers, "FAST_SECONDS", 0.1)
     with child_process(data_dir, 60) as child:
         with pytest.raises(ConfigurationError, match=f"process {child.pid}"):
             await end_left_over(pgdata(data_dir))
@@ -328,7 +329,7 @@ async def test_children_that_do_not_end_are_the_operators(data_dir: Path, monkey
 def test_a_process_that_has_ended_gets_no_signal(data_dir: Path) -> None:
     with child_process(data_dir, 0) as child:
         child.wait()
-        embedded_leftovers._signal(child.pid, pgdata(data_dir), signal.SIGINT)
+        leftovers._signal(child.pid, pgdata(data_dir), signal.SIGINT)
 
 
 def leave_alone(data_dir: Path):
@@ -359,7 +360,7 @@ def test_a_pid_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
 async def test_without_proc_a_living_process_is_left_to_the_operator(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded_leftovers, "PROC", tmp_path / "none")
+    monkeypatch.setattr(leftovers, "PROC", tmp_path / "none")
     stale = pgdata(data_dir) / "postmaster.pid"
     stale.write_text(f"{os.getpid()}\n")
 

@@ -11,11 +11,11 @@ from medic.core.status import HeartbeatStatus
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import DatabaseUnavailableError
 from medic.ports import Position
-from medic.store import history as history_module
-from medic.store.database import Database, open_database
-from medic.store.history import PgHistory
-from medic.store.journal_memory import MemoryJournal
-from medic.store.services import PgServiceStore
+from medic.store.journal.memory_journal import MemoryJournal
+from medic.store.postgres.database import Database, open_database
+from medic.store.tables import history as history_module
+from medic.store.tables.history import PgHistory
+from medic.store.tables.services import PgServiceStore
 from tests.contract.test_history import NOON, service
 from tests.fakes.ticking import CountedIds, HandClock
 from tests.fakes.written import CaughtUp, FixedRoster, StuckAt

@@ -11,10 +11,10 @@ import trio
 from medic.core.effects import EndMute, RecordHeartbeat
 from medic.core.status import HeartbeatStatus
 from medic.errors import InvariantError, JournalRefusedError
-from medic.store import journal_file
-from medic.store.frames import RECORD_BYTES_MAX
-from medic.store.journal_file import FileJournal, Sync
-from medic.store.journal_files import Disk
+from medic.store.journal import file_journal
+from medic.store.journal.file_journal import FileJournal, Sync
+from medic.store.journal.files import Disk
+from medic.store.journal.frames import RECORD_BYTES_MAX
 
 
 def heartbeat(number: int) -> RecordHeartbeat:
@@ -163,8 +163,8 @@ async def test_what_a_failed_sync_covered_is_not_read_from_the_failed_file(tmp_p
 
 
 async def test_a_disk_that_hangs_refuses_and_is_taken_up_again_by_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal_file, "WATCH_EVERY_SECONDS", 0.01)
-    monkeypatch.setattr(journal_file, "COMMIT_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(file_journal, "WATCH_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(file_journal, "COMMIT_PATIENCE_SECONDS", 0.05)
     disk = FailingDisk()
     async with running(tmp_path, disk=disk) as journal:
         disk.may_sync.clear()
@@ -234,7 +234,7 @@ async def test_the_end_of_a_journal_whose_disk_fails_does_not_believe_another_sy
 
 
 async def test_the_end_does_not_wait_for_ever_for_a_disk_that_never_works_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal_file, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(file_journal, "CLOSE_SECONDS", 0.05)
     disk = FailingDisk()
     async with running(tmp_path, disk=disk) as journal:
         disk.failing_syncs = 1_000
@@ -246,8 +246,8 @@ async def test_the_end_does_not_wait_for_ever_for_a_disk_that_never_works_again(
 
 
 async def test_memory_is_bounded_and_a_turn_that_was_begun_has_room(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal_file, "PENDING_BYTES_MAX", 480)
-    monkeypatch.setattr(journal_file, "TURN_BYTES_MAX", 144)
+    monkeypatch.setattr(file_journal, "PENDING_BYTES_MAX", 480)
+    monkeypatch.setattr(file_journal, "TURN_BYTES_MAX", 144)
     disk = FailingDisk()
     async with running(tmp_path, disk=disk) as journal:
         disk.may_sync.clear()

@@ -6,9 +6,9 @@ import pytest
 import trio
 
 from medic.errors import ConfigurationError
-from medic.store import migrate as migrate_module
-from medic.store.database import Database, StatementRefusedError, open_database
-from medic.store.migrate import Migration, known_migrations, migrate
+from medic.store.postgres import migrate as migrate_module
+from medic.store.postgres.database import Database, StatementRefusedError, open_database
+from medic.store.postgres.migrate import Migration, known_migrations, migrate
 from tests.postgres_server import PostgresServer
 
 

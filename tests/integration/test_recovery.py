@@ -20,13 +20,13 @@ from medic.core.status import HeartbeatStatus, Status
 from medic.core.step import register, step
 from medic.errors import ConfigurationError, UnreadableRecordError
 from medic.ports import StoredService
-from medic.store.journal_file import FileJournal
-from medic.store.journal_memory import MemoryJournal
+from medic.store.journal.file_journal import FileJournal
+from medic.store.journal.memory_journal import MemoryJournal
 from medic.store.pairing import pair
 from medic.store.recovery import recover, recover_one
-from medic.store.services import PgServiceStore
+from medic.store.tables.services import PgServiceStore
+from medic.store.tables.writer import Writer
 from medic.store.watermark import Mark
-from medic.store.writer import Writer
 
 NOW = 1_790_000_000_000
 MINUTE = 60_000

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from medic.store.database import Database, RowRefusedError
-from medic.store.migrate import migrate
+from medic.store.postgres.database import Database, RowRefusedError
+from medic.store.postgres.migrate import migrate
 from tests.postgres_server import PostgresServer, find_tool
 
 ALERT = (

@@ -18,9 +18,9 @@ from medic.core.service import Alert, Mute
 from medic.core.status import OpenedReason, Status
 from medic.core.units import DurationMs, EventId, InstantMs, SightedMs, SkewMs
 from medic.errors import DatabaseUnavailableError
-from medic.store.database import CommitUnknownError, Database, open_database
-from medic.store.services import SLICE_ROWS, PgServiceStore
-from medic.store.state_rows import state_row, store_states
+from medic.store.postgres.database import CommitUnknownError, Database, open_database
+from medic.store.tables.services import SLICE_ROWS, PgServiceStore
+from medic.store.tables.state_rows import state_row, store_states
 from tests.fakes.ticking import CountedIds, HandClock
 from tests.integration.postgres_proxy import Fault, PostgresProxy, proxied
 

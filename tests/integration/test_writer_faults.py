@@ -14,11 +14,11 @@ from medic.core.effects import (
     StoreService,
 )
 from medic.core.service import Mute
-from medic.store import rejected
-from medic.store import writer as writer_module
-from medic.store.database import CommitUnknownError, Database, open_database
-from medic.store.journal_file import FileJournal
-from medic.store.writer import OvertakenError
+from medic.store.journal.file_journal import FileJournal
+from medic.store.postgres.database import CommitUnknownError, Database, open_database
+from medic.store.tables import rejected
+from medic.store.tables import writer as writer_module
+from medic.store.tables.writer import OvertakenError
 from tests.integration.writing import DAY, HEARTBEATS, NOW, World, closed, heartbeat, notify, opened, row
 
 

@@ -17,9 +17,9 @@ from medic.core.notification import Notification
 from medic.core.policy import Defaults
 from medic.core.service import Alert, Service, ServiceRow
 from medic.core.status import ClosedReason, HeartbeatStatus, NotificationKind, OpenedReason
-from medic.store.database import Database
-from medic.store.journal_memory import MemoryJournal
-from medic.store.writer import Writer
+from medic.store.journal.memory_journal import MemoryJournal
+from medic.store.postgres.database import Database
+from medic.store.tables.writer import Writer
 
 NOW = 1_790_000_000_000
 MINUTE = 60_000

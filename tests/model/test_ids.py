@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from medic.errors import OverloadedError
-from medic.store import ids as ids_module
-from medic.store.ids import BlockIds
+from medic.store.tables import ids as ids_module
+from medic.store.tables.ids import BlockIds
 
 
 class Blocks:

@@ -20,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from medic.core.effects import EndMute
 from medic.errors import ConfigurationError
 from medic.store.codec import decode, encode
-from medic.store.frames import HEADER_BYTES, Damage, Pending
-from medic.store.journal_files import Disk, JournalFiles
+from medic.store.journal.files import Disk, JournalFiles
+from medic.store.journal.frames import HEADER_BYTES, Damage, Pending
 
 RECORDS = st.lists(st.text("abcäöü\x01\x00", max_size=12), min_size=1, max_size=4)
 

@@ -36,7 +36,7 @@ from medic.core.status import Outcome
 from medic.core.step import register, step
 from medic.ports import StoredService
 from medic.store.codec import pack_state, unpack_state
-from medic.store.journal_memory import MemoryJournal
+from medic.store.journal.memory_journal import MemoryJournal
 from medic.store.recovery import recover, recover_one
 
 NOW = 1_790_000_000_000

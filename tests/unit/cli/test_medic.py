@@ -23,7 +23,7 @@ from medic.cli.ending import EXIT_CONFIGURATION, EXIT_INTERRUPTED, EXIT_UNAVAILA
 from medic.cli.environment import database_in_use, exports
 from medic.config.load import load_settings
 from medic.errors import ConfigurationError, DatabaseUnavailableError, Fault
-from medic.store.target import ConnectionTarget
+from medic.store.postgres.target import ConnectionTarget
 from tests.unit.cli.small_medic import Answer, SmallMedic
 
 PORT_FAULT = ConfigurationError((Fault("127.0.0.1:80", "another program listens there. Set PORT."),))

@@ -23,9 +23,9 @@ from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
 from medic.ports import ComponentHealth, HealthReport
-from medic.store.database import DatabaseStatistics
-from medic.store.journal_file import COMMIT_BOUNDS_SECONDS, JournalStatistics
-from medic.store.writer import WriterStatistics
+from medic.store.journal.file_journal import COMMIT_BOUNDS_SECONDS, JournalStatistics
+from medic.store.postgres.database import DatabaseStatistics
+from medic.store.tables.writer import WriterStatistics
 
 NOW = InstantMs(1_767_225_600_000)
 

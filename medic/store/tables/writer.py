@@ -9,10 +9,9 @@ record go in once and not twice: constraints cannot, on a table partitioned by d
 happens to a transaction, also a COMMIT whose answer was lost, the next one looks at the row and goes on from there.
 
 The way. Read up to `BATCH_RECORDS_MAX` records after the position, or what came within `BATCH_SECONDS`, at once
-when somebody waits for it. Work out the rows (`medic.store.batch`), make the days they need, and write them set by
-set (`medic.store.batch_tables`). Hot states go in transactions of their own behind it (`medic.store.state_rows`):
-each says which position it is as of, so they need not move with the batch, and a state that is refused holds up no
-record.
+when somebody waits for it. Work out the rows (`batch.py`), make the days they need, and write them set by set
+(`batch_tables.py`). Hot states go in transactions of their own behind it (`state_rows.py`): each says which position
+it is as of, so they need not move with the batch, and a state that is refused holds up no record.
 
 Errors. PostgreSQL away, restarting, out of space, deadlocked: the same batch again, after a pause, for as long as
 it takes; the journal holds what comes meanwhile. A row that it refuses for what is in it: the batch is halved until
@@ -39,11 +38,11 @@ from medic.core.service import Service
 from medic.core.units import InstantMs, ServiceId
 from medic.errors import DatabaseUnavailableError, JournalRefusedError, MedicError
 from medic.ports import Clock, Entry, Journal, Position
-from medic.store.batch import Batch
-from medic.store.batch_tables import store_batch
-from medic.store.database import Database, RowRefusedError, StatementRefusedError, Transaction
-from medic.store.rejected import RejectedRecords
-from medic.store.state_rows import DueStates, StateRow, state_row, store_states
+from medic.store.postgres.database import Database, RowRefusedError, StatementRefusedError, Transaction
+from medic.store.tables.batch import Batch
+from medic.store.tables.batch_tables import store_batch
+from medic.store.tables.rejected import RejectedRecords
+from medic.store.tables.state_rows import DueStates, StateRow, state_row, store_states
 
 _log = structlog.get_logger(__name__)
 

@@ -37,9 +37,7 @@ import structlog
 import trio
 
 from medic.errors import ConfigurationError, Fault
-from medic.store.bridge import Bridge, only_member
-from medic.store.database_errors import TRANSPORT_ERRORS
-from medic.store.embedded_cluster import (
+from medic.store.embedded.cluster import (
     DATABASE,
     Cluster,
     embedded_target,
@@ -48,7 +46,7 @@ from medic.store.embedded_cluster import (
     remove_short_way,
     server_options,
 )
-from medic.store.embedded_leftovers import (
+from medic.store.embedded.leftovers import (
     FAST_SECONDS,
     IMMEDIATE_SECONDS,
     PROC,
@@ -56,7 +54,9 @@ from medic.store.embedded_leftovers import (
     read_pid_file,
     server_processes,
 )
-from medic.store.target import ConnectionTarget
+from medic.store.postgres.bridge import Bridge, only_member
+from medic.store.postgres.errors import TRANSPORT_ERRORS
+from medic.store.postgres.target import ConnectionTarget
 
 _log = structlog.get_logger(__name__)
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from medic.core.draft import ServiceDraft
 from medic.core.policy import Defaults
 from medic.core.service import Service
-from medic.store import state_rows
-from medic.store.state_rows import STATE_EVERY_SECONDS, DueStates, state_row
+from medic.store.tables import state_rows
+from medic.store.tables.state_rows import STATE_EVERY_SECONDS, DueStates, state_row
 from tests import strategies
 
 

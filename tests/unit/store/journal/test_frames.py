@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medic.store import frames
-from medic.store.frames import (
+from medic.store.journal import frames
+from medic.store.journal.frames import (
     FRAME_HEAD_BYTES,
     RECORD_BYTES_MAX,
     Damage,

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Final
 
 from medic.errors import ConfigurationError, Fault
-from medic.store.target import ConnectionTarget
+from medic.store.postgres.target import ConnectionTarget
 
 POSTGRES_MAJOR: Final = 18
 ROLE: Final = "medic"

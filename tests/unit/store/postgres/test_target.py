@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from medic.store.target import ConnectionTarget
+from medic.store.postgres.target import ConnectionTarget
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from medic.core.effects import Effect
 from medic.errors import JournalRefusedError
 from medic.ports import Entry, Position
 from medic.store.codec import encode
-from medic.store.frames import FRAME_HEAD_BYTES
-from medic.store.recent import RecentEntries
+from medic.store.journal.frames import FRAME_HEAD_BYTES
+from medic.store.journal.recent import RecentEntries
 
 _ALL: Final = 1 << 40
 

@@ -13,7 +13,7 @@ from typing import Final
 import asyncpg
 
 from medic.core.units import InstantMs
-from medic.store.target import ConnectionTarget
+from medic.store.postgres.target import ConnectionTarget
 
 FOREVER: Final = InstantMs(9_223_372_036_854_775)
 """What `timestamptz 'infinity'` reads as, and what writes it."""

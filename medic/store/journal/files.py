@@ -25,7 +25,7 @@ import structlog
 from medic.errors import ConfigurationError, Fault
 from medic.ports import Entry, Position
 from medic.store.codec import decode
-from medic.store.frames import HEADER_BYTES, Damage, FileHeader, Frame, read_header, scan, seed_of
+from medic.store.journal.frames import HEADER_BYTES, Damage, FileHeader, Frame, read_header, scan, seed_of
 
 _log = structlog.get_logger(__name__)
 

@@ -22,8 +22,8 @@ from medic.core.units import DurationMs, InstantMs, ServiceId
 from medic.errors import DatabaseUnavailableError
 from medic.ports import Clock, Ids, StoredService
 from medic.store.codec import unpack_state
-from medic.store.database import CommitUnknownError, Database, Row, Transaction
-from medic.store.time_limit import answered_within
+from medic.store.postgres.database import CommitUnknownError, Database, Row, Transaction
+from medic.store.postgres.time_limit import answered_within
 
 SLICE_ROWS: Final = 5_000
 """Services loaded at once: a fetch of 300 000 rows held the loop for 44 ms (HARD-CASES H8)."""

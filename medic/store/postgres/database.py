@@ -24,8 +24,8 @@ import structlog
 import trio
 
 from medic.errors import DatabaseUnavailableError, InvariantError, MedicError
-from medic.store.bridge import Bridge, open_bridge
-from medic.store.database_errors import (
+from medic.store.postgres.bridge import Bridge, open_bridge
+from medic.store.postgres.errors import (
     TRANSPORT_ERRORS,
     CommitUnknownError,
     RowRefusedError,
@@ -33,8 +33,8 @@ from medic.store.database_errors import (
     reason_of,
     translated,
 )
-from medic.store.session import FOREVER, open_connection
-from medic.store.target import ConnectionTarget
+from medic.store.postgres.session import FOREVER, open_connection
+from medic.store.postgres.target import ConnectionTarget
 
 __all__ = [
     "FOREVER",

@@ -44,9 +44,9 @@ from medic.core.effects import CreditSigns, Effect, RecordHeartbeat
 from medic.errors import InvariantError, JournalRefusedError
 from medic.ports import Entry, Position
 from medic.store.codec import encode
-from medic.store.frames import RECORD_BYTES_MAX, Pending
-from medic.store.journal_files import Disk, JournalFiles, Opening
-from medic.store.recent import RecentEntries
+from medic.store.journal.files import Disk, JournalFiles, Opening
+from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
+from medic.store.journal.recent import RecentEntries
 
 _log = structlog.get_logger(__name__)
 

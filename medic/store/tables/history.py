@@ -28,8 +28,8 @@ from medic.ports import (
     Position,
     Roster,
 )
-from medic.store.database import Database, Row
-from medic.store.time_limit import answered_within
+from medic.store.postgres.database import Database, Row
+from medic.store.postgres.time_limit import answered_within
 
 READ_SECONDS: Final = 2.0
 """Longest read, all of it: then the caller is told that PostgreSQL does not answer."""

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from medic.errors import ConfigurationError, Fault
-from medic.store.database import Database, StatementRefusedError, Transaction
+from medic.store.postgres.database import Database, StatementRefusedError, Transaction
 
 _log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ class Migration:
 
 def known_migrations() -> Sequence[Migration]:
     """The migrations of this release, in order."""
-    folder = resources.files("medic.store") / "migrations"
+    folder = resources.files("medic.store.postgres") / "migrations"
     found = ((_FILE_NAME.fullmatch(file.name), file) for file in folder.iterdir())
     named = [
         Migration(int(match[1]), file.name.removesuffix(".sql"), file.read_text("utf-8"))

@@ -8,7 +8,7 @@ import orjson
 
 from medic.core.units import InstantMs
 from medic.ports import Clock, Webhook
-from medic.store.database import Database, Row, Transaction
+from medic.store.postgres.database import Database, Row, Transaction
 
 _COLUMNS = "webhook_id, url, heartbeat_name, headers, date_added, added_by"
 

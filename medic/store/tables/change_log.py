@@ -23,8 +23,8 @@ from medic.core.policy import Defaults
 from medic.core.service import Mute, ServiceRow
 from medic.core.units import InstantMs, ServiceId
 from medic.errors import DatabaseUnavailableError, OverloadedError, RefusedError
-from medic.store.database import FOREVER, Database, Row, StatementRefusedError
-from medic.store.services import ROW_COLUMNS, row_of
+from medic.store.postgres.database import FOREVER, Database, Row, StatementRefusedError
+from medic.store.tables.services import ROW_COLUMNS, row_of
 
 _log = structlog.get_logger(__name__)
 

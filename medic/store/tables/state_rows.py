@@ -16,9 +16,9 @@ from typing import Final
 from medic.core.deadline import late_deadline
 from medic.core.service import Service
 from medic.core.units import InstantMs, ServiceId, SkewMs
-from medic.store.batch import storable
 from medic.store.codec import pack_state
-from medic.store.database import Transaction
+from medic.store.postgres.database import Transaction
+from medic.store.tables.batch import storable
 
 STATE_EVERY_SECONDS: Final = 60.0
 """How old the written state of a service that is heard of may be."""

@@ -14,8 +14,8 @@ import orjson
 
 from medic.core.notification import alert_key, alert_name
 from medic.core.status import ClosedReason
-from medic.store.batch import HEARTBEAT_COLUMNS, AlertValues, Batch, storable
-from medic.store.database import Transaction
+from medic.store.postgres.database import Transaction
+from medic.store.tables.batch import HEARTBEAT_COLUMNS, AlertValues, Batch, storable
 
 _ALERTS: Final = """
 INSERT INTO medic.alerts AS stored (

@@ -27,8 +27,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from medic.core.units import EventId
 from medic.errors import DatabaseUnavailableError, MedicError, OverloadedError
-from medic.store.database import Database
-from medic.store.journal_files import sync_directory
+from medic.store.journal.files import sync_directory
+from medic.store.postgres.database import Database
 
 _log = structlog.get_logger(__name__)
 

@@ -1,0 +1,1 @@
+"""Medic's own PostgreSQL: binaries from a package, a server that Medic keeps."""

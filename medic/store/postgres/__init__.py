@@ -1,0 +1,1 @@
+"""The way to PostgreSQL: the one bridge, connections, the schema."""

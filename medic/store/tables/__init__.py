@@ -1,0 +1,1 @@
+"""What stands in the tables: who writes them, who reads them."""
