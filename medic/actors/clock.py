@@ -9,6 +9,10 @@ from its socket before anybody looked must not be stamped with an instant that i
 
 While heartbeats are refused although the loop turns, sighted time stands still (`stand_still`, `go_on`).
 
+A machine that sleeps takes no heartbeats either, and here the monotonic clock stands still by itself, so nothing has to
+be credited. But the heartbeats that were sent meanwhile are lost all the same, so the span is found and kept like any
+other, by the one clock that goes on through sleep.
+
 The wall clock may be stepped; nobody is late because of it. A step only means that timers of wall instants (ends of
 mutes, reminders) stand at the wrong tick: `look` reports it and the host arms them anew.
 """
@@ -38,6 +42,13 @@ WALL_STEP_MS: Final = 250
 """A wall clock further from where it was expected than this was stepped, or drifted enough to re-arm wall timers."""
 
 
+def seconds_asleep() -> float:
+    """How long this machine has been suspended since it was started; 0.0 where the system does not say."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
 def wall_now() -> InstantMs:
     """The system's wall clock."""
     return InstantMs(time.time_ns() // 1_000_000)
@@ -51,6 +62,7 @@ class SightedClock:
         blind: The spans known from before.
         wall: Source of wall time.
         monotonic: Source of seconds that never run backwards; trio's clock, so that tests may own it.
+        asleep: Source of seconds for which the machine was suspended, which `monotonic` does not count.
     """
 
     def __init__(
@@ -60,9 +72,12 @@ class SightedClock:
         blind: BlindLog = SIGHTED_ALWAYS,
         wall: Callable[[], InstantMs] = wall_now,
         monotonic: Callable[[], float] = trio.current_time,
+        asleep: Callable[[], float] = seconds_asleep,
     ) -> None:
         self._wall = wall
         self._monotonic = monotonic
+        self._asleep = asleep
+        self._asleep_ms = int(asleep() * 1000)
         self._offset_ms = resume_at - self._monotonic_ms()
         self._blind = blind
         self._looked_ms = self._monotonic_ms()
@@ -100,8 +115,9 @@ class SightedClock:
 
     def look(self) -> BlindSpan | None:
         """Say that the loop turns at this moment. Gives a span of blindness that was credited since, each once."""
-        self.sighted()
+        sighted = self.sighted()
         self._looked_ms = self._monotonic_ms()
+        self._find_sleep(sighted)
         return self._found.popleft() if self._found else None
 
     @property
@@ -132,17 +148,22 @@ class SightedClock:
         self._armed_skew = skew
         return True
 
+    def _find_sleep(self, sighted: SightedMs) -> None:
+        slept_ms = int(self._asleep() * 1000) - self._asleep_ms
+        if slept_ms >= BLIND_MIN_MS:
+            self._asleep_ms += slept_ms
+            self._keep(slept_ms, sighted, "suspended")
+
     def _credit(self, from_ms: int, to_ms: int, why: str) -> None:
+        self._keep(to_ms - from_ms, SightedMs(from_ms + self._offset_ms), why)
         # Sighted time goes on by one millisecond, so that what arrives after the span is later than the span.
-        ended_at = self._wall()
-        span = BlindSpan(
-            begun_at=InstantMs(ended_at - (to_ms - from_ms)),
-            ended_at=ended_at,
-            sighted=SightedMs(from_ms + self._offset_ms),
-            cause=why,
-        )
         self._offset_ms -= to_ms - from_ms - 1
         self._looked_ms = to_ms
+
+    def _keep(self, duration_ms: int, sighted: SightedMs, why: str) -> None:
+        """Keep a span that ends now, for the log and for whoever looks next."""
+        ended_at = self._wall()
+        span = BlindSpan(begun_at=InstantMs(ended_at - duration_ms), ended_at=ended_at, sighted=sighted, cause=why)
         self._blind = self._blind.with_span(span)
         self._found.append(span)
 

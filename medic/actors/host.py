@@ -8,7 +8,8 @@ timer for the next instant it waits for. It knows nothing about services: no rul
 * A heartbeat writes the actor's deadline and nothing else; the wheel's entry stays where it is until it comes due (H5).
 * Deadlines are worked off in slices of `SLICE_MOVES`, and between two slices every task that is ready runs once: a
   hundred thousand deadlines in one second delay a heartbeat by one slice, not by all of them (H7).
-* Before deadlines are decided the clock is asked whether Medic was blind; if it was, that time is credited first (H2).
+* Before deadlines are decided the clock is asked whether Medic was blind; if it was, that time is credited first, and
+  what clients sent meanwhile is read first: the kernel took it, and it wins over a deadline that is near (H2).
 * While the journal refuses, nothing is decided: a decision that cannot be written down must not be taken. Heartbeats
   are refused as well, so that time is blind time: sighted time stands still until the journal takes records again.
 """
@@ -43,6 +44,9 @@ SLICE_MOVES: Final = 128
 
 REFUSED_PAUSE_SECONDS: Final = 0.2
 """How long deadlines rest while the journal refuses records."""
+
+READ_FIRST_SECONDS: Final = 0.1
+"""How long no deadline is decided after a start and after blindness, while what waits in the kernel is read."""
 
 LATENESS_BOUNDS_SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 """Upper bounds of the histogram of how long after its deadline a timer was decided."""
@@ -99,6 +103,7 @@ class Host:
         self._sleeps_until: Tick | None = None
         self._sooner = trio.Event()
         self._wall_stepped = False
+        self._reads_until = 0.0
         self._fired = 0
         self._turns = 0
         self._lateness = [0] * (len(LATENESS_BOUNDS_SECONDS) + 1)
@@ -206,7 +211,11 @@ class Host:
     # -------------------------------------------------------------------------------------------------------- wheel
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Fire deadlines as they come due, until cancelled. Sleeps exactly until the next one."""
+        """Fire deadlines as they come due, until cancelled. Sleeps exactly until the next one.
+
+        Started once heartbeats are taken: clients that tried again while nobody listened come first.
+        """
+        self._reads_until = trio.current_time() + READ_FIRST_SECONDS
         task_status.started()
         while True:
             self.look()
@@ -224,6 +233,7 @@ class Host:
             self._clock.go_on()
         while (span := self._clock.look()) is not None:
             self._on_blindness(span)
+            self._reads_until = trio.current_time() + READ_FIRST_SECONDS
         if self._clock.wall_was_stepped():
             self._wall_stepped = True
             self._sooner.set()
@@ -241,6 +251,10 @@ class Host:
 
     async def _fire_due(self) -> None:
         while self._wheel.now < (due := self._now_tick()):
+            if trio.current_time() < self._reads_until:
+                await trio.sleep_until(self._reads_until)
+                self.look()
+                continue
             for timer in self._wheel.advance(due, SLICE_MOVES):
                 self._expire(timer)
             self._slices += 1

@@ -165,7 +165,6 @@ class _Medic:
         self._take_up(watching)
         async with trio.open_nursery() as nursery:
             await nursery.start(watching.supervisor.run, watching.host.restore)
-            await nursery.start(watching.host.run)
             await nursery.start(watching.sight.run, watching.host.look)
             await nursery.start(health.run)
             await self._tell_committed(serving)
@@ -177,6 +176,7 @@ class _Medic:
             )
             await nursery.start(change_log.run)
             await nursery.start(self._serve_http, server, health, nursery)
+            await nursery.start(watching.host.run)
             self._say_started(watching)
 
     async def _serve_http(

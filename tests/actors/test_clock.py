@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from medic.actors.clock import GAP_MS, SightedClock
+from medic.actors.clock import GAP_MS, SightedClock, seconds_asleep
+from medic.actors.host import READ_FIRST_SECONDS
 from medic.actors.sight import COUNT_SLICE
 from medic.core.effects import EndMute, RecordBlindSpan
 from medic.core.policy import Defaults
@@ -20,15 +21,24 @@ class Hands:
 
     def __init__(self) -> None:
         self.monotonic = 50.0
+        self.asleep = 3_000.0
         self.wall = ORIGIN
 
     def go(self, seconds: float) -> None:
         self.monotonic += seconds
         self.wall = InstantMs(self.wall + round(seconds * 1000))
 
+    def sleep(self, seconds: float) -> None:
+        """Close the lid: the monotonic clock stands still."""
+        self.asleep += seconds
+        self.wall = InstantMs(self.wall + round(seconds * 1000))
+
     def clock(self) -> SightedClock:
         return SightedClock(
-            resume_at=SightedMs(1_000_000), wall=lambda: InstantMs(self.wall), monotonic=lambda: self.monotonic
+            resume_at=SightedMs(1_000_000),
+            wall=lambda: InstantMs(self.wall),
+            monotonic=lambda: self.monotonic,
+            asleep=lambda: self.asleep,
         )
 
 
@@ -116,6 +126,32 @@ def test_a_process_stopped_while_it_refused_was_blind_once():
     assert span.duration_ms == 3_600_500
 
 
+def test_a_machine_that_slept_was_blind_and_owes_no_credit():
+    hands = Hands()
+    clock = hands.clock()
+    hands.go(0.5)
+    hands.sleep(8 * 3_600)
+    span = clock.look()
+    assert (span.cause, span.duration_ms, span.ended_at) == ("suspended", 8 * 3_600_000, hands.wall)
+    assert span.sighted == clock.sighted() == 1_000_500
+    assert clock.look() is None
+    assert clock.wall_was_stepped(), "timers of wall instants stand at the wrong ticks"
+
+
+def test_a_nap_shorter_than_a_client_waits_is_none_but_naps_add_up():
+    hands = Hands()
+    clock = hands.clock()
+    hands.sleep(0.9)
+    assert clock.look() is None
+    hands.sleep(0.9)
+    assert clock.look().duration_ms == 1_800
+
+
+def test_the_system_tells_how_long_it_slept():
+    assert seconds_asleep() >= -0.001
+    assert seconds_asleep() == pytest.approx(seconds_asleep(), abs=0.01)
+
+
 def test_only_a_step_of_the_wall_clock_or_a_credit_moves_wall_timers():
     hands = Hands()
     clock = hands.clock()
@@ -155,6 +191,32 @@ async def test_blindness_is_credited_before_deadlines_are_decided(autojump_clock
     assert world.sight.statistics().newest.moved == 1
     await trio.sleep(1_797)
     assert world.directory.find("job").status is Status.UP
+
+
+async def test_what_was_sent_while_medic_was_stopped_is_read_before_a_deadline_that_is_near(autojump_clock, nursery):
+    world = await watching(nursery, seconds=60)
+    await trio.sleep(59.99)
+
+    async def beat_once_it_is_read() -> None:
+        # The kernel accepted it while the process was stopped; the loop comes to it a few turns after it goes on.
+        await trio.sleep(READ_FIRST_SECONDS / 2)
+        await world.beat("job")
+
+    autojump_clock.jump(300)
+    nursery.start_soon(beat_once_it_is_read)
+    await trio.sleep(1)
+    assert world.directory.find("job").status is Status.UP
+    assert world.ear.kinds() == ["blind"]
+
+
+async def test_a_deadline_that_is_near_the_end_of_blindness_is_decided_soon_after(autojump_clock, nursery):
+    world = await watching(nursery, seconds=60)
+    await trio.sleep(59.99)
+    autojump_clock.jump(300)
+    await trio.sleep(READ_FIRST_SECONDS + 0.3)
+    assert world.directory.find("job").status is Status.UP, "its heartbeat was due in the span: one fresh interval"
+    await trio.sleep(60)
+    assert world.directory.find("job").status is Status.LATE
 
 
 async def test_the_report_says_how_many_deadlines_moved_and_who_gets_a_fresh_interval(autojump_clock, nursery):
