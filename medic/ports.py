@@ -122,11 +122,7 @@ class Journal(Protocol):
         heartbeat_id: EventId,
         kind: HeartbeatStatus,
     ) -> Position:
-        """As `append_nowait` of the `RecordHeartbeat` that says so, its status being the word of its kind.
-
-        Raises:
-            JournalRefusedError: full, failing or closed.
-        """
+        """As `append_nowait` of the `RecordHeartbeat` that says so, its status being the word of its kind."""
         ...
 
     async def wait_durable(self, position: Position) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -172,7 +172,7 @@ class Outbox:
         if not isinstance(effect, Notify):
             return self._journal.append_nowait(effect)
         targets = self._teller.targets_for(effect.notification)
-        addressed = Notify(effect.at, effect.sighted, replace(effect.notification, targets=targets))
+        addressed = Notify(effect.at, effect.sighted, effect.notification.addressed_to(targets))
         position = self._journal.append_nowait(addressed)
         self._undelivered.append((position, addressed))
         self._idle = trio.Event() if self._idle.is_set() else self._idle

@@ -10,7 +10,6 @@ needs more than the obvious, a comment says so.
 from __future__ import annotations
 
 from array import array
-from dataclasses import replace
 from typing import assert_never
 
 from medic.core.effects import (
@@ -151,4 +150,4 @@ def _openings(service: Service, opened: SightedMs) -> tuple[SightedMs, ...]:
 def _count_notification(service: Service, effect: Notify) -> None:
     alert: Alert | None = service.alert
     if alert is not None and effect.notification.alert_id == alert.alert_id:
-        service.alert = replace(alert, notifications=alert.notifications + 1)
+        service.alert = alert.with_notification()
