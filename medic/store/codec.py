@@ -69,7 +69,9 @@ _KINDS: Final = (
     HeartbeatStatus.FAILED,
     HeartbeatStatus.OTHER,
 )
-_WORDS: Final = tuple(kind.value for kind in _KINDS)
+KIND_WORDS: Final = tuple(kind.value for kind in _KINDS)
+"""The word of each kind, by the kind's number."""
+
 _KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
 _STATUSES: Final = (Status.NEW, Status.UP, Status.DEGRADED, Status.LATE, Status.DOWN, Status.INACTIVE)
 _STATUS_NUMBERS: Final = {status: number for number, status in enumerate(_STATUSES)}
@@ -146,6 +148,23 @@ def encode_plain_heartbeat(
     )
 
 
+PLAIN_HEARTBEAT_BYTES: Final = _HEARTBEAT_HEAD.size
+"""The length of every plain heartbeat's record, and of hardly any other's."""
+
+unpack_plain_heartbeat: Final = _HEARTBEAT_HEAD.unpack
+"""Version, kind of record, service_id, at, sighted, heartbeat_id, number of the kind, and three zeros."""
+
+_PLAIN_PREFIX: Final = bytes((RECORD_VERSION, _HEARTBEAT))
+_PLAIN_FLAGS_AT: Final = struct.calcsize("<BBQqqQB")
+
+
+def is_plain_heartbeat(record: bytes) -> bool:
+    """Whether a record of `PLAIN_HEARTBEAT_BYTES` is a plain heartbeat that this release can read."""
+    return (
+        record[:2] == _PLAIN_PREFIX and record[_PLAIN_FLAGS_AT] == 0 and record[_PLAIN_FLAGS_AT - 1] < len(KIND_WORDS)
+    )
+
+
 def _encode_heartbeat(effect: RecordHeartbeat) -> bytes:
     kind = effect.kind
     flags = 0
@@ -184,13 +203,13 @@ def _decode_heartbeat(record: bytes) -> RecordHeartbeat:
         _, _, service_id, at, sighted, heartbeat_id, number, flags, status_bytes, run_bytes = head
         kind = _KINDS[number]
         if not flags:
-            return RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, _WORDS[number])
+            return RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, KIND_WORDS[number])
         place = _HEARTBEAT_HEAD.size
         said_at = None
         if flags & _SAID:
             said_at = _HEARTBEAT_SAID.unpack_from(record, place)[0]
             place += _HEARTBEAT_SAID.size
-        status = record[place : place + status_bytes].decode() if flags & _WORDED else _WORDS[number]
+        status = record[place : place + status_bytes].decode() if flags & _WORDED else KIND_WORDS[number]
         place += status_bytes
         run_id = record[place : place + run_bytes].decode() if flags & _RUN else None
     except (struct.error, IndexError, UnicodeDecodeError) as error:
