@@ -67,10 +67,10 @@ class Entry:
 
 
 class Records(NamedTuple):
-    """A run of a journal as it was encoded: the position of each record, and its bytes."""
+    """A run of a journal: the position of each record, and its bytes, or its effect where that is still at hand."""
 
     positions: Sequence[Position]
-    records: Sequence[bytes]
+    records: Sequence[bytes | Effect]
 
 
 class Journal(Protocol):
@@ -150,7 +150,7 @@ class Journal(Protocol):
         ...
 
     async def read_records_after(self, position: Position, *, most: int) -> Records:
-        """The same, not decoded: for who wants little of most of them."""
+        """The same, decoded only where that costs nothing: for who wants little of most of them."""
         ...
 
 

@@ -178,7 +178,7 @@ class FileJournal:
         record = encode(effect)
         if len(record) > RECORD_BYTES_MAX:
             raise InvariantError(f"a record of {len(record)} bytes; {RECORD_BYTES_MAX} is the most")
-        position = self._append(record)
+        position = self._append(record, effect)
         if not isinstance(effect, _SYNCED_LATER):
             self._must_sync = True
         return position
@@ -196,9 +196,10 @@ class FileJournal:
         Raises:
             JournalRefusedError: full, failing or closed.
         """
-        return self._append(encode_plain_heartbeat(service_id, at, sighted, heartbeat_id, kind))
+        record = encode_plain_heartbeat(service_id, at, sighted, heartbeat_id, kind)
+        return self._append(record, record)
 
-    def _append(self, record: bytes) -> Position:
+    def _append(self, record: bytes, kept: bytes | Effect) -> Position:
         pending = self._pending
         if pending.newest > self._room_end:
             raise JournalRefusedError(self._refusal or _FULL)
@@ -207,7 +208,7 @@ class FileJournal:
             self._arrived.set()
         end = pending.add(record)
         position = Position(end)
-        self._recent.add(position, record)
+        self._recent.add(position, kept)
         self._records += 1
         return position
 

@@ -19,6 +19,7 @@ from medic.core.effects import (
     ChangeStatus,
     CloseAlert,
     CreditSigns,
+    Effect,
     EndMute,
     Notify,
     OpenAlert,
@@ -105,7 +106,7 @@ class Batch:
     changed: dict[ServiceId, None] = field(default_factory=dict)
     credited: set[ServiceId] = field(default_factory=set)
 
-    def add_all(self, records: Sequence[bytes]) -> None:
+    def add_all(self, records: Sequence[bytes | Effect]) -> None:
         """Take further records of the journal, in their order. Costs half a microsecond for a plain heartbeat.
 
         Raises:
@@ -125,8 +126,8 @@ class Batch:
         rare = len(self.alerts) + len(self.moments) + len(self.audits) + len(self.decided) + len(self.settled)
         return self.heartbeats.count + rare + len(self.mutes)
 
-    def _add_other(self, record: bytes) -> None:
-        effect = decode(record)
+    def _add_other(self, record: bytes | Effect) -> None:
+        effect = decode(record) if isinstance(record, bytes) else record
         match effect:
             case RecordHeartbeat():
                 self.heartbeats.add(effect)

@@ -34,11 +34,12 @@ from typing import Final
 import structlog
 import trio
 
+from medic.core.effects import Effect
 from medic.core.service import Service
 from medic.core.units import InstantMs, ServiceId
 from medic.errors import DatabaseUnavailableError, JournalRefusedError, MedicError
 from medic.ports import Clock, Entry, Journal, Position, Records
-from medic.store.codec import decode
+from medic.store.journal.files import entries_of
 from medic.store.postgres.database import Database, RowRefusedError, StatementRefusedError, Transaction
 from medic.store.tables.batch import Batch
 from medic.store.tables.batch_tables import store_batch
@@ -266,7 +267,7 @@ class Writer:
         until = self._journal.durable
         run = await self._journal.read_records_after(self._committed, most=BATCH_RECORDS_MAX)
         if run.records:
-            self._oldest_at = decode(run.records[0]).at
+            self._oldest_at = _first_of(run).effect.at
             await self._write(run)
         elif self._committed < until:
             # Nothing there can be read; the journal has reported the damage.
@@ -288,7 +289,7 @@ class Writer:
             await self._write(Records(run.positions[:half], run.records[:half]))
             await self._write(Records(run.positions[half:], run.records[half:]))
 
-    async def _batch_of(self, records: Sequence[bytes]) -> Batch:
+    async def _batch_of(self, records: Sequence[bytes | Effect]) -> Batch:
         batch = Batch()
         for first in range(0, len(records), TURN_RECORDS):
             batch.add_all(records[first : first + TURN_RECORDS])
@@ -348,7 +349,7 @@ class Writer:
 
     async def _reject(self, run: Records, refused: RowRefusedError) -> None:
         """Keep the one record of the run aside, and move on."""
-        entry = Entry(run.positions[0], decode(run.records[0]))
+        entry = _first_of(run)
         path = await trio.to_thread.run_sync(self._kept.keep, entry, refused.message)
         await self._store(Batch(), entry.position)
         self._rejected += 1
@@ -396,3 +397,7 @@ class Writer:
             if number % TURN_STATES == 0:
                 await trio.lowlevel.checkpoint()
         return rows
+
+
+def _first_of(run: Records) -> Entry:
+    return entries_of(Records(run.positions[:1], run.records[:1]))[0]
