@@ -6,16 +6,18 @@ belong to one shard; there is one shard today.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NewType, Protocol
+from typing import NamedTuple, NewType, Protocol
 
 from medic.core.blind import BlindLog
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.effects import Effect, SettleNotification
 from medic.core.notification import Notification
 from medic.core.service import Service, ServiceRow
+from medic.core.status import HeartbeatStatus
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs, SkewMs
+from medic.errors import JournalRefusedError
 
 Position = NewType("Position", int)
 """A place in a journal: how many bytes of it, over all its files, end with this record. 0 is before the first."""
@@ -52,12 +54,23 @@ class Ids(Protocol):
         ...
 
 
+WhenDurable = Callable[[JournalRefusedError | None], None]
+"""Called once a record is durable, with None, or once it is known that waiting for it is refused, with that refusal."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One record of a journal and where it ends."""
 
     position: Position
     effect: Effect
+
+
+class Records(NamedTuple):
+    """A run of a journal: the position of each record, and its bytes, or its effect where that is still at hand."""
+
+    positions: Sequence[Position]
+    records: Sequence[bytes | Effect]
 
 
 class Journal(Protocol):
@@ -101,11 +114,30 @@ class Journal(Protocol):
         """
         ...
 
+    def append_heartbeat_nowait(
+        self,
+        service_id: ServiceId,
+        at: InstantMs,
+        sighted: SightedMs,
+        heartbeat_id: EventId,
+        kind: HeartbeatStatus,
+    ) -> Position:
+        """As `append_nowait` of the `RecordHeartbeat` that says so, its status being the word of its kind."""
+        ...
+
     async def wait_durable(self, position: Position) -> None:
         """Return once `durable >= position`.
 
         Raises:
             JournalRefusedError: it never will be.
+        """
+        ...
+
+    def call_when_durable(self, position: Position, call: WhenDurable) -> None:
+        """As `wait_durable`, without a task that waits: for who has thousands of answers to send and one loop.
+
+        `call` is run in the turn of the loop that learns of the commit, those of one commit in the order in which they
+        were handed in; at once where that is known already. It must not wait, and what it raises is only reported.
         """
         ...
 
@@ -115,6 +147,10 @@ class Journal(Protocol):
 
     async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
         """Up to `most` durable records after `position`, in order; none where there are none yet. Bounded memory."""
+        ...
+
+    async def read_records_after(self, position: Position, *, most: int) -> Records:
+        """The same, decoded only where that costs nothing: for who wants little of most of them."""
         ...
 
 
@@ -351,6 +387,16 @@ class Beat:
 
 class Intake(Protocol):
     """Where heartbeats go."""
+
+    def take_nowait(self, beat: Beat) -> Position:
+        """Journal the heartbeat and move the deadline in this turn; the record's position, which is not durable yet.
+
+        Raises:
+            UnknownServiceError, InactiveServiceError: nothing was taken.
+            ActorBusyError: the service is being rebuilt, nothing was taken; `take` waits for it.
+            OverloadedError: it could not be made durable; nothing was taken.
+        """
+        ...
 
     async def take(self, beat: Beat) -> Service:
         """Journal the heartbeat, move the deadline, and return once the record is durable.

@@ -61,7 +61,8 @@ class SightedClock:
         resume_at: Sighted time to go on from: the watermark's, or wall time in a new data directory.
         blind: The spans known from before.
         wall: Source of wall time.
-        monotonic: Source of seconds that never run backwards; trio's clock, so that tests may own it.
+        monotonic: Source of seconds that never run backwards; by default the clock of the trio loop that this runs in,
+            so that tests may own it.
         asleep: Source of seconds for which the machine was suspended, which `monotonic` does not count.
     """
 
@@ -71,13 +72,14 @@ class SightedClock:
         resume_at: SightedMs,
         blind: BlindLog = SIGHTED_ALWAYS,
         wall: Callable[[], InstantMs] = wall_now,
-        monotonic: Callable[[], float] = trio.current_time,
+        monotonic: Callable[[], float] | None = None,
         asleep: Callable[[], float] = seconds_asleep,
     ) -> None:
         self._wall = wall
-        self._monotonic = monotonic
         self._asleep = asleep
         self._asleep_ms = int(asleep() * 1000)
+        # Asked of the clock itself: `trio.current_time` looks for it anew in every reading, which costs as much again.
+        self._monotonic = monotonic or trio.lowlevel.current_clock().current_time
         self._offset_ms = resume_at - self._monotonic_ms()
         self._blind = blind
         self._looked_ms = self._monotonic_ms()
@@ -99,6 +101,10 @@ class SightedClock:
         if monotonic_ms - self._looked_ms >= GAP_MS:
             self._credit(self._looked_ms, monotonic_ms, "stalled")
         return SightedMs(monotonic_ms + self._offset_ms)
+
+    def read(self) -> tuple[InstantMs, SightedMs]:
+        """Wall time and sighted time, of one reading: what every turn needs."""
+        return self._wall(), self.sighted()
 
     @property
     def skew(self) -> SkewMs:

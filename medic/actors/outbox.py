@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -26,6 +26,7 @@ from medic.core.effects import (
 from medic.core.notification import Notification
 from medic.core.service import Service
 from medic.core.status import HeartbeatStatus
+from medic.core.units import EventId, InstantMs, SightedMs
 from medic.errors import JournalRefusedError
 from medic.ports import Clock, Journal, Position, Teller
 
@@ -79,16 +80,35 @@ class Outbox:
         service.position = position
         return position
 
+    def carry_plain_heartbeat_nowait(
+        self,
+        service: Service,
+        at: InstantMs,
+        sighted: SightedMs,
+        heartbeat_id: EventId,
+        kind: HeartbeatStatus,
+    ) -> Position:
+        """The same for one whose status is the word of its kind, and of which no effect was made."""
+        self._heartbeats[kind] += 1
+        position = self._journal.append_heartbeat_nowait(service.row.service_id, at, sighted, heartbeat_id, kind)
+        service.position = position
+        return position
+
     def carry_nowait(self, service: Service, effects: Iterable[ServiceEffect]) -> Position:
         """Journal a turn's effects in order, and keep its notifications until they are durable.
 
         Returns:
             The position of the newest record of this service.
         """
+        position = service.position
         for effect in effects:
-            service.position = self._append(effect)
-            self._count(effect)
-        return Position(service.position)
+            if isinstance(effect, Notify):
+                position = self._append_notification(effect)
+            else:
+                position = self._journal.append_nowait(effect)
+                self._count(effect)
+        service.position = position
+        return Position(position)
 
     def settle_nowait(self, settlement: SettleNotification) -> None:
         """Journal how a delivery ended."""
@@ -108,7 +128,9 @@ class Outbox:
 
     def tell_nowait(self, notification: Notification) -> None:
         """Journal a notification of Medic's own, and tell it once it is durable."""
-        self._append(Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification))
+        self._append_notification(
+            Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification)
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand notifications on in order, each once its record is durable, until cancelled."""
@@ -153,15 +175,14 @@ class Outbox:
             journal_retries=self._retries,
         )
 
-    def _append(self, effect: Effect) -> Position:
-        if not isinstance(effect, Notify):
-            return self._journal.append_nowait(effect)
+    def _append_notification(self, effect: Notify) -> Position:
         targets = self._teller.targets_for(effect.notification)
-        addressed = Notify(effect.at, effect.sighted, replace(effect.notification, targets=targets))
+        addressed = Notify(effect.at, effect.sighted, effect.notification.addressed_to(targets))
         position = self._journal.append_nowait(addressed)
+        if not self._undelivered:
+            self._idle = trio.Event() if self._idle.is_set() else self._idle
+            self._arrived.set()
         self._undelivered.append((position, addressed))
-        self._idle = trio.Event() if self._idle.is_set() else self._idle
-        self._arrived.set()
         return position
 
     def _count(self, effect: ServiceEffect) -> None:

@@ -10,7 +10,6 @@ needs more than the obvious, a comment says so.
 from __future__ import annotations
 
 from array import array
-from dataclasses import replace
 from typing import assert_never
 
 from medic.core.effects import (
@@ -31,7 +30,7 @@ from medic.core.heartbeat_words import kind_of, shared_word
 from medic.core.policy import FLAP_WINDOW_MS, Defaults
 from medic.core.service import NEVER, NO_SIGN, Alert, Service, ServiceRow, is_reported_down, ring_of
 from medic.core.status import HeartbeatStatus
-from medic.core.units import DurationMs, SightedMs
+from medic.core.units import DurationMs, InstantMs, SightedMs
 
 # Looking a member up on its enum costs more than comparing it; a heartbeat compares five.
 _DOWN = HeartbeatStatus.DOWN
@@ -49,14 +48,17 @@ def fold(service: Service, effect: ServiceEffect) -> None:
     """Change `service` to what the effect says. Total; costs under a microsecond for a heartbeat."""
     match effect:
         case RecordHeartbeat():
-            _record_heartbeat(service, effect)
-        case CreditSigns():
-            _credit_signs(service, effect)
+            fold_heartbeat(service, effect.at, effect.sighted, effect.kind, effect.status)
+        # What a burst is made of is asked for first.
         case ChangeStatus():
             service.status = effect.status
         case OpenAlert():
             service.alert = effect.alert
             service.openings = _openings(service, effect.sighted)
+        case Notify():
+            _count_notification(service, effect)
+        case CreditSigns():
+            _credit_signs(service, effect)
         case AmendAlert():
             service.alert = effect.alert
         case CloseAlert():
@@ -67,16 +69,14 @@ def fold(service: Service, effect: ServiceEffect) -> None:
             service.mute = None
         case StoreService():
             _store_row(service, effect.row)
-        case Notify():
-            _count_notification(service, effect)
         case RemoveService():
             pass  # whoever holds the service lets go of it
         case _:
             assert_never(effect)
 
 
-def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
-    kind = effect.kind
+def fold_heartbeat(service: Service, at: InstantMs, sighted: SightedMs, kind: HeartbeatStatus, status: str) -> None:
+    """What `fold` does with a `RecordHeartbeat` that says so, for who has no need of the record itself."""
     previous = service.last_heartbeat_at
     if (
         previous != NEVER
@@ -85,9 +85,9 @@ def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
         and not _ends_run(service, kind)
     ):
         # The wall clock may have been stepped back.
-        service.gap_ms = DurationMs(max(0, effect.at - previous))
-    service.last_heartbeat_at = effect.at
-    service.last_status = shared_word(effect.status)
+        service.gap_ms = DurationMs(max(0, at - previous))
+    service.last_heartbeat_at = at
+    service.last_status = shared_word(status)
     service.heartbeats_total += 1
     if kind is _DOWN or kind is _FAILED:
         service.heard_kind = kind
@@ -98,7 +98,7 @@ def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
         service.heard_kind = kind
     elif service.alert is not None and service.alert.reported:
         return
-    sign = max(effect.sighted, service.last_sign)
+    sign = max(sighted, service.last_sign)
     service.last_sign = sign
     service.fresh_interval_given = False
     ring = service.ring
@@ -151,4 +151,4 @@ def _openings(service: Service, opened: SightedMs) -> tuple[SightedMs, ...]:
 def _count_notification(service: Service, effect: Notify) -> None:
     alert: Alert | None = service.alert
     if alert is not None and effect.notification.alert_id == alert.alert_id:
-        service.alert = replace(alert, notifications=alert.notifications + 1)
+        service.alert = alert.with_notification()

@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from medic.core.effects import EndMute, RecordHeartbeat
 from medic.core.status import HeartbeatStatus
 from medic.errors import JournalRefusedError
 from medic.store.journal.file_journal import FileJournal, Sync
+from medic.store.journal.files import entries_of
 from medic.store.journal.memory_journal import MemoryJournal
 
 
@@ -82,6 +84,27 @@ async def test_durable_records_are_read_back_in_order_from_any_position(opened):
             )
 
 
+async def test_a_plain_heartbeat_is_the_record_that_says_so(opened):
+    async with opened() as journal:
+        plain = RecordHeartbeat(7, 8, 9, 10, HeartbeatStatus.COMPLETED, "COMPLETED")
+        first = journal.append_nowait(plain)
+        second = journal.append_heartbeat_nowait(7, 8, 9, 10, HeartbeatStatus.COMPLETED)
+        assert second == 2 * first
+        await journal.wait_durable(second)
+        assert [entry.effect for entry in await journal.read_after(0, most=10)] == [plain, plain]
+
+
+async def test_records_are_read_as_they_were_encoded(opened):
+    async with opened() as journal:
+        effects = [heartbeat(1), EndMute(service_id=1, at=2, sighted=2, by="Ännchen"), heartbeat(3)]
+        positions = [journal.append_nowait(effect) for effect in effects]
+        await journal.wait_durable(positions[-1])
+        run = await journal.read_records_after(positions[0], most=10)
+        assert list(run.positions) == positions[1:]
+        assert [entry.effect for entry in entries_of(run)] == effects[1:]
+        assert list((await journal.read_records_after(0, most=2)).positions) == positions[:2]
+
+
 async def test_a_read_gives_at_most_what_was_asked_for(opened):
     async with opened() as journal:
         positions = [journal.append_nowait(heartbeat(number)) for number in range(1, 8)]
@@ -103,6 +126,46 @@ async def test_many_wait_for_one_commit_and_all_are_woken(opened):
             for position in positions:
                 nursery.start_soon(wait_for, position)
         assert sorted(woken) == positions
+
+
+async def test_calls_are_run_once_their_record_is_durable_in_the_order_they_were_handed_in(opened):
+    async with opened() as journal:
+        called = []
+
+        def caller(number, position):
+            return lambda refused: called.append((number, refused, journal.durable >= position))
+
+        for number in range(1, 101):
+            position = journal.append_nowait(heartbeat(number))
+            journal.call_when_durable(position, caller(number, position))
+        await journal.wait_durable(position)
+        assert called == [(number, None, True) for number in range(1, 101)]
+
+
+async def test_a_call_for_what_is_durable_is_run_at_once(opened):
+    async with opened() as journal:
+        position = journal.append_nowait(heartbeat(1))
+        await journal.wait_durable(position)
+        called = []
+        journal.call_when_durable(position, called.append)
+        assert called == [None]
+
+
+async def test_a_call_that_raises_is_reported_and_hurts_nobody_else(opened):
+    async with opened() as journal:
+        called = []
+
+        def raising(_refused):
+            raise RuntimeError("a bug of the caller")
+
+        with capture_logs() as lines:
+            position = journal.append_nowait(heartbeat(1))
+            journal.call_when_durable(position, raising)
+            journal.call_when_durable(position, called.append)
+            await journal.wait_durable(position)
+        assert called == [None]
+        assert [type(line["exc_info"]) for line in lines if line["log_level"] == "error"] == [RuntimeError]
+        await journal.wait_durable(journal.append_nowait(heartbeat(2)))
 
 
 async def test_a_reader_is_woken_by_the_next_durable_record(opened):
@@ -144,9 +207,16 @@ async def test_who_waits_is_told_when_it_never_will_be(opened):
             return
         journal.hold()
         position = journal.append_nowait(heartbeat(1))
+        waited = []
+        journal.call_when_durable(position, waited.append)
+        assert waited == []
         journal.refuse()
+        assert isinstance(waited.pop(), JournalRefusedError)
         with pytest.raises(JournalRefusedError):
             await journal.wait_durable(position)
+        told = []
+        journal.call_when_durable(position, told.append)
+        assert isinstance(told.pop(), JournalRefusedError)
         with pytest.raises(JournalRefusedError):
             journal.append_nowait(heartbeat(2))
         with pytest.raises(JournalRefusedError):

@@ -11,6 +11,7 @@ import trio
 from medic.core.effects import EndMute, RecordHeartbeat
 from medic.core.status import HeartbeatStatus
 from medic.errors import InvariantError, JournalRefusedError
+from medic.store.codec import decode
 from medic.store.journal import file_journal
 from medic.store.journal.file_journal import FileJournal, Sync
 from medic.store.journal.files import Disk
@@ -117,8 +118,12 @@ async def test_a_failing_disk_refuses_who_waits_and_keeps_what_was_appended(tmp_
         await journal.wait_durable(journal.append_nowait(heartbeat(1)))
         setattr(disk, fault, times)
         position = journal.append_nowait(heartbeat(2))
+        told = []
+        journal.call_when_durable(position, told.append)
         with pytest.raises(JournalRefusedError, match="cannot be written"):
             await journal.wait_durable(position)
+        journal.call_when_durable(position, told.append)
+        assert [str(refused) for refused in told] == ["The journal cannot be written at the moment."] * 2
         await wait_until_taken_again(journal)
         await journal.wait_durable(position)
         journal.require_room()
@@ -283,3 +288,5 @@ async def test_a_reader_far_behind_reads_from_the_files_in_bounded_reads(tmp_pat
             seen += [entry.effect.at for entry in entries]
             position = entries[-1].position
         assert seen == list(range(1, 101))
+        run = await journal.read_records_after(0, most=7)
+        assert [decode(record).at for record in run.records] == list(range(1, 8))
