@@ -30,6 +30,7 @@ from medic.core.blind import BlindSpan
 from medic.core.effects import RecordHeartbeat, RemoveService, ServiceEffect
 from medic.core.events import DeadlineExpired, Event, NobodyTold
 from medic.core.service import Service
+from medic.core.status import HeartbeatStatus
 from medic.core.units import ServiceId, SightedMs, SkewMs
 from medic.errors import JournalRefusedError, OverloadedError, UnknownServiceError
 from medic.ports import Ids, Position
@@ -175,6 +176,25 @@ class Host:
                 self._remove(actor)
                 return position
             self._directory.note(actor, previous)
+        self._arm_for(actor, deadline)
+        return position
+
+    def heartbeat_turn(self, actor: Actor, kind: HeartbeatStatus) -> Position:
+        """The turn of a heartbeat that is only recorded (`only_recorded`), without an event and without effects.
+
+        Nearly all turns are such ones: what they cost is what Medic costs.
+
+        Raises:
+            OverloadedError: nothing can be recorded now; the heartbeat was not taken.
+            InvariantError: the actor crashed over it.
+        """
+        outbox = self._outbox
+        outbox.require_room()
+        at, sighted = self._clock.read()
+        heartbeat_id = self._ids.draw()
+        self._turns += 1
+        deadline = self._supervisor.heartbeat_turn(actor, at, sighted, kind)
+        position = outbox.carry_plain_heartbeat_nowait(actor.service, at, sighted, heartbeat_id, kind)
         self._arm_for(actor, deadline)
         return position
 

@@ -26,6 +26,7 @@ from medic.core.effects import (
 from medic.core.notification import Notification
 from medic.core.service import Service
 from medic.core.status import HeartbeatStatus
+from medic.core.units import EventId, InstantMs, SightedMs
 from medic.errors import JournalRefusedError
 from medic.ports import Clock, Journal, Position, Teller
 
@@ -76,6 +77,20 @@ class Outbox:
         """The way of nearly every turn: one heartbeat, nothing decided."""
         self._heartbeats[effect.kind] += 1
         position = self._journal.append_nowait(effect)
+        service.position = position
+        return position
+
+    def carry_plain_heartbeat_nowait(
+        self,
+        service: Service,
+        at: InstantMs,
+        sighted: SightedMs,
+        heartbeat_id: EventId,
+        kind: HeartbeatStatus,
+    ) -> Position:
+        """The same for one whose status is the word of its kind, and of which no effect was made."""
+        self._heartbeats[kind] += 1
+        position = self._journal.append_heartbeat_nowait(service.row.service_id, at, sighted, heartbeat_id, kind)
         service.position = position
         return position
 

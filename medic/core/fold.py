@@ -31,7 +31,7 @@ from medic.core.heartbeat_words import kind_of, shared_word
 from medic.core.policy import FLAP_WINDOW_MS, Defaults
 from medic.core.service import NEVER, NO_SIGN, Alert, Service, ServiceRow, is_reported_down, ring_of
 from medic.core.status import HeartbeatStatus
-from medic.core.units import DurationMs, SightedMs
+from medic.core.units import DurationMs, InstantMs, SightedMs
 
 # Looking a member up on its enum costs more than comparing it; a heartbeat compares five.
 _DOWN = HeartbeatStatus.DOWN
@@ -49,7 +49,7 @@ def fold(service: Service, effect: ServiceEffect) -> None:
     """Change `service` to what the effect says. Total; costs under a microsecond for a heartbeat."""
     match effect:
         case RecordHeartbeat():
-            _record_heartbeat(service, effect)
+            fold_heartbeat(service, effect.at, effect.sighted, effect.kind, effect.status)
         case CreditSigns():
             _credit_signs(service, effect)
         case ChangeStatus():
@@ -75,8 +75,8 @@ def fold(service: Service, effect: ServiceEffect) -> None:
             assert_never(effect)
 
 
-def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
-    kind = effect.kind
+def fold_heartbeat(service: Service, at: InstantMs, sighted: SightedMs, kind: HeartbeatStatus, status: str) -> None:
+    """What `fold` does with a `RecordHeartbeat` that says so, for who has no need of the record itself."""
     previous = service.last_heartbeat_at
     if (
         previous != NEVER
@@ -85,9 +85,9 @@ def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
         and not _ends_run(service, kind)
     ):
         # The wall clock may have been stepped back.
-        service.gap_ms = DurationMs(max(0, effect.at - previous))
-    service.last_heartbeat_at = effect.at
-    service.last_status = shared_word(effect.status)
+        service.gap_ms = DurationMs(max(0, at - previous))
+    service.last_heartbeat_at = at
+    service.last_status = shared_word(status)
     service.heartbeats_total += 1
     if kind is _DOWN or kind is _FAILED:
         service.heard_kind = kind
@@ -98,7 +98,7 @@ def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
         service.heard_kind = kind
     elif service.alert is not None and service.alert.reported:
         return
-    sign = max(effect.sighted, service.last_sign)
+    sign = max(sighted, service.last_sign)
     service.last_sign = sign
     service.fresh_interval_given = False
     ring = service.ring
