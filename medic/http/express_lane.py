@@ -378,7 +378,7 @@ class ExpressLane:
             connection.unanswered -= 1
             if connection.ended:
                 continue
-            if connection.unanswered or connection.outgoing or connection.closing or connection.kept:
+            if connection.unanswered or connection.outgoing or connection.is_special:
                 closes = connection.closing and not connection.unanswered
                 connection.outgoing += (
                     plain if answer is ACCEPTED and not closes else self._wire.write(answer, closes=closes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from medic.core.units import DurationMs
 from medic.http.application import create_app
 from medic.http.hot_routes import HOT_ROUTES
 from medic.http.listening import bind_sockets
+from medic.http.parts import ApiSettings
 from medic.http.serving import HttpServer
 from tests.fakes.http_parts import ApiWorld
 
@@ -46,10 +48,15 @@ async def serve(
     connections_max: int = 5_000,
     by_quart: bool = False,
     tls: ssl.SSLContext | None = None,
+    settings: ApiSettings | None = None,
+    patience: float = 30.0,
+    send_buffer: int | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a world with one service, `job`. `by_quart`: without the express lane, all of it by Hypercorn and Quart."""
-    world = ApiWorld()
+    world = ApiWorld(settings)
     [bound] = bind_sockets([("127.0.0.1", 0)])
+    if send_buffer is not None:  # accepted connections inherit it
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     server = HttpServer(
         world.parts,
         create_app(world.parts),
@@ -69,7 +76,7 @@ async def serve(
         )
         served.ended.set()
 
-    with trio.fail_after(30):
+    with trio.fail_after(patience):
         async with trio.open_nursery() as nursery:
             await nursery.start(run)
             await world.changes.register(
