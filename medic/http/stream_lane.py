@@ -104,9 +104,8 @@ class StreamLane:
             body = bytes(received[head.length : head.whole])
             del received[: head.whole]
             requests += 1
-            closes = head.closes or self._draining or requests > KEEP_ALIVE_REQUESTS_MAX
-            await self._answer(stream, head, body, peer, closes=closes)
-            if closes:
+            last = head.closes or requests > KEEP_ALIVE_REQUESTS_MAX
+            if await self._answer(stream, head, body, peer, last=last):
                 return None
 
     async def _receive_head(self, stream: TlsStream, received: bytearray) -> bool:
@@ -141,7 +140,8 @@ class StreamLane:
             return False
         return True
 
-    async def _answer(self, stream: TlsStream, head: HotHead, body: bytes, peer: str, *, closes: bool) -> None:
+    async def _answer(self, stream: TlsStream, head: HotHead, body: bytes, peer: str, *, last: bool) -> bool:
+        """Answer one request; whether the connection ends behind it."""
         began = trio.current_time()
         address = caller_address(
             peer,
@@ -150,8 +150,10 @@ class StreamLane:
             trusted=self._parts.settings.trusted_proxies,
         )
         answer = await self._routes[head.route](self._parts, head, body, address)
+        closes = last or self._draining
         await self._send(stream, self._wire.write(answer, closes=closes, bodiless=head.method == "HEAD"))
         self._parts.meter.observe(head.method, head.route.path, answer.status, trio.current_time() - began)
+        return closes
 
     async def _send(self, stream: TlsStream, piece: bytes) -> None:
         with trio.fail_after(WRITE_SECONDS_MAX):
