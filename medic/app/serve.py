@@ -17,6 +17,7 @@ from __future__ import annotations
 import gc
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -37,9 +38,10 @@ from medic.core.service import Service
 from medic.core.units import ServiceId
 from medic.errors import DatabaseUnavailableError
 from medic.http.application import create_app
-from medic.http.hypercorn_server import HypercornServer, serve_http
 from medic.http.listening import bind_sockets
 from medic.http.parts import ApiParts, ApiSettings
+from medic.http.serving import HttpServer
+from medic.http.tls import server_context
 from medic.metrics.collector import MedicCollector
 from medic.metrics.exposition import Exposition
 from medic.metrics.operations import OperationMeter
@@ -80,12 +82,14 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     configure_logs(level=settings.logs.level, as_json=settings.logs.as_json, debug=settings.logs.debug)
     sys.setswitchinterval(SWITCH_SECONDS)
     prepare(settings.storage.folder)
+    certificate = settings.listen.certificate
+    tls = None if certificate is None else server_context(certificate.chain, certificate.key)
     sockets = bind_sockets([(address.host, address.port) for address in settings.listen.addresses])
     try:
         with DirectoryLock(settings.storage.folder):
             operations = OperationMeter()
             async with open_stores(settings, operations.observe) as opened:
-                await _Medic(settings, opened, operations, sockets, announce).run()
+                await _Medic(settings, opened, operations, sockets, tls, announce).run()
     except BaseExceptionGroup as group:
         # What one part raised passes through every nursery it lives in; the operator is told it as it was raised.
         alone = only_member(group)
@@ -106,12 +110,14 @@ class _Medic:
         opened: Opened,
         operations: OperationMeter,
         sockets: list[socket.socket],
+        tls: ssl.SSLContext | None,
         announce: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._opened = opened
         self._operations = operations
         self._sockets = sockets
+        self._tls = tls
         self._announce = announce
         self._meter = RequestMeter()
         self._stall = LoopStall()
@@ -168,7 +174,8 @@ class _Medic:
             journal_sync=self._settings.storage.journal_sync,
             require_room=stores.journal.require_room,
         )
-        server = HypercornServer(create_app(self._api(watching, serving, health, parts)))
+        api = self._api(watching, serving, health, parts)
+        server = HttpServer(api, create_app(api), when_durable=stores.journal.call_when_durable, tls=self._tls)
         self._take_up(watching)
         async with trio.open_nursery() as nursery:
             await nursery.start(watching.supervisor.run, watching.host.restore)
@@ -188,7 +195,7 @@ class _Medic:
 
     async def _serve_http(
         self,
-        server: HypercornServer,
+        server: HttpServer,
         health: SystemHealth,
         watching: trio.Nursery,
         *,
@@ -202,8 +209,7 @@ class _Medic:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(leave_readiness)
-            await serve_http(
-                server,
+            await server.serve(
                 self._sockets,
                 drain=self._leaving,
                 drain_seconds=self._settings.tuning.drain_seconds,
@@ -244,12 +250,12 @@ class _Medic:
 
     def _say_started(self, watching: Watching) -> None:
         counts = watching.directory.statistics()
-        kind = self._settings.database.kind
+        listen, kind = self._settings.listen, self._settings.database.kind
         place = f"its own PostgreSQL in {self._settings.storage.folder}" if kind == "embedded" else "yours (DB_HOST)"
         say_started(
             Started(
                 version=VERSION,
-                addresses=tuple(f"http://{address}" for address in self._settings.listen.addresses),
+                addresses=tuple(f"{listen.scheme}://{address}" for address in listen.addresses),
                 database=place,
                 services=counts.services,
                 alerts=counts.alerts_active,

@@ -313,8 +313,10 @@ async def _look_at_medic(settings: Settings) -> list[Finding]:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104 - asked, not bound
     place = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
     try:
-        said = await _ask("GET", f"http://{place}/health")
-    except httpx.ConnectError:
+        said = await _ask("GET", f"{settings.listen.scheme}://{place}/health")
+    except httpx.ConnectError as error:
+        if isinstance(error.__context__, ssl.SSLError) or "CERTIFICATE" in str(error):
+            return [Finding("Medic", Verdict.NOTE, f"answers on {place}, and TLS fails: {_words(error)}", "")]
         return [Finding("Medic", Verdict.NOTE, f"does not run on {place}", "medic serve starts it")]
     except httpx.HTTPError:
         said = {}

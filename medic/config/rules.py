@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from pydantic import SecretStr
 
 from medic.config.fields import Address
 from medic.config.settings import (
+    Certificate,
     DatabaseSettings,
     Listen,
     Logs,
@@ -30,7 +32,8 @@ from medic.config.variables import Storage as StorageVariables
 from medic.config.variables import Telling as TellingVariables
 from medic.core.policy import Defaults
 from medic.core.units import HOUR_MS, DurationMs, minutes_to_ms
-from medic.errors import Fault
+from medic.errors import ConfigurationError, Fault
+from medic.http.tls import CERTIFICATE, KEY, server_context
 from medic.store.embedded.cluster import is_embedded_socket
 from medic.store.postgres.target import ConnectionTarget
 
@@ -71,11 +74,7 @@ def faults(given: Given) -> Iterator[Fault]:
 def settings(given: Given) -> Settings:
     """The settings of variables without a fault."""
     return Settings(
-        listen=Listen(
-            addresses=_addresses(given.listening),
-            base_url=given.listening.medic_base_url or f"http://localhost:{given.listening.port}",
-            trusted_proxies=given.listening.medic_trusted_proxies,
-        ),
+        listen=_listen(given.listening),
         database=DatabaseSettings(_target(given.database) if _is_external(given) else None),
         storage=_storage(given.storage),
         telling=_telling(given.telling),
@@ -101,6 +100,20 @@ def _listening_faults(given: Given) -> Iterator[Fault]:
         if place in seen:
             yield Fault("MEDIC_LISTEN_ALSO", f"names {address} although Medic listens there already")
         seen.add(place)
+    yield from _tls_faults(given)
+
+
+def _tls_faults(given: Given) -> Iterator[Fault]:
+    """One of the two without the other, or two that do not belong together. Each alone was looked at before."""
+    for name, other in ((CERTIFICATE, KEY), (KEY, CERTIFICATE)):
+        if name in given.names and other not in given.names:
+            yield Fault(other, f"is missing: {name} needs it")
+    certificate = _certificate(given.listening)
+    if certificate is not None:
+        try:
+            server_context(certificate.chain, certificate.key)
+        except ConfigurationError as error:
+            yield from error.faults
 
 
 def _database_faults(given: Given) -> Iterator[Fault]:
@@ -175,6 +188,22 @@ def _telling_faults(given: Given) -> Iterator[Fault]:
 
 
 # ---------------------------------------------------------------------------------------------------------- building
+
+
+def _listen(listening: Listening) -> Listen:
+    certificate = _certificate(listening)
+    scheme = "http" if certificate is None else "https"
+    return Listen(
+        addresses=_addresses(listening),
+        base_url=listening.medic_base_url or f"{scheme}://localhost:{listening.port}",
+        trusted_proxies=listening.medic_trusted_proxies,
+        certificate=certificate,
+    )
+
+
+def _certificate(listening: Listening) -> Certificate | None:
+    chain, key = listening.medic_tls_cert, listening.medic_tls_key
+    return None if chain is None or key is None else Certificate(Path(chain), Path(key))
 
 
 def _addresses(listening: Listening) -> tuple[Address, ...]:

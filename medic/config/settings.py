@@ -21,6 +21,14 @@ from medic.store.postgres.target import ConnectionTarget
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """What Medic shows to those who connect: `MEDIC_TLS_CERT` and `MEDIC_TLS_KEY`."""
+
+    chain: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Listen:
     """Where requests come in.
 
@@ -28,11 +36,18 @@ class Listen:
         addresses: `MEDIC_HOST` and `PORT` first, then `MEDIC_LISTEN_ALSO`; none twice.
         base_url: `MEDIC_BASE_URL`, without a slash at its end.
         trusted_proxies: `MEDIC_TRUSTED_PROXIES`.
+        certificate: None: connections are plain.
     """
 
     addresses: tuple[Address, ...]
     base_url: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    certificate: Certificate | None = None
+
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        """How a URL of Medic begins."""
+        return "http" if self.certificate is None else "https"
 
     @property
     def loopback_only(self) -> bool:

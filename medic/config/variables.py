@@ -60,8 +60,14 @@ class Listening(Table):
     medic_listen_also: ListenItems = Field(
         (), description="Further ports, or host:port, with commas between them, as in `5000,10.0.0.5:8080`."
     )
+    medic_tls_cert: File | None = Field(
+        None,
+        description="PEM file with Medic's certificate and those between it and its root. Set together with "
+        "`MEDIC_TLS_KEY`, every port speaks TLS and nothing else.",
+    )
+    medic_tls_key: File | None = Field(None, description="PEM file with its private key, without a passphrase.")
     medic_base_url: WebAddress | None = Field(
-        None, description="Base of links in messages. Unset: `http://localhost:` and the port."
+        None, description="Base of links in messages. Unset: `http://localhost:` (`https:` with TLS) and the port."
     )
     medic_trusted_proxies: Networks = Field(
         (),
@@ -249,8 +255,6 @@ NOT_BUILT: Final = {
     "MEDIC_ADMIN_API_KEY": "API keys",
     "MEDIC_METRICS_OPEN": "API keys",
     "MEDIC_ALLOWED_HOSTS": "the check of the Host header",
-    "MEDIC_TLS_CERT": "TLS",
-    "MEDIC_TLS_KEY": "TLS",
     "MEDIC_JOURNAL_MAX_BYTES": "a limit on the journal",
     "MEDIC_NOTIFY": "switching notifiers off",
     "MEDIC_DEADMAN_URL": "the call that says Medic is alive",

@@ -16,6 +16,9 @@ from medic.errors import Fault
 
 JSON_TYPE: Final = "application/json"
 
+SAFETY_HEADERS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+"""On every answer: what is true now is not true later, and JSON is nothing else."""
+
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 """What JSON can say."""
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
 
 import structlog
 from quart import Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from medic.errors import MedicError
-from medic.http.answers import Answer, Stream, refusal
+from medic.http.answers import SAFETY_HEADERS, Answer, Stream, refusal
 from medic.http.call import Call, read_actor, read_query
 from medic.http.caller import caller_address
 from medic.http.limits import BODY_BYTES_MAX, HEARTBEAT_BYTES_MAX
@@ -23,9 +22,6 @@ from medic.http.route import Route
 from medic.http.routes import ROUTES
 
 _log = structlog.get_logger(__name__)
-
-SAFETY_HEADERS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
-"""On every answer: what is true now is not true later, and JSON is nothing else."""
 
 
 def create_app(parts: ApiParts) -> MedicQuart:

@@ -10,20 +10,16 @@ So only Hypercorn's protocol server is used, `TCPServer`, one for each connectio
 All names of Hypercorn that are used are imported here and nowhere else but for types; its version is pinned, and
 `tests/contract/test_http_hypercorn.py` holds each name to what it is used for.
 
-What `TCPServer` gets as its stream and as its application is a `Connection`. It counts the requests under way, so that
-idle means no request here, whatever the protocol; it gives each write a deadline, and the silence between two requests;
-and it can be cut from outside, which is the last word on every connection.
+What `TCPServer` gets as its stream and as its application is a `Connection`. It first gives back the bytes that the
+express lane has read of it already. It counts the requests under way, so that idle means no request here, whatever the
+protocol; it gives each write a deadline, and the silence between two requests; and it can be cut from outside, which is
+the last word on every connection.
 
-The drain, in order:
-
-1. Listeners are closed: new connections are refused by the kernel, and go to whoever listens next.
-2. `terminated` is set: connections that Hypercorn knows to be idle close themselves, those in the midst of a request
-   finish it, answer, and close. What is idle a moment later and has not closed is cut.
-3. What is still open after the deadline is cut, so that even a shielded send ends.
-
-Readiness is told before: whoever calls for the drain has `/health/ready` answer 503. Measured on 2 cores, with 1 000
-idle connections, a third of them HTTP/2 and a third after a request: left to Hypercorn, 667 were held for the whole
-deadline of 20 s; now all are gone within 0.3 s.
+The drain: `terminated` is set, so that connections that Hypercorn knows to be idle close themselves, and those in the
+midst of a request finish it, answer, and close. What is idle a moment later and has not closed is cut. What is still
+open after the deadline is cut as well, so that even a shielded send ends. What comes before, in which order, is
+`medic/http/serving.py`'s. Measured on 2 cores, with 1 000 idle connections, a third of them HTTP/2 and a third after a
+request: left to Hypercorn, 667 were held for the whole deadline of 20 s; now all are gone within 0.3 s.
 
 A connection that makes Hypercorn raise (an HTTP/2 path that is no ASCII does) is logged and closed; no other connection
 notices. For connections this file is the supervisor.
@@ -34,11 +30,8 @@ the promise that what was begun is answered. Finding a request's connection by i
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import socket
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -58,35 +51,19 @@ from hypercorn.typing import (
 )
 from quart import Quart
 
-from medic.http.answers import refusal
 from medic.http.limits import (
     HEAD_BYTES_MAX,
     KEEP_ALIVE_REQUESTS_MAX,
     KEEP_ALIVE_SECONDS,
     WRITE_SECONDS_MAX,
 )
-from medic.http.listening import connections_allowed, listen
 
 _log = structlog.get_logger(__name__)
-
-CUT_SECONDS: Final = 1.0
-"""How long connections that were cut may take to notice, before their tasks are cancelled."""
 
 IDLE_LOOK_SECONDS: Final = 0.1
 """How often a drain looks for connections that became idle and did not close themselves."""
 
-REFUSED_SECONDS: Final = 1.0
-"""How long a connection that was one too many is kept, so that its client reads why."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpStatistics:
-    """Connections: open now, accepted since the start, refused because too many were open, ended by a fault of ours."""
-
-    open: int
-    accepted: int
-    refused: int
-    crashed: int
+PlainOrTls = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class Connection(trio.abc.HalfCloseableStream):
@@ -97,10 +74,13 @@ class Connection(trio.abc.HalfCloseableStream):
         requests: Requests under way.
     """
 
-    def __init__(self, stream: trio.SocketStream, app: ASGIWrapper, *, draining: Callable[[], bool]) -> None:
-        self.socket = stream.socket
+    def __init__(
+        self, stream: PlainOrTls, app: ASGIWrapper, *, begun: bytes = b"", draining: Callable[[], bool]
+    ) -> None:
+        self.socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
         self.requests = 0
-        self._stream = stream
+        self._stream: trio.abc.Stream = stream
+        self._begun = begun
         self._app = app
         self._draining = draining
 
@@ -141,6 +121,10 @@ class Connection(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """What arrived; nothing, as at the end, after `KEEP_ALIVE_SECONDS` of silence between requests."""
+        if self._begun:
+            begun, self._begun = self._begun, b""
+            await trio.lowlevel.checkpoint()
+            return begun
         while True:
             with trio.move_on_after(KEEP_ALIVE_SECONDS):
                 return await self._stream.receive_some(max_bytes)
@@ -149,7 +133,8 @@ class Connection(trio.abc.HalfCloseableStream):
 
     async def send_eof(self) -> None:
         """As the stream does."""
-        await self._stream.send_eof()
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()
 
     async def aclose(self) -> None:
         """As the stream does."""
@@ -160,16 +145,38 @@ class Connection(trio.abc.HalfCloseableStream):
         self.socket.close()
 
 
+class TlsConnection(Connection):
+    """A connection over TLS whose handshake is done; Hypercorn asks it for what was agreed on."""
+
+    def __init__(
+        self,
+        stream: trio.SSLStream[trio.SocketStream],
+        app: ASGIWrapper,
+        *,
+        begun: bytes = b"",
+        draining: Callable[[], bool],
+    ) -> None:
+        super().__init__(stream, app, begun=begun, draining=draining)
+        self.transport_stream = stream.transport_stream
+        self._agreed = stream.selected_alpn_protocol()
+
+    async def do_handshake(self) -> None:
+        """It is done."""
+        await trio.lowlevel.checkpoint()
+
+    def selected_alpn_protocol(self) -> str:
+        """`h2` or `http/1.1`."""
+        return self._agreed or "http/1.1"
+
+
 class HypercornServer:
     """Serves connections with Hypercorn, each until it ends.
 
     Args:
         app: The application.
-        connections_max: How many may be open; one more is answered 503.
     """
 
-    def __init__(self, app: Quart, *, connections_max: int | None = None) -> None:
-        self._connections_max = connections_allowed() if connections_max is None else connections_max
+    def __init__(self, app: Quart) -> None:
         self._app = ASGIWrapper(app)
         self._config = _config()
         self._context = WorkerContext(None)
@@ -177,8 +184,6 @@ class HypercornServer:
         self._open: set[Connection] = set()
         self._all_closed = trio.Event()
         self._all_closed.set()
-        self._accepted = 0
-        self._refused = 0
         self._crashed = 0
 
     async def run_lifespan(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -194,16 +199,21 @@ class HypercornServer:
                 with trio.CancelScope(shield=True):
                     await lifespan.wait_for_shutdown()
 
-    async def serve_stream(self, stream: trio.SocketStream) -> None:
-        """Serve one connection until it ends. Never raises because of it."""
-        self._accepted += 1
-        if len(self._open) >= self._connections_max:
-            self._refused += 1
-            await _refuse(stream, self._connections_max)
-            return
-        connection = Connection(stream, self._app, draining=self._context.terminated.is_set)
+    def admit(self, stream: PlainOrTls, begun: bytes = b"") -> Connection:
+        """A connection to `serve`, which counts as open from now on.
+
+        Args:
+            stream: TLS after its handshake, or plain.
+            begun: What was read of it already.
+        """
+        kind = TlsConnection if isinstance(stream, trio.SSLStream) else Connection
+        connection = kind(stream, self._app, begun=begun, draining=self._context.terminated.is_set)  # type: ignore[arg-type]
         self._open.add(connection)
         self._all_closed = trio.Event() if self._all_closed.is_set() else self._all_closed
+        return connection
+
+    async def serve(self, connection: Connection) -> None:
+        """Serve one connection until it ends. Never raises because of it."""
         try:
             state = ConnectionState(self._state.copy())
             # It is declared for TLS only; without do_handshake it takes a stream for plain.
@@ -217,96 +227,39 @@ class HypercornServer:
             if not self._open:
                 self._all_closed.set()
 
-    async def drain(self, seconds: float) -> None:
-        """Let connections end: idle ones now, others once they are answered, what is left after `seconds` by force."""
+    async def drain(self) -> None:
+        """Let connections end, idle ones now, others once they are answered; return when all have."""
         await self._context.terminated.set()
-        with trio.move_on_after(seconds):
-            while self._open:
-                with trio.move_on_after(IDLE_LOOK_SECONDS):
-                    await self._all_closed.wait()
-                self._cut_idle()
-        if self._open:
-            _log.warning("connections were cut at the end of the drain", connections=len(self._open))
-        for connection in tuple(self._open):
-            connection.cut()
+        while self._open:
+            with trio.move_on_after(IDLE_LOOK_SECONDS):
+                await self._all_closed.wait()
+            self._cut_idle()
 
     def _cut_idle(self) -> None:
         for connection in tuple(self._open):
             if not connection.requests:
                 connection.cut()
 
+    def cut(self) -> None:
+        """Close at once what is left."""
+        if self._open:
+            _log.warning("connections were cut at the end of the drain", connections=len(self._open))
+        for connection in tuple(self._open):
+            connection.cut()
+
     async def wait_closed(self) -> None:
         """Return once no connection is open."""
         await self._all_closed.wait()
 
-    def statistics(self) -> HttpStatistics:
-        """Counters for metrics."""
-        return HttpStatistics(len(self._open), self._accepted, self._refused, self._crashed)
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
 
-
-async def serve_http(
-    server: HypercornServer,
-    sockets: Sequence[socket.socket],
-    *,
-    drain: trio.Event,
-    drain_seconds: float,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Listen and serve until `drain` is set; return once every connection has ended.
-
-    Args:
-        server: What serves each connection.
-        sockets: Bound by `medic.http.listening.bind_sockets`; closed at the end.
-        drain: Set by the caller, who has told before that Medic is not ready.
-        drain_seconds: `MEDIC_DRAIN_SECONDS`.
-        task_status: Started once connections are accepted.
-
-    Raises:
-        ConfigurationError: another program began to listen on an address since it was bound.
-    """
-    listen(sockets)
-    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(opened)) for opened in sockets]
-    async with trio.open_nursery() as lifespan:
-        await lifespan.start(server.run_lifespan)
-        async with trio.open_nursery() as connections:
-            async with trio.open_nursery() as accepting:
-                await accepting.start(_accept, server, listeners, connections)
-                task_status.started()
-                await drain.wait()
-                accepting.cancel_scope.cancel()
-            await server.drain(drain_seconds)
-            with trio.move_on_after(CUT_SECONDS):
-                await server.wait_closed()
-            connections.cancel_scope.cancel()
-        lifespan.cancel_scope.cancel()
-
-
-async def _accept(
-    server: HypercornServer,
-    listeners: Sequence[trio.SocketListener],
-    connections: trio.Nursery,
-    *,
-    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Accept until cancelled, which closes the listeners. Out of file descriptors it waits and goes on."""
-    await trio.serve_listeners(
-        server.serve_stream, list(listeners), handler_nursery=connections, task_status=task_status
-    )
-
-
-async def _refuse(stream: trio.SocketStream, most: int) -> None:
-    """Answer 503 without reading the request, and stay until the client has read that."""
-    answer = refusal(503, f"{most} connections are open already. Try again.")
-    head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
-        f"Content-Length: {len(answer.body)}\r\n\r\n"
-    )
-    with trio.move_on_after(REFUSED_SECONDS), contextlib.suppress(trio.BrokenResourceError):
-        async with stream:
-            await stream.send_all(head.encode() + answer.body)
-            await stream.send_eof()
-            while await stream.receive_some():
-                pass
+    @property
+    def crashed(self) -> int:
+        """How many connections ended by a fault of ours or of Hypercorn's."""
+        return self._crashed
 
 
 def _config() -> Config:

@@ -97,3 +97,36 @@ KEEP_ALIVE_REQUESTS_MAX: Final = 1_000_000
 
 WRITE_SECONDS_MAX: Final = 30
 """How long a client may take to read one piece of an answer before its connection is cut."""
+
+# ------------------------------------------------------------------------------------------------------- express lane
+
+LANE_HEAD_BYTES_MAX: Final = 8 << 10
+"""Bytes of a head that the express lane reads itself. Heartbeats have some 200; a longer one is Hypercorn's."""
+
+LANE_HEADS_KNOWN_MAX: Final = 4_096
+LANE_HEAD_KNOWN_BYTES_MAX: Final = 1 << 10
+"""Heads remembered by their bytes, and how long one may be for that: 3 MB as clients send them, 8 MB at the longest."""
+
+LANE_RECEIVE_BYTES: Final = 64 << 10
+"""Bytes asked of one socket at once: a pipeline of 400 heartbeats, and then the next socket's turn."""
+
+LANE_SLICE_REQUESTS: Final = 128
+"""Requests read between two chances for every other task: 2 ms of work."""
+
+LANE_UNANSWERED_MAX: Final = 64
+"""Heartbeats of one connection that wait for the journal before it is read no further: some commits' worth."""
+
+LANE_ACCEPTS_PER_SLICE: Final = 64
+"""Connections accepted between two chances for every other task: 2 ms of work."""
+
+ACCEPT_PAUSE_SECONDS: Final = 0.1
+"""How long nothing is accepted once the system is out of file descriptors or memory: until some of ours have ended."""
+
+REQUEST_SECONDS_MAX: Final = BODY_SECONDS_MAX
+"""Seconds from a hot request's first byte to its last, where it does not arrive at once."""
+
+HANDSHAKE_SECONDS_MAX: Final = 10
+"""Seconds of a TLS handshake: several of the slowest mobile network's round trips."""
+
+LANE_LOOK_SECONDS: Final = 1.0
+"""How often the lane looks for connections whose time is up: 0.5 ms of work at the most connections there can be."""

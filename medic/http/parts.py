@@ -32,8 +32,8 @@ class Metrics(Protocol):
 class Meter(Protocol):
     """Counts what the HTTP side did."""
 
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an answered request; `route` is the template, empty where none matched."""
+    def observe(self, method: str, route: str, status: int, seconds: float, count: int = 1) -> None:
+        """Count an answered request, or `count` alike; `route` is the template, empty where none matched."""
         ...
 
     def refuse_heartbeat(self, reason: str) -> None:

@@ -44,10 +44,10 @@ class Distribution:
         self._counts = [0] * (len(bounds) + 1)
         self._total = 0.0
 
-    def observe(self, seconds: float) -> None:
-        """Count one duration. One equal to a bound belongs to that bound."""
-        self._counts[bisect_left(self._bounds, seconds)] += 1
-        self._total += seconds
+    def observe(self, seconds: float, count: int = 1) -> None:
+        """Count a duration, or several that are equal. One equal to a bound belongs to that bound."""
+        self._counts[bisect_left(self._bounds, seconds)] += count
+        self._total += seconds * count
 
     def reading(self) -> Reading:
         """What was counted so far."""

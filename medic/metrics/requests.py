@@ -53,21 +53,22 @@ class RequestMeter:
         self._refused: Counter[str] = Counter()
         self._auth_failures: Counter[str] = Counter()
 
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an answered request.
+    def observe(self, method: str, route: str, status: int, seconds: float, count: int = 1) -> None:
+        """Count an answered request, or several.
 
         Args:
             method: As the client sent it.
             route: The template, such as `/service/{heartbeat_name}`, never the path; empty where none matched.
             status: The status answered.
             seconds: From the end of the head to the end of the answer.
+            count: How many were alike: the express lane reads many together, and one commit answers them.
         """
         duration = self._durations.get((method, route))
         if duration is None:
             method, route = self._bounded(method, route)
             duration = self._durations.setdefault((method, route), Distribution(REQUEST_BOUNDS_SECONDS))
-        duration.observe(seconds)
-        self._requests[method, route, status] += 1
+        duration.observe(seconds, count)
+        self._requests[method, route, status] += count
 
     def refuse_heartbeat(self, reason: str) -> None:
         """Count a heartbeat that was not taken; `reason` is one word."""

@@ -16,7 +16,10 @@ from medic.http.call import canonical_path
 from medic.http.openapi import describe
 from medic.http.parts import ApiSettings
 from medic.http.routes import ROUTES
+from tests.contract.served import serve
 from tests.fakes.http_parts import ApiWorld
+
+CALLER = "192.0.2.7"
 
 DESCRIPTION: Any = describe(ROUTES, version="9.9.9")
 PATTERNS = {path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in DESCRIPTION["paths"]}
@@ -48,8 +51,9 @@ def check_described(method: str, path: str, answer: httpx.Response) -> None:
 class Api:
     """Speaks to the application of a world, in this process."""
 
-    def __init__(self, world: ApiWorld, http: httpx.AsyncClient) -> None:
+    def __init__(self, world: ApiWorld, http: httpx.AsyncClient, *, address: str) -> None:
         self.world = world
+        self.address = address
         self._http = http
 
     async def request(
@@ -99,9 +103,27 @@ class Api:
 async def open_api(settings: ApiSettings | None = None) -> AsyncIterator[Api]:
     """The API over real actors, with a journal, a PostgreSQL and vendors of paper."""
     world = ApiWorld(settings)
-    transport = httpx.ASGITransport(app=create_app(world.parts), client=("192.0.2.7", 4711))
+    transport = httpx.ASGITransport(app=create_app(world.parts), client=(CALLER, 4711))
     async with httpx.AsyncClient(transport=transport, base_url="http://medic") as http:
-        yield Api(world, http)
+        yield Api(world, http, address=CALLER)
+
+
+@asynccontextmanager
+async def open_lane(settings: ApiSettings | None = None) -> AsyncIterator[Api]:
+    """The same behind a real socket, where the express lane takes what is hot: each request on a connection of its own.
+
+    A connection that was Hypercorn's once is not the lane's again. Tests that own the clock may let any time go by.
+    """
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with (
+        serve(settings=settings, patience=float("inf")) as served,
+        httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{served.port}", trust_env=False, timeout=None, limits=limits
+        ) as http,
+    ):
+        api = Api(served.world, http, address="127.0.0.1")
+        await served.world.changes.delete("job", by="test")
+        yield api
 
 
 def faults(answer: httpx.Response) -> dict[str, str]:

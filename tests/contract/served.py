@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,8 +12,10 @@ import trio
 from medic.core.draft import ServiceDraft
 from medic.core.units import DurationMs
 from medic.http.application import create_app
-from medic.http.hypercorn_server import HypercornServer, serve_http
+from medic.http.hot_routes import HOT_ROUTES
 from medic.http.listening import bind_sockets
+from medic.http.parts import ApiSettings
+from medic.http.serving import HttpServer
 from tests.fakes.http_parts import ApiWorld
 
 HEARTBEAT = b'{"heartbeat_name":"job","status":"UP"}'
@@ -20,7 +24,7 @@ HEARTBEAT = b'{"heartbeat_name":"job","status":"UP"}'
 class Served:
     """A world behind a real socket."""
 
-    def __init__(self, world: ApiWorld, server: HypercornServer, port: int) -> None:
+    def __init__(self, world: ApiWorld, server: HttpServer, port: int) -> None:
         self.world = world
         self.server = server
         self.port = port
@@ -38,15 +42,33 @@ class Served:
 
 
 @asynccontextmanager
-async def serve(*, drain_seconds: float = 20.0, connections_max: int = 5_000) -> AsyncIterator[Served]:
-    world = ApiWorld()
+async def serve(
+    *,
+    drain_seconds: float = 20.0,
+    connections_max: int = 5_000,
+    by_quart: bool = False,
+    tls: ssl.SSLContext | None = None,
+    settings: ApiSettings | None = None,
+    patience: float = 30.0,
+    send_buffer: int | None = None,
+) -> AsyncIterator[Served]:
+    """Serve a world with one service, `job`. `by_quart`: without the express lane, all of it by Hypercorn and Quart."""
+    world = ApiWorld(settings)
     [bound] = bind_sockets([("127.0.0.1", 0)])
-    server = HypercornServer(create_app(world.parts), connections_max=connections_max)
+    if send_buffer is not None:  # accepted connections inherit it
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    server = HttpServer(
+        world.parts,
+        create_app(world.parts),
+        when_durable=world.journal.call_when_durable,
+        connections_max=connections_max,
+        tls=tls,
+        hot={} if by_quart else HOT_ROUTES,
+    )
     served = Served(world, server, bound.getsockname()[1])
 
     async def run(*, task_status: trio.TaskStatus[None]) -> None:
-        await serve_http(
-            served.server,
+        await served.server.serve(
             [bound],
             drain=served.drain,
             drain_seconds=drain_seconds,
@@ -54,7 +76,7 @@ async def serve(*, drain_seconds: float = 20.0, connections_max: int = 5_000) ->
         )
         served.ended.set()
 
-    with trio.fail_after(30):
+    with trio.fail_after(patience):
         async with trio.open_nursery() as nursery:
             await nursery.start(run)
             await world.changes.register(

@@ -22,7 +22,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from medic.core.draft import ServiceDraft
 from medic.core.service import ServiceRow
 from medic.core.units import DurationMs, InstantMs, ServiceId
-from medic.http import hypercorn_server
+from medic.http import express_lane, hypercorn_server
 from tests.actors.world import until
 from tests.contract.served import HEARTBEAT, Served, get, post, read_all, read_answer, receive, serve, status_of
 from tests.fakes.http_parts import ApiWorld
@@ -184,7 +184,8 @@ async def test_a_body_far_beyond_the_limit_is_not_read_to_its_end() -> None:
 
 
 async def test_a_body_that_does_not_come_is_a_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medic.http.requests.BODY_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(express_lane, "REQUEST_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(express_lane, "LANE_LOOK_SECONDS", 0.1)
     async with serve() as served:
         answer = await served.exchange(b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n{")
         assert status_of(answer) == 408
@@ -259,6 +260,9 @@ async def test_a_client_that_leaves_in_the_middle_of_a_listing_costs_nothing_mor
 
 async def test_a_silent_connection_is_closed_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hypercorn_server, "KEEP_ALIVE_SECONDS", 0.2)
+    monkeypatch.setattr(express_lane, "KEEP_ALIVE_SECONDS", 0.2)
+    monkeypatch.setattr(express_lane, "REQUEST_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(express_lane, "LANE_LOOK_SECONDS", 0.1)
     async with serve() as served:
         for opening in (b"", get("/health/live"), b"GET /hea", HTTP2_PREFACE):
             async with await served.connect() as stream:

@@ -14,8 +14,8 @@ import trio
 from medic.errors import ConfigurationError
 from medic.http import limits
 from medic.http.application import create_app
-from medic.http.hypercorn_server import HypercornServer, serve_http
 from medic.http.listening import bind_sockets, connections_allowed, listen
+from medic.http.serving import HttpServer
 from tests.fakes.http_parts import ApiWorld
 
 
@@ -71,7 +71,8 @@ async def test_ipv6_is_served_as_well() -> None:
     bound = bind_sockets([("::1", 0)])
     drain = trio.Event()
     async with trio.open_nursery() as nursery:
-        await nursery.start(_serve, HypercornServer(create_app(world.parts)), bound, drain)
+        server = HttpServer(world.parts, create_app(world.parts), when_durable=world.journal.call_when_durable)
+        await nursery.start(_serve, server, bound, drain)
         async with httpx.AsyncClient(trust_env=False) as http:
             answer = await http.get(f"http://[::1]:{bound[0].getsockname()[1]}/health/live")
         assert answer.status_code == 200
@@ -79,9 +80,9 @@ async def test_ipv6_is_served_as_well() -> None:
 
 
 async def _serve(
-    server: HypercornServer, bound: list[socket.socket], drain: trio.Event, *, task_status: trio.TaskStatus[None]
+    server: HttpServer, bound: list[socket.socket], drain: trio.Event, *, task_status: trio.TaskStatus[None]
 ) -> None:
-    await serve_http(server, bound, drain=drain, drain_seconds=5, task_status=task_status)
+    await server.serve(bound, drain=drain, drain_seconds=5, task_status=task_status)
 
 
 def test_limits_leave_room_for_the_load_balancers_time() -> None:

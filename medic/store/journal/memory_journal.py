@@ -120,6 +120,10 @@ class MemoryJournal:
         self._held = False
         self._move(self._newest)
 
+    def release_to(self, position: Position) -> None:
+        """Everything up to there is durable, what follows is held still."""
+        self._move(position)
+
     def refuse(self, reason: str = "The journal cannot be written at the moment.") -> None:
         """From now on nothing is taken, and who waits is told so, until `take_again`."""
         self._refusal = reason

@@ -1,0 +1,183 @@
+"""The express lane over TLS: the same framing and the same functions, one task a connection.
+
+Encrypting a heartbeat costs more than everything the selector of `express_lane.py` saves, and a TLS stream cannot be
+read without one that waits. So a connection over TLS has a task, its requests are answered one after the other, and
+what is not hot is passed on to Hypercorn with the stream as it is. HTTP/2 is passed on at once.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import structlog
+import trio
+
+from medic.http.caller import caller_address
+from medic.http.framing import Framing, HotHead, HotRoute, Verdict
+from medic.http.hot_routes import HOT_ROUTES, Take
+from medic.http.limits import (
+    HANDSHAKE_SECONDS_MAX,
+    KEEP_ALIVE_REQUESTS_MAX,
+    KEEP_ALIVE_SECONDS,
+    LANE_RECEIVE_BYTES,
+    REQUEST_SECONDS_MAX,
+    WRITE_SECONDS_MAX,
+)
+from medic.http.parts import ApiParts
+from medic.http.refusals import refuse_framework
+from medic.http.wire import Wire
+
+_log = structlog.get_logger(__name__)
+
+HTTP2: Final = "h2"
+
+TlsStream = trio.SSLStream[trio.SocketStream]
+
+PassOn = Callable[[TlsStream, bytes], Awaitable[None]]
+"""Serves a connection that is not the lane's, with the bytes that were read of it."""
+
+
+class StreamLane:
+    """Answers hot requests of connections over TLS.
+
+    Args:
+        parts: What the API is built from.
+        context: Certificate and key.
+        pass_on: Serves what is Hypercorn's.
+        routes: The table; an empty one passes everything on.
+    """
+
+    def __init__(
+        self, parts: ApiParts, context: ssl.SSLContext, *, pass_on: PassOn, routes: Mapping[HotRoute, Take] = HOT_ROUTES
+    ) -> None:
+        self._parts = parts
+        self._context = context
+        self._pass_on = pass_on
+        self._routes = routes
+        self._framing = Framing(tuple(routes))
+        self._wire = Wire(parts.clock)
+        self._open: set[trio.SocketStream] = set()
+        self._waiting: set[trio.CancelScope] = set()
+        self._all_ended = trio.Event()
+        self._draining = False
+        self._crashed = 0
+
+    async def serve(self, transport: trio.SocketStream, peer: str) -> None:
+        """Serve one connection until it ends or is passed on. Never raises because of it."""
+        self._open.add(transport)
+        stream = trio.SSLStream(transport, self._context, server_side=True, https_compatible=True)
+        rest: bytes | None = None
+        try:
+            with trio.fail_after(HANDSHAKE_SECONDS_MAX):
+                await stream.do_handshake()
+            rest = b"" if stream.selected_alpn_protocol() == HTTP2 else await self._converse(stream, peer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            rest = None
+        except Exception as error:  # noqa: BLE001 - for connections this is the supervisor
+            self._crashed += 1
+            _log.error("a connection of the express lane ended by a fault of ours", exc_info=error)
+        finally:
+            self._open.discard(transport)
+            if rest is None:
+                transport.socket.close()
+            if self._draining and not self._open:
+                self._all_ended.set()
+        if rest is not None:
+            await self._pass_on(stream, rest)
+
+    async def _converse(self, stream: TlsStream, peer: str) -> bytes | None:
+        """Answer request after request. The bytes of one that is Hypercorn's; None at the end."""
+        received = bytearray()
+        requests = 0
+        while True:
+            head = self._framing.head(bytes(received))
+            if head is Verdict.HAND_OVER:
+                return bytes(received)
+            if head is Verdict.NEED_MORE:
+                if not await self._receive_head(stream, received):
+                    return bytes(received) or None
+                continue
+            if not await self._receive_body(stream, received, head):
+                return None
+            body = bytes(received[head.length : head.whole])
+            del received[: head.whole]
+            requests += 1
+            last = head.closes or requests > KEEP_ALIVE_REQUESTS_MAX
+            if await self._answer(stream, head, body, peer, last=last):
+                return None
+
+    async def _receive_head(self, stream: TlsStream, received: bytearray) -> bool:
+        """Receive more of a head. False: the client sends no more, or nothing for too long, or Medic drains."""
+        seconds = REQUEST_SECONDS_MAX if received else KEEP_ALIVE_SECONDS
+        piece = b""
+        with trio.move_on_after(seconds) as scope:
+            if self._draining:
+                scope.cancel()
+            self._waiting.add(scope)
+            try:
+                piece = bytes(await stream.receive_some(LANE_RECEIVE_BYTES))
+            finally:
+                self._waiting.discard(scope)
+        if scope.cancelled_caught:
+            received.clear()
+        received += piece
+        return bool(piece)
+
+    async def _receive_body(self, stream: TlsStream, received: bytearray, head: HotHead) -> bool:
+        """Receive the rest of a body. False: it did not come."""
+        with trio.move_on_after(REQUEST_SECONDS_MAX) as scope:
+            while len(received) < head.whole:
+                piece = await stream.receive_some(LANE_RECEIVE_BYTES)
+                if not piece:
+                    return False
+                received += piece
+        if scope.cancelled_caught:
+            self._parts.meter.observe(head.method, head.route.path, 408, REQUEST_SECONDS_MAX)
+            late = refuse_framework(408, path=head.route.path, limit=head.route.body_bytes_max)
+            await self._send(stream, self._wire.write(late, closes=True))
+            return False
+        return True
+
+    async def _answer(self, stream: TlsStream, head: HotHead, body: bytes, peer: str, *, last: bool) -> bool:
+        """Answer one request; whether the connection ends behind it."""
+        began = trio.current_time()
+        address = caller_address(
+            peer,
+            forwarded_for=head.forwarded_for,
+            forwarded=head.forwarded,
+            trusted=self._parts.settings.trusted_proxies,
+        )
+        answer = await self._routes[head.route](self._parts, head, body, address)
+        closes = last or self._draining
+        await self._send(stream, self._wire.write(answer, closes=closes, bodiless=head.method == "HEAD"))
+        self._parts.meter.observe(head.method, head.route.path, answer.status, trio.current_time() - began)
+        return closes
+
+    async def _send(self, stream: TlsStream, piece: bytes) -> None:
+        with trio.fail_after(WRITE_SECONDS_MAX):
+            await stream.send_all(piece)
+
+    async def drain(self) -> None:
+        """End what stands between two requests, and return once everything has ended."""
+        self._draining = True
+        for scope in tuple(self._waiting):
+            scope.cancel()
+        if self._open:
+            await self._all_ended.wait()
+
+    def cut(self) -> None:
+        """Close at once what is left."""
+        for transport in tuple(self._open):
+            transport.socket.close()
+
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
+
+    @property
+    def crashed(self) -> int:
+        """How many connections ended by a fault of ours."""
+        return self._crashed
