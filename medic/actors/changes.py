@@ -26,7 +26,8 @@ from medic.core.events import (
 )
 from medic.core.notification import Notification
 from medic.core.policy import Defaults
-from medic.core.service import Mute, Service, ServiceRow, ring_bytes
+from medic.core.ring import ring_bytes
+from medic.core.service import Mute, Service, ServiceRow
 from medic.core.status import NotificationKind
 from medic.core.step import register
 from medic.core.units import EventId, InstantMs, ServiceId

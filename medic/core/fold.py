@@ -9,7 +9,6 @@ needs more than the obvious, a comment says so.
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import replace
 from typing import assert_never
 
@@ -29,7 +28,8 @@ from medic.core.effects import (
 )
 from medic.core.heartbeat_words import kind_of, shared_word
 from medic.core.policy import FLAP_WINDOW_MS, Defaults
-from medic.core.service import NEVER, NO_SIGN, Alert, Service, ServiceRow, is_reported_down, ring_of
+from medic.core.ring import NO_MARK, NO_SIGN, Ring, ring_of
+from medic.core.service import NEVER, Alert, Service, ServiceRow, is_reported_down
 from medic.core.status import HeartbeatStatus
 from medic.core.units import DurationMs, SightedMs
 
@@ -76,6 +76,9 @@ def fold(service: Service, effect: ServiceEffect) -> None:
 
 
 def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
+    service.heartbeats_total += 1
+    if effect.discount is not None:
+        return
     kind = effect.kind
     previous = service.last_heartbeat_at
     if (
@@ -88,7 +91,6 @@ def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
         service.gap_ms = DurationMs(max(0, effect.at - previous))
     service.last_heartbeat_at = effect.at
     service.last_status = shared_word(effect.status)
-    service.heartbeats_total += 1
     if kind is _DOWN or kind is _FAILED:
         service.heard_kind = kind
         service.last_sign = NO_SIGN
@@ -101,10 +103,8 @@ def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
     sign = max(effect.sighted, service.last_sign)
     service.last_sign = sign
     service.fresh_interval_given = False
-    ring = service.ring
-    if ring is not None:
-        del ring[0]
-        ring.append(sign)
+    if service.ring is not None:
+        service.ring.push(sign, effect.mark)
 
 
 def _ends_run(service: Service, kind: HeartbeatStatus) -> bool:
@@ -114,7 +114,7 @@ def _ends_run(service: Service, kind: HeartbeatStatus) -> bool:
 def _credit_signs(service: Service, effect: CreditSigns) -> None:
     service.last_sign = max(service.last_sign, effect.since)
     if service.ring is not None:
-        service.ring = array("q", (max(sign, effect.since) for sign in service.ring))
+        service.ring = service.ring.credited(effect.since)
     if effect.fresh_interval:
         service.fresh_interval_given = True
 
@@ -127,7 +127,7 @@ def _store_row(service: Service, row: ServiceRow) -> None:
     service.policy = policy
 
 
-def _resized_ring(service: Service, threshold: int) -> array[int] | None:
+def _resized_ring(service: Service, threshold: int) -> Ring | None:
     """The newest signs; where there are fewer than a higher threshold wants, the oldest stands for the missing ones."""
     if threshold == 1:
         return None
@@ -136,7 +136,8 @@ def _resized_ring(service: Service, threshold: int) -> array[int] | None:
     missing = threshold - len(kept)
     # While a reported failure stands, signs are counted since the report, and there were none but those.
     oldest = NO_SIGN if is_reported_down(service) else kept[0]
-    return array("q", [oldest] * missing + kept)
+    marks = [] if service.ring is None or service.ring.marks is None else service.ring.marks.tolist()
+    return Ring([oldest] * missing + kept, [NO_MARK] * (threshold - len(marks)) + marks[-threshold:])
 
 
 def _openings(service: Service, opened: SightedMs) -> tuple[SightedMs, ...]:
