@@ -9,6 +9,7 @@
     │   ├── UnknownWebhookError     404
     │   └── AlertClosedError        409
     ├── OverloadedError         the caller waits (503 + Retry-After)
+    │   ├── ActorBusyError
     │   ├── MailboxFullError
     │   └── JournalRefusedError
     ├── UnavailableError        the world recovers, Medic retries (503 + Retry-After)
@@ -107,6 +108,10 @@ class OverloadedError(MedicError):
         super().__init__(message)
         self.message = message
         self.retry_after_seconds = retry_after_seconds
+
+
+class ActorBusyError(OverloadedError):
+    """The service's actor is being rebuilt and takes nothing in this turn; whoever can wait, waits for it."""
 
 
 class MailboxFullError(OverloadedError):

@@ -6,7 +6,7 @@ belong to one shard; there is one shard today.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
@@ -16,6 +16,7 @@ from medic.core.effects import Effect, SettleNotification
 from medic.core.notification import Notification
 from medic.core.service import Service, ServiceRow
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs, SkewMs
+from medic.errors import JournalRefusedError
 
 Position = NewType("Position", int)
 """A place in a journal: how many bytes of it, over all its files, end with this record. 0 is before the first."""
@@ -50,6 +51,10 @@ class Ids(Protocol):
             OverloadedError: the blocks kept ahead are used up and PostgreSQL is away.
         """
         ...
+
+
+WhenDurable = Callable[[JournalRefusedError | None], None]
+"""Called once a record is durable, with None, or once it is known that waiting for it is refused, with that refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,14 @@ class Journal(Protocol):
 
         Raises:
             JournalRefusedError: it never will be.
+        """
+        ...
+
+    def call_when_durable(self, position: Position, call: WhenDurable) -> None:
+        """As `wait_durable`, without a task that waits: for who has thousands of answers to send and one loop.
+
+        `call` is run in the turn of the loop that learns of the commit, those of one commit in the order in which they
+        were handed in; at once where that is known already. It must not wait, and what it raises is only reported.
         """
         ...
 
@@ -351,6 +364,16 @@ class Beat:
 
 class Intake(Protocol):
     """Where heartbeats go."""
+
+    def take_nowait(self, beat: Beat) -> Position:
+        """Journal the heartbeat and move the deadline in this turn; the record's position, which is not durable yet.
+
+        Raises:
+            UnknownServiceError, InactiveServiceError: nothing was taken.
+            ActorBusyError: the service is being rebuilt, nothing was taken; `take` waits for it.
+            OverloadedError: it could not be made durable; nothing was taken.
+        """
+        ...
 
     async def take(self, beat: Beat) -> Service:
         """Journal the heartbeat, move the deadline, and return once the record is durable.

@@ -140,14 +140,14 @@ class Host:
         """
         if actor.mailbox is not None:
             return await actor.mailbox.put_nowait(event).wait_taken()
-        return self._turn(actor, event)
+        return self.turn(actor, event)
 
     def tell_nowait(self, actor: Actor, event: Event) -> Position | None:
         """As `tell`, for an actor in order; None where it is being rebuilt and the event waits in its mailbox."""
         if actor.mailbox is not None:
             actor.mailbox.put_nowait(event)
             return None
-        return self._turn(actor, event)
+        return self.turn(actor, event)
 
     def tell_again(self, service_id: ServiceId) -> None:
         """Have the service's open alert told again, which nobody took before the start."""
@@ -155,7 +155,13 @@ class Host:
         if actor is not None:
             self.tell_nowait(actor, NobodyTold(self._clock.now(), self._clock.sighted()))
 
-    def _turn(self, actor: Actor, event: Event) -> Position:
+    def turn(self, actor: Actor, event: Event) -> Position:
+        """Give an actor in order its turn: the position of its newest record. Whoever calls looked at `mailbox` first.
+
+        Raises:
+            JournalRefusedError: nothing can be recorded now; the event was not taken.
+            InvariantError: the actor crashed over this event.
+        """
         self._outbox.require_room()
         service = actor.service
         previous = service.status
@@ -195,7 +201,7 @@ class Host:
                 letter.fail(UnknownServiceError(actor.service.row.heartbeat_name))
                 continue
             try:
-                letter.take(self._turn(actor, letter.event))
+                letter.take(self.turn(actor, letter.event))
             except OverloadedError as refused:
                 letter.fail(refused)
             except ActorCrashedError as crashed:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from medic.actors.actor import Actor
 from medic.actors.directory import Directory
 from medic.actors.host import Host
 from medic.core.events import HeartbeatReceived
 from medic.core.heartbeat_words import kind_of
 from medic.core.service import Service
 from medic.core.status import Status
-from medic.errors import InactiveServiceError, UnknownServiceError
-from medic.ports import Beat, Clock, Ids, Journal
+from medic.errors import ActorBusyError, InactiveServiceError, UnknownServiceError
+from medic.ports import Beat, Clock, Ids, Journal, Position
 
 
 class HeartbeatIntake:
@@ -22,6 +23,20 @@ class HeartbeatIntake:
         self._clock = clock
         self._ids = ids
 
+    def take_nowait(self, beat: Beat) -> Position:
+        """Journal the heartbeat and move the deadline in this turn; the record's position, which is not durable yet.
+
+        Raises:
+            UnknownServiceError, InactiveServiceError: nothing was taken.
+            ActorBusyError: the service is being rebuilt, nothing was taken; `take` waits for it.
+            OverloadedError: it could not be made durable; nothing was taken.
+            InvariantError: the actor crashed over this heartbeat.
+        """
+        actor = self._actor(beat)
+        if actor.mailbox is not None:
+            raise ActorBusyError("The service is being restored.")
+        return self._host.turn(actor, self._event(beat))
+
     async def take(self, beat: Beat) -> Service:
         """Journal the heartbeat, move the deadline, and return once the record is durable.
 
@@ -29,13 +44,22 @@ class HeartbeatIntake:
             UnknownServiceError, InactiveServiceError: nothing was taken.
             OverloadedError: it could not be made durable.
         """
+        actor = self._actor(beat)
+        position = await self._host.tell(actor, self._event(beat))
+        await self._journal.wait_durable(position)
+        return actor.service
+
+    def _actor(self, beat: Beat) -> Actor:
         actor = self._directory.actor(beat.name)
         if actor is None:
             raise UnknownServiceError(beat.name)
         service = actor.service
         if service.status is Status.INACTIVE:
             raise InactiveServiceError(service.row.heartbeat_name, service.row.date_modified, service.row.changed_by)
-        event = HeartbeatReceived(
+        return actor
+
+    def _event(self, beat: Beat) -> HeartbeatReceived:
+        return HeartbeatReceived(
             at=self._clock.now(),
             sighted=self._clock.sighted(),
             event_id=self._ids.draw(),
@@ -44,6 +68,3 @@ class HeartbeatIntake:
             run_id=beat.run_id,
             said_at=beat.said_at,
         )
-        position = await self._host.tell(actor, event)
-        await self._journal.wait_durable(position)
-        return actor.service

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from medic.core.effects import EndMute, RecordHeartbeat
 from medic.core.status import HeartbeatStatus
@@ -105,6 +106,46 @@ async def test_many_wait_for_one_commit_and_all_are_woken(opened):
         assert sorted(woken) == positions
 
 
+async def test_calls_are_run_once_their_record_is_durable_in_the_order_they_were_handed_in(opened):
+    async with opened() as journal:
+        called = []
+
+        def caller(number, position):
+            return lambda refused: called.append((number, refused, journal.durable >= position))
+
+        for number in range(1, 101):
+            position = journal.append_nowait(heartbeat(number))
+            journal.call_when_durable(position, caller(number, position))
+        await journal.wait_durable(position)
+        assert called == [(number, None, True) for number in range(1, 101)]
+
+
+async def test_a_call_for_what_is_durable_is_run_at_once(opened):
+    async with opened() as journal:
+        position = journal.append_nowait(heartbeat(1))
+        await journal.wait_durable(position)
+        called = []
+        journal.call_when_durable(position, called.append)
+        assert called == [None]
+
+
+async def test_a_call_that_raises_is_reported_and_hurts_nobody_else(opened):
+    async with opened() as journal:
+        called = []
+
+        def raising(_refused):
+            raise RuntimeError("a bug of the caller")
+
+        with capture_logs() as lines:
+            position = journal.append_nowait(heartbeat(1))
+            journal.call_when_durable(position, raising)
+            journal.call_when_durable(position, called.append)
+            await journal.wait_durable(position)
+        assert called == [None]
+        assert [type(line["exc_info"]) for line in lines if line["log_level"] == "error"] == [RuntimeError]
+        await journal.wait_durable(journal.append_nowait(heartbeat(2)))
+
+
 async def test_a_reader_is_woken_by_the_next_durable_record(opened):
     async with opened() as journal:
         seen = []
@@ -144,9 +185,16 @@ async def test_who_waits_is_told_when_it_never_will_be(opened):
             return
         journal.hold()
         position = journal.append_nowait(heartbeat(1))
+        waited = []
+        journal.call_when_durable(position, waited.append)
+        assert waited == []
         journal.refuse()
+        assert isinstance(waited.pop(), JournalRefusedError)
         with pytest.raises(JournalRefusedError):
             await journal.wait_durable(position)
+        told = []
+        journal.call_when_durable(position, told.append)
+        assert isinstance(told.pop(), JournalRefusedError)
         with pytest.raises(JournalRefusedError):
             journal.append_nowait(heartbeat(2))
         with pytest.raises(JournalRefusedError):

@@ -117,8 +117,12 @@ async def test_a_failing_disk_refuses_who_waits_and_keeps_what_was_appended(tmp_
         await journal.wait_durable(journal.append_nowait(heartbeat(1)))
         setattr(disk, fault, times)
         position = journal.append_nowait(heartbeat(2))
+        told = []
+        journal.call_when_durable(position, told.append)
         with pytest.raises(JournalRefusedError, match="cannot be written"):
             await journal.wait_durable(position)
+        journal.call_when_durable(position, told.append)
+        assert [str(refused) for refused in told] == ["The journal cannot be written at the moment."] * 2
         await wait_until_taken_again(journal)
         await journal.wait_durable(position)
         journal.require_room()

@@ -42,11 +42,12 @@ import trio
 
 from medic.core.effects import CreditSigns, Effect, RecordHeartbeat
 from medic.errors import InvariantError, JournalRefusedError
-from medic.ports import Entry, Position
+from medic.ports import Entry, Position, WhenDurable
 from medic.store.codec import encode
 from medic.store.journal.files import Disk, JournalFiles, Opening
 from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
 from medic.store.journal.recent import RecentEntries
+from medic.store.journal.when_durable import run_call
 
 _log = structlog.get_logger(__name__)
 
@@ -124,13 +125,29 @@ class JournalStatistics:
 
 
 class _Commit:
-    """What becomes durable together: everything up to `end`, and the one event for all who wait for it."""
+    """What becomes durable together: everything up to `end`, the one event for all who wait for it, and the calls."""
 
-    __slots__ = ("done", "end")
+    __slots__ = ("_calls", "_done", "end")
 
     def __init__(self) -> None:
-        self.done = trio.Event()
+        self._done = trio.Event()
+        self._calls: list[WhenDurable] = []
         self.end = 0
+
+    async def wait_settled(self) -> None:
+        """Return once `settle` was called."""
+        await self._done.wait()
+
+    def add_call(self, call: WhenDurable) -> None:
+        """Have `call` run when this is settled."""
+        self._calls.append(call)
+
+    def settle(self, refused: JournalRefusedError | None) -> None:
+        """Wake who waits, and run the calls in their order."""
+        self._done.set()
+        calls, self._calls = self._calls, []
+        for call in calls:
+            run_call(call, refused)
 
 
 class FileJournal:
@@ -245,14 +262,27 @@ class FileJournal:
         while self._durable < position:
             if self._refusal is not None:
                 raise JournalRefusedError(self._refusal)
-            underway = self._underway
-            await (self._next if underway is None or position > underway.end else underway).done.wait()
+            await self._commit_of(position).wait_settled()
+
+    def call_when_durable(self, position: Position, call: WhenDurable) -> None:
+        """As `wait_durable`, without a task that waits: `call` is run in the turn that learns of the commit."""
+        if self._durable >= position:
+            run_call(call, None)
+        elif self._refusal is not None:
+            run_call(call, JournalRefusedError(self._refusal))
+        else:
+            self._commit_of(position).add_call(call)
+
+    def _commit_of(self, position: Position) -> _Commit:
+        """The commit that makes the position durable, which it is not yet."""
+        underway = self._underway
+        return self._next if underway is None or position > underway.end else underway
 
     async def wait_newer(self, position: Position) -> None:
         """Return once `durable > position`."""
         await trio.lowlevel.checkpoint()
         while self._durable <= position:
-            await (self._underway or self._next).done.wait()
+            await (self._underway or self._next).wait_settled()
 
     async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
         """Up to `most` durable records after `position`, in order; none where there are none yet.
@@ -370,7 +400,7 @@ class FileJournal:
         self._refusing_since = None
         commit, self._underway = self._underway, None
         if commit is not None:
-            commit.done.set()
+            commit.settle(None)
 
     def _observe(self, seconds: float, written: int) -> None:
         self._commits += 1
@@ -387,11 +417,12 @@ class FileJournal:
         """Refuse from now on, and tell everybody who waits."""
         self._refusal = reason
         self._refusing_since = trio.current_time()
-        for commit in (self._underway, self._next):
-            if commit is not None:
-                commit.done.set()
+        refused = (self._underway, self._next)
         self._underway = None if self._underway is None else _Commit()
         self._next = _Commit()
+        for commit in refused:
+            if commit is not None:
+                commit.settle(JournalRefusedError(reason))
 
     async def _begin_anew(self) -> int:
         """Begin a new file with everything that no sync covers, until one is whole; the number of bytes in it."""

@@ -9,10 +9,11 @@ import trio
 
 from medic.core.effects import Effect
 from medic.errors import JournalRefusedError
-from medic.ports import Entry, Position
+from medic.ports import Entry, Position, WhenDurable
 from medic.store.codec import encode
 from medic.store.journal.frames import FRAME_HEAD_BYTES
 from medic.store.journal.recent import RecentEntries
+from medic.store.journal.when_durable import run_call
 
 _ALL: Final = 1 << 40
 
@@ -29,6 +30,7 @@ class MemoryJournal:
         self._refusal: str | None = None
         self._entries = RecentEntries(0, most=_ALL)
         self._moved = trio.Event()
+        self._calls: list[tuple[Position, WhenDurable]] = []
 
     @property
     def newest(self) -> Position:
@@ -73,6 +75,11 @@ class MemoryJournal:
             self.require_room()
             await self._moved.wait()
 
+    def call_when_durable(self, position: Position, call: WhenDurable) -> None:
+        """As `wait_durable`, without a task that waits."""
+        self._calls.append((position, call))
+        self._run_calls()
+
     async def wait_newer(self, position: Position) -> None:
         """Return once `durable > position`."""
         await trio.lowlevel.checkpoint()
@@ -113,3 +120,15 @@ class MemoryJournal:
     def _wake(self) -> None:
         self._moved.set()
         self._moved = trio.Event()
+        self._run_calls()
+
+    def _run_calls(self) -> None:
+        """Run the calls of which the end is known: durable, or refused."""
+        waiting, self._calls = self._calls, []
+        for position, call in waiting:
+            if position <= self._durable:
+                run_call(call, None)
+            elif self._refusal is not None:
+                run_call(call, JournalRefusedError(self._refusal))
+            else:
+                self._calls.append((position, call))

@@ -21,6 +21,7 @@ CASES: list[tuple[MedicError, int]] = [
     (errors.UnknownWebhookError(1), 404),
     (errors.AlertClosedError(EventId(1)), 409),
     (errors.OverloadedError("wait", retry_after_seconds=7), 503),
+    (errors.ActorBusyError("wait"), 503),
     (errors.MailboxFullError("wait"), 503),
     (errors.JournalRefusedError("wait"), 503),
     (errors.UnavailableError("host=secret"), 503),
