@@ -198,9 +198,7 @@ def heartbeat_parts(directory: Path, count: int) -> Iterator[tuple[str, float]]:
     event = HeartbeatReceived(InstantMs(ORIGIN), SightedMs(ORIGIN), EventId(1), HeartbeatStatus.UP, "UP")
     yield "decide and fold, in full", each(count, lambda: step(service, event))
     yield "next deadline", each(count, lambda: next_deadline(service, SkewMs(0)))
-    record = RecordHeartbeat(
-        ServiceId(1), InstantMs(ORIGIN), SightedMs(ORIGIN), EventId(1), HeartbeatStatus.UP, "UP"
-    )
+    record = RecordHeartbeat(ServiceId(1), InstantMs(ORIGIN), SightedMs(ORIGIN), EventId(1), HeartbeatStatus.UP, "UP")
     yield "encode", each(count, lambda: encode(record))
     yield "append", each(count, lambda: world.journal.append_nowait(record))
 

@@ -16,7 +16,7 @@ from medic.core.effects import Effect, SettleNotification
 from medic.core.notification import Notification
 from medic.core.service import Service, ServiceRow
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs, SkewMs
-from medic.errors import JournalRefusedError
+from medic.errors import JournalRefusedError, MedicError
 
 Position = NewType("Position", int)
 """A place in a journal: how many bytes of it, over all its files, end with this record. 0 is before the first."""
@@ -180,7 +180,7 @@ class ServiceStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatRow:
-    """One stored heartbeat, as `GET /heartbeat` lists it; `status` as sent, `time` its arrival."""
+    """One stored heartbeat, as `GET /heartbeat` lists it; `status` as sent, `time` its arrival, `said_at` its own."""
 
     heartbeat_id: EventId
     service_id: ServiceId
@@ -191,6 +191,7 @@ class HeartbeatRow:
     time: InstantMs
     status: str
     run_id: str | None
+    said_at: InstantMs | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,12 +355,35 @@ class Settlements(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A heartbeat as a client sent it, checked: `name` normalised, `status` 1 to 64 characters."""
+    """A heartbeat as a client sent it, checked: `name` normalised, `status` 1 to 64 characters.
+
+    `said_at` is the sender's own time, `key` its Idempotency-Key.
+    """
 
     name: str
     status: str
     run_id: str | None = None
     said_at: InstantMs | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends something, as far as it is known before anything is looked up."""
+
+    address: str
+
+
+class Gatekeeper(Protocol):
+    """Decides whether a heartbeat may come in, before it is taken: keys, and limits.
+
+    Asked for every heartbeat, those of a bulk one by one, so it answers from memory, at once, and makes nothing where
+    the answer is yes. A refusal is returned and not raised: under a flood it is the usual answer.
+    """
+
+    def admit_heartbeat(self, caller: Caller, name: str) -> MedicError | None:
+        """None where the heartbeat of that name may be taken; else what its caller is told."""
+        ...
 
 
 class Intake(Protocol):
@@ -372,6 +396,14 @@ class Intake(Protocol):
             UnknownServiceError, InactiveServiceError: nothing was taken.
             ActorBusyError: the service is being rebuilt, nothing was taken; `take` waits for it.
             OverloadedError: it could not be made durable; nothing was taken.
+        """
+        ...
+
+    async def wait_durable(self, position: Position) -> None:
+        """Return once what was taken up to that position is durable.
+
+        Raises:
+            JournalRefusedError: it never will be.
         """
         ...
 

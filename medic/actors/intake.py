@@ -37,6 +37,14 @@ class HeartbeatIntake:
             raise ActorBusyError("The service is being restored.")
         return self._host.turn(actor, self._event(beat))
 
+    async def wait_durable(self, position: Position) -> None:
+        """Return once what was taken up to that position is durable.
+
+        Raises:
+            JournalRefusedError: it never will be.
+        """
+        await self._journal.wait_durable(position)
+
     async def take(self, beat: Beat) -> Service:
         """Journal the heartbeat, move the deadline, and return once the record is durable.
 
@@ -67,4 +75,5 @@ class HeartbeatIntake:
             status=beat.status,
             run_id=beat.run_id,
             said_at=beat.said_at,
+            key=beat.key,
         )

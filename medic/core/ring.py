@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from medic.core.units import SightedMs
 
@@ -41,9 +41,10 @@ class Ring(_Signs):
 
     marks: array[int] | None
 
-    def __new__(cls, signs: Iterable[int], marks: Iterable[int] | None = None) -> Ring:
+    def __new__(cls, signs: Iterable[int], marks: Iterable[int] | None = None) -> Self:
         """A ring of these signs, and of these marks where any of them is one."""
-        ring = super().__new__(cls, "q", signs)
+        # typeshed says "array", whatever the class.
+        ring: Self = super().__new__(cls, "q", signs)  # type: ignore[assignment]
         kept = None if marks is None else array("q", marks)
         ring.marks = kept if kept is not None and any(kept) else None
         return ring
@@ -78,5 +79,6 @@ def ring_of(sign: SightedMs, threshold: int) -> Ring | None:
 
 
 def ring_bytes(threshold: int) -> int:
-    """What a service's ring costs in memory: two arrays and their elements. All together are bounded (HARD-CASES H9)."""
-    return 0 if threshold == 1 else 104 + 8 * threshold + 80 + 8 * threshold
+    """What a service's ring costs in memory, marks included. All rings together are bounded (HARD-CASES H9)."""
+    signs, marks = 104 + 8 * threshold, 80 + 8 * threshold
+    return 0 if threshold == 1 else signs + marks

@@ -70,6 +70,7 @@ def heartbeat_json(row: HeartbeatRow) -> JsonObject:
         "team": row.team,
         "priority": row.priority,
         "run_id": row.run_id,
+        "said_at": _shown(row.said_at),
     }
 
 

@@ -206,6 +206,7 @@ async def test_the_listing_has_what_was_answered_201_newest_first(api: Api, mock
     assert [row["status"] for row in rows] == ["step-2", "step-1", "step-0"]
     assert set(rows[0]) == {
         "heartbeat_id", "heartbeat_name", "service_name", "time", "status", "team", "priority", "run_id",
+        "said_at",
     }  # fmt: skip
     assert (rows[0]["team"], rows[0]["priority"], rows[0]["run_id"]) == ("red", "p2", "r")
     assert rows[0]["time"].endswith("Z")

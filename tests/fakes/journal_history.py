@@ -78,6 +78,7 @@ def _heartbeat(effect: RecordHeartbeat, row: ServiceRow) -> HeartbeatRow:
         time=effect.at,
         status=effect.status,
         run_id=effect.run_id,
+        said_at=effect.said_at,
     )
 
 
