@@ -53,7 +53,7 @@ async def take_named(
     )
 
 
-async def get_heartbeat(parts: ApiParts, call: Call) -> Answer:
+async def send_heartbeat(parts: ApiParts, call: Call) -> Answer:
     """Take a heartbeat by GET; a body means nothing."""
     return await take_named(
         parts, call.places["heartbeat_name"], call.raw_query, b"", call.address, call.idempotency_key

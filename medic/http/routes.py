@@ -92,7 +92,7 @@ HEARTBEATS: Final = (
     Route(
         "GET",
         NAMED_PATH,
-        named.get_heartbeat,
+        named.send_heartbeat,
         "Heartbeats",
         "Send a heartbeat in one line",
         {201: TAKEN, 400: INACTIVE, 404: NO_SERVICE, 503: NOT_DURABLE},
