@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NewType, Protocol
+from typing import NamedTuple, NewType, Protocol
 
 from medic.core.blind import BlindLog
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.effects import Effect, SettleNotification
 from medic.core.notification import Notification
 from medic.core.service import Service, ServiceRow
+from medic.core.status import HeartbeatStatus
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs, SkewMs
 from medic.errors import JournalRefusedError, MedicError
 
@@ -65,6 +66,13 @@ class Entry:
     effect: Effect
 
 
+class Records(NamedTuple):
+    """A run of a journal: the position of each record, and its bytes, or its effect where that is still at hand."""
+
+    positions: Sequence[Position]
+    records: Sequence[bytes | Effect]
+
+
 class Journal(Protocol):
     """An append-only record of effects, durable in order.
 
@@ -106,6 +114,17 @@ class Journal(Protocol):
         """
         ...
 
+    def append_heartbeat_nowait(
+        self,
+        service_id: ServiceId,
+        at: InstantMs,
+        sighted: SightedMs,
+        heartbeat_id: EventId,
+        kind: HeartbeatStatus,
+    ) -> Position:
+        """As `append_nowait` of the `RecordHeartbeat` that says so, its status being the word of its kind."""
+        ...
+
     async def wait_durable(self, position: Position) -> None:
         """Return once `durable >= position`.
 
@@ -128,6 +147,10 @@ class Journal(Protocol):
 
     async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
         """Up to `most` durable records after `position`, in order; none where there are none yet. Bounded memory."""
+        ...
+
+    async def read_records_after(self, position: Position, *, most: int) -> Records:
+        """The same, decoded only where that costs nothing: for who wants little of most of them."""
         ...
 
 

@@ -6,9 +6,10 @@ from medic.actors.actor import Actor
 from medic.actors.directory import Directory
 from medic.actors.host import Host
 from medic.core.events import HeartbeatReceived
-from medic.core.heartbeat_words import kind_of
+from medic.core.heartbeat_words import kind_of, plain_kind
 from medic.core.service import Service
 from medic.core.status import Status
+from medic.core.step import only_recorded
 from medic.errors import ActorBusyError, InactiveServiceError, UnknownServiceError
 from medic.ports import Beat, Clock, Ids, Journal, Position
 
@@ -35,6 +36,9 @@ class HeartbeatIntake:
         actor = self._actor(beat)
         if actor.mailbox is not None:
             raise ActorBusyError("The service is being restored.")
+        kind = plain_kind(beat.status)
+        if kind is not None and is_plain(beat, actor.service) and only_recorded(actor.service, kind):
+            return self._host.heartbeat_turn(actor, kind)
         return self._host.turn(actor, self._event(beat))
 
     async def wait_durable(self, position: Position) -> None:
@@ -53,7 +57,10 @@ class HeartbeatIntake:
             OverloadedError: it could not be made durable.
         """
         actor = self._actor(beat)
-        position = await self._host.tell(actor, self._event(beat))
+        if actor.mailbox is None:
+            position = self.take_nowait(beat)
+        else:
+            position = await self._host.tell(actor, self._event(beat))
         await self._journal.wait_durable(position)
         return actor.service
 
@@ -77,3 +84,8 @@ class HeartbeatIntake:
             said_at=beat.said_at,
             key=beat.key,
         )
+
+
+def is_plain(beat: Beat, service: Service) -> bool:
+    """Whether the heartbeat says nothing beside its status that could make it count for nothing."""
+    return beat.run_id is None and beat.said_at is None and (beat.key is None or service.ring is None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -26,6 +26,7 @@ from medic.core.effects import (
 from medic.core.notification import Notification
 from medic.core.service import Service
 from medic.core.status import Discount, HeartbeatStatus
+from medic.core.units import EventId, InstantMs, SightedMs
 from medic.errors import JournalRefusedError
 from medic.ports import Clock, Journal, Position, Teller
 
@@ -80,6 +81,20 @@ class Outbox:
         if effect.discount is not None:
             self._discounted[effect.discount] += 1
         position = self._journal.append_nowait(effect)
+        service.position = position
+        return position
+
+    def carry_plain_heartbeat_nowait(
+        self,
+        service: Service,
+        at: InstantMs,
+        sighted: SightedMs,
+        heartbeat_id: EventId,
+        kind: HeartbeatStatus,
+    ) -> Position:
+        """The same for one whose status is the word of its kind, and of which no effect was made."""
+        self._heartbeats[kind] += 1
+        position = self._journal.append_heartbeat_nowait(service.row.service_id, at, sighted, heartbeat_id, kind)
         service.position = position
         return position
 
@@ -162,7 +177,7 @@ class Outbox:
         if not isinstance(effect, Notify):
             return self._journal.append_nowait(effect)
         targets = self._teller.targets_for(effect.notification)
-        addressed = Notify(effect.at, effect.sighted, replace(effect.notification, targets=targets))
+        addressed = Notify(effect.at, effect.sighted, effect.notification.addressed_to(targets))
         position = self._journal.append_nowait(addressed)
         self._undelivered.append((position, addressed))
         self._idle = trio.Event() if self._idle.is_set() else self._idle

@@ -21,9 +21,11 @@ from medic.actors.actor import Actor, Mailbox
 from medic.core.deadline import next_deadline
 from medic.core.effects import ServiceEffect
 from medic.core.events import Event
+from medic.core.fold import fold_heartbeat
 from medic.core.service import Service
+from medic.core.status import HeartbeatStatus
 from medic.core.step import step
-from medic.core.units import ServiceId, SightedMs, SkewMs
+from medic.core.units import InstantMs, ServiceId, SightedMs, SkewMs
 from medic.errors import InvariantError, MedicError
 
 _log = structlog.get_logger(__name__)
@@ -76,6 +78,22 @@ class Supervisor:
         except Exception as error:
             self._crashed_over(actor, type(event).__name__, error)
             raise ActorCrashedError(actor.service.row.service_id) from error
+
+    def heartbeat_turn(
+        self, actor: Actor, at: InstantMs, sighted: SightedMs, kind: HeartbeatStatus
+    ) -> SightedMs | None:
+        """Fold a heartbeat that is only recorded (`only_recorded`); the next instant the actor waits for.
+
+        Raises:
+            ActorCrashedError: the actor raised; it takes no events until it is rebuilt.
+        """
+        service = actor.service
+        try:
+            fold_heartbeat(service, at, sighted, kind, kind)
+            return next_deadline(service, SkewMs(at - sighted))
+        except Exception as error:
+            self._crashed_over(actor, "a heartbeat", error)
+            raise ActorCrashedError(service.row.service_id) from error
 
     def deadline(self, actor: Actor, skew: SkewMs) -> SightedMs | None:
         """The next instant the actor waits for, where no event was taken.

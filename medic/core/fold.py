@@ -31,7 +31,7 @@ from medic.core.policy import FLAP_WINDOW_MS, Defaults
 from medic.core.ring import NO_MARK, NO_SIGN, Ring, ring_of
 from medic.core.service import NEVER, Alert, Service, ServiceRow, is_reported_down
 from medic.core.status import HeartbeatStatus
-from medic.core.units import DurationMs, SightedMs
+from medic.core.units import DurationMs, InstantMs, SightedMs
 
 # Looking a member up on its enum costs more than comparing it; a heartbeat compares five.
 _DOWN = HeartbeatStatus.DOWN
@@ -49,7 +49,7 @@ def fold(service: Service, effect: ServiceEffect) -> None:
     """Change `service` to what the effect says. Total; costs under a microsecond for a heartbeat."""
     match effect:
         case RecordHeartbeat():
-            _record_heartbeat(service, effect)
+            fold_heartbeat(service, effect.at, effect.sighted, effect.kind, effect.status)
         case CreditSigns():
             _credit_signs(service, effect)
         case ChangeStatus():
@@ -76,10 +76,16 @@ def fold(service: Service, effect: ServiceEffect) -> None:
 
 
 def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
-    service.heartbeats_total += 1
     if effect.discount is not None:
+        service.heartbeats_total += 1
         return
-    kind = effect.kind
+    fold_heartbeat(service, effect.at, effect.sighted, effect.kind, effect.status, effect.mark)
+
+
+def fold_heartbeat(
+    service: Service, at: InstantMs, sighted: SightedMs, kind: HeartbeatStatus, status: str, mark: int = NO_MARK
+) -> None:
+    """What `fold` does with a `RecordHeartbeat` that says so, for who has no need of the record itself."""
     previous = service.last_heartbeat_at
     if (
         previous != NEVER
@@ -88,9 +94,10 @@ def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
         and not _ends_run(service, kind)
     ):
         # The wall clock may have been stepped back.
-        service.gap_ms = DurationMs(max(0, effect.at - previous))
-    service.last_heartbeat_at = effect.at
-    service.last_status = shared_word(effect.status)
+        service.gap_ms = DurationMs(max(0, at - previous))
+    service.last_heartbeat_at = at
+    service.last_status = shared_word(status)
+    service.heartbeats_total += 1
     if kind is _DOWN or kind is _FAILED:
         service.heard_kind = kind
         service.last_sign = NO_SIGN
@@ -100,11 +107,11 @@ def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
         service.heard_kind = kind
     elif service.alert is not None and service.alert.reported:
         return
-    sign = max(effect.sighted, service.last_sign)
+    sign = max(sighted, service.last_sign)
     service.last_sign = sign
     service.fresh_interval_given = False
     if service.ring is not None:
-        service.ring.push(sign, effect.mark)
+        service.ring.push(sign, mark)
 
 
 def _ends_run(service: Service, kind: HeartbeatStatus) -> bool:
@@ -152,4 +159,4 @@ def _openings(service: Service, opened: SightedMs) -> tuple[SightedMs, ...]:
 def _count_notification(service: Service, effect: Notify) -> None:
     alert: Alert | None = service.alert
     if alert is not None and effect.notification.alert_id == alert.alert_id:
-        service.alert = replace(alert, notifications=alert.notifications + 1)
+        service.alert = alert.with_notification()

@@ -13,6 +13,14 @@ _MEANINGS: Final[dict[str, HeartbeatStatus]] = {
 _SHARED: Final = {word: word for kind in _MEANINGS for word in (kind, kind.lower(), kind.capitalize())}
 
 
+_PLAIN: Final = {kind.value: kind for kind in (HeartbeatStatus.UP, HeartbeatStatus.STARTED, HeartbeatStatus.COMPLETED)}
+
+
+def plain_kind(status: str) -> HeartbeatStatus | None:
+    """What a status means, where it is exactly the word of a kind that says that all is well; else None."""
+    return _PLAIN.get(status)
+
+
 def kind_of(status: str) -> HeartbeatStatus:
     """What a status means, in any case of A-Z. A word without a meaning is `OTHER`, and counts as UP."""
     kind = _MEANINGS.get(status)

@@ -126,18 +126,30 @@ def step(service: Service, event: Event) -> tuple[ServiceEffect, ...]:
 # ---------------------------------------------------------------------------------------------------------- heartbeats
 
 
+def only_recorded(service: Service, kind: HeartbeatStatus) -> bool:
+    """Whether all that follows from a heartbeat of that kind is its record: a service that is up says that it is.
+
+    Whoever takes thousands of these a second need make neither event nor effect of them: `fold_heartbeat` and a record
+    are the whole turn. This is the same question that `step` asks first.
+    """
+    return (
+        service.status is _UP
+        and service.alert is None
+        and kind is not _SAYS_DEGRADED
+        and kind is not _SAYS_DOWN
+        and kind is not _SAYS_FAILED
+    )
+
+
 def _heartbeat_received(service: Service, event: HeartbeatReceived) -> tuple[ServiceEffect, ...]:
-    status, kind = service.status, event.kind
-    if status is _INACTIVE:
+    kind = event.kind
+    if service.status is _INACTIVE:
         return ()
     record = _record_of(service, event)
-    if record.discount is not None:
+    if record.discount is not None or only_recorded(service, kind):
         fold(service, record)
         return (record,)
     reports_failure = kind is _SAYS_DOWN or kind is _SAYS_FAILED
-    if status is _UP and service.alert is None and not reports_failure and kind is not _SAYS_DEGRADED:
-        fold(service, record)
-        return (record,)
     turn = Turn(service, event.at, event.sighted)
     is_first = not service.heard
     turn.emit(record)

@@ -42,7 +42,7 @@ from medic.core.policy import Policy
 from medic.core.ring import NO_MARK, Ring
 from medic.core.service import Alert, Mute, Service, ServiceRow
 from medic.core.status import Discount, HeartbeatStatus, Status
-from medic.core.units import DurationMs, InstantMs, SightedMs
+from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import UnreadableRecordError
 
 RECORD_VERSION: Final = 1
@@ -79,7 +79,9 @@ _KINDS: Final = (
 )
 _DISCOUNTS: Final = (None, Discount.HISTORY, Discount.REPEATED)
 _DISCOUNT_NUMBERS: Final = {discount: number for number, discount in enumerate(_DISCOUNTS)}
-_WORDS: Final = tuple(kind.value for kind in _KINDS)
+KIND_WORDS: Final = tuple(kind.value for kind in _KINDS)
+"""The word of each kind, by the kind's number."""
+
 _KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
 _STATUSES: Final = (Status.NEW, Status.UP, Status.DEGRADED, Status.LATE, Status.DOWN, Status.INACTIVE)
 _STATUS_NUMBERS: Final = {status: number for number, status in enumerate(_STATUSES)}
@@ -144,6 +146,35 @@ def decode(record: bytes) -> Effect:
         ) from error
 
 
+def encode_plain_heartbeat(
+    service_id: ServiceId, at: InstantMs, sighted: SightedMs, heartbeat_id: EventId, kind: HeartbeatStatus
+) -> bytes:
+    """The record of a heartbeat whose status is the word of its kind and that has nothing else to say: a third of 1 µs.
+
+    Equal to what `encode` makes of the `RecordHeartbeat` that says so.
+    """
+    return _HEARTBEAT_HEAD.pack(
+        RECORD_VERSION, _HEARTBEAT, service_id, at, sighted, heartbeat_id, _KIND_NUMBERS[kind], 0, 0, 0
+    )
+
+
+PLAIN_HEARTBEAT_BYTES: Final = _HEARTBEAT_HEAD.size
+"""The length of every plain heartbeat's record, and of hardly any other's."""
+
+unpack_plain_heartbeat: Final = _HEARTBEAT_HEAD.unpack
+"""Version, kind of record, service_id, at, sighted, heartbeat_id, number of the kind, and three zeros."""
+
+_PLAIN_PREFIX: Final = bytes((RECORD_VERSION, _HEARTBEAT))
+_PLAIN_FLAGS_AT: Final = struct.calcsize("<BBQqqQB")
+
+
+def is_plain_heartbeat(record: bytes) -> bool:
+    """Whether a record of `PLAIN_HEARTBEAT_BYTES` is a plain heartbeat that this release can read."""
+    return (
+        record[:2] == _PLAIN_PREFIX and record[_PLAIN_FLAGS_AT] == 0 and record[_PLAIN_FLAGS_AT - 1] < len(KIND_WORDS)
+    )
+
+
 def _encode_heartbeat(effect: RecordHeartbeat) -> bytes:
     kind = effect.kind
     flags = 0
@@ -162,6 +193,8 @@ def _encode_heartbeat(effect: RecordHeartbeat) -> bytes:
     mark = b""
     if effect.mark != NO_MARK or effect.discount is not None:
         mark = _HEARTBEAT_MARK.pack(effect.mark, _DISCOUNT_NUMBERS[effect.discount])
+    elif not flags:
+        return encode_plain_heartbeat(effect.service_id, effect.at, effect.sighted, effect.heartbeat_id, kind)
     head = _HEARTBEAT_HEAD.pack(
         RECORD_VERSION,
         _HEARTBEAT_MARKED if mark else _HEARTBEAT,
@@ -174,7 +207,7 @@ def _encode_heartbeat(effect: RecordHeartbeat) -> bytes:
         len(status),
         len(run_id),
     )
-    return head + mark + said + status + run_id if flags or mark else head
+    return head + mark + said + status + run_id
 
 
 def _decode_heartbeat(record: bytes, record_kind: int) -> RecordHeartbeat:
@@ -183,7 +216,7 @@ def _decode_heartbeat(record: bytes, record_kind: int) -> RecordHeartbeat:
         _, _, service_id, at, sighted, heartbeat_id, number, flags, status_bytes, run_bytes = head
         kind = _KINDS[number]
         if not flags and record_kind == _HEARTBEAT:
-            return RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, _WORDS[number])
+            return RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, KIND_WORDS[number])
         place = _HEARTBEAT_HEAD.size
         mark, discount = NO_MARK, None
         if record_kind == _HEARTBEAT_MARKED:
@@ -194,7 +227,7 @@ def _decode_heartbeat(record: bytes, record_kind: int) -> RecordHeartbeat:
         if flags & _SAID:
             said_at = _HEARTBEAT_SAID.unpack_from(record, place)[0]
             place += _HEARTBEAT_SAID.size
-        status = record[place : place + status_bytes].decode() if flags & _WORDED else _WORDS[number]
+        status = record[place : place + status_bytes].decode() if flags & _WORDED else KIND_WORDS[number]
         place += status_bytes
         run_id = record[place : place + run_bytes].decode() if flags & _RUN else None
     except (struct.error, IndexError, UnicodeDecodeError) as error:

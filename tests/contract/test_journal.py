@@ -12,6 +12,7 @@ from medic.core.effects import EndMute, RecordHeartbeat
 from medic.core.status import HeartbeatStatus
 from medic.errors import JournalRefusedError
 from medic.store.journal.file_journal import FileJournal, Sync
+from medic.store.journal.files import entries_of
 from medic.store.journal.memory_journal import MemoryJournal
 
 
@@ -81,6 +82,27 @@ async def test_durable_records_are_read_back_in_order_from_any_position(opened):
             assert [(entry.position, entry.effect) for entry in entries] == list(
                 zip(positions[count:], effects[count:], strict=True)
             )
+
+
+async def test_a_plain_heartbeat_is_the_record_that_says_so(opened):
+    async with opened() as journal:
+        plain = RecordHeartbeat(7, 8, 9, 10, HeartbeatStatus.COMPLETED, "COMPLETED")
+        first = journal.append_nowait(plain)
+        second = journal.append_heartbeat_nowait(7, 8, 9, 10, HeartbeatStatus.COMPLETED)
+        assert second == 2 * first
+        await journal.wait_durable(second)
+        assert [entry.effect for entry in await journal.read_after(0, most=10)] == [plain, plain]
+
+
+async def test_records_are_read_as_they_were_encoded(opened):
+    async with opened() as journal:
+        effects = [heartbeat(1), EndMute(service_id=1, at=2, sighted=2, by="Ännchen"), heartbeat(3)]
+        positions = [journal.append_nowait(effect) for effect in effects]
+        await journal.wait_durable(positions[-1])
+        run = await journal.read_records_after(positions[0], most=10)
+        assert list(run.positions) == positions[1:]
+        assert [entry.effect for entry in entries_of(run)] == effects[1:]
+        assert list((await journal.read_records_after(0, most=2)).positions) == positions[:2]
 
 
 async def test_a_read_gives_at_most_what_was_asked_for(opened):

@@ -11,6 +11,7 @@ import trio
 from medic.core.effects import EndMute, RecordHeartbeat
 from medic.core.status import HeartbeatStatus
 from medic.errors import InvariantError, JournalRefusedError
+from medic.store.codec import decode
 from medic.store.journal import file_journal
 from medic.store.journal.file_journal import FileJournal, Sync
 from medic.store.journal.files import Disk
@@ -287,3 +288,5 @@ async def test_a_reader_far_behind_reads_from_the_files_in_bounded_reads(tmp_pat
             seen += [entry.effect.at for entry in entries]
             position = entries[-1].position
         assert seen == list(range(1, 101))
+        run = await journal.read_records_after(0, most=7)
+        assert [decode(record).at for record in run.records] == list(range(1, 8))

@@ -30,7 +30,6 @@ with a queue in place of trio's; telling the pending records lost after a failur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from pathlib import Path
@@ -41,13 +40,16 @@ import structlog
 import trio
 
 from medic.core.effects import CreditSigns, Effect, RecordHeartbeat
+from medic.core.status import HeartbeatStatus
+from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import InvariantError, JournalRefusedError
-from medic.ports import Entry, Position, WhenDurable
-from medic.store.codec import encode
-from medic.store.journal.files import Disk, JournalFiles, Opening
+from medic.ports import Entry, Position, Records, WhenDurable
+from medic.store.codec import encode, encode_plain_heartbeat
+from medic.store.journal.commit import Commit, run_call
+from medic.store.journal.files import Disk, JournalFiles, Opening, entries_of
 from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
-from medic.store.journal.recent import RecentEntries
-from medic.store.journal.when_durable import run_call
+from medic.store.journal.recent import RecentRecords
+from medic.store.journal.statistics import JournalStatistics
 
 _log = structlog.get_logger(__name__)
 
@@ -90,66 +92,6 @@ class Sync(StrEnum):
     INTERVAL = "interval"
 
 
-@dataclass(frozen=True, slots=True)
-class JournalStatistics:
-    """Where a journal stands, and what it did since the process began.
-
-    Attributes:
-        newest, durable: Positions.
-        records, bytes: Appended.
-        commits: Good ones. `commit_counts` are those by `COMMIT_BOUNDS_SECONDS`, one more for those beyond, not
-            cumulative.
-        commit_seconds_total, commit_seconds_max, commit_seconds_last: How long they took, hop to the thread included.
-        pending_bytes: In memory, not synced.
-        refusing: Why records are refused now, or None; `refusing_since` is trio's clock when that began.
-        failures: Writes and syncs that failed, attempts to begin a new file included.
-        committing_since: trio's clock when the commit now under way began, or None.
-        damaged_bytes: What could not be read when the journal was opened.
-    """
-
-    newest: Position
-    durable: Position
-    records: int
-    bytes: int
-    commits: int
-    commit_counts: tuple[int, ...]
-    commit_seconds_total: float
-    commit_seconds_max: float
-    commit_seconds_last: float
-    pending_bytes: int
-    refusing: str | None
-    refusing_since: float | None
-    failures: int
-    committing_since: float | None
-    damaged_bytes: int
-
-
-class _Commit:
-    """What becomes durable together: everything up to `end`, the one event for all who wait for it, and the calls."""
-
-    __slots__ = ("_calls", "_done", "end")
-
-    def __init__(self) -> None:
-        self._done = trio.Event()
-        self._calls: list[WhenDurable] = []
-        self.end = 0
-
-    async def wait_settled(self) -> None:
-        """Return once `settle` was called."""
-        await self._done.wait()
-
-    def add_call(self, call: WhenDurable) -> None:
-        """Have `call` run when this is settled."""
-        self._calls.append(call)
-
-    def settle(self, refused: JournalRefusedError | None) -> None:
-        """Wake who waits, and run the calls in their order."""
-        self._done.set()
-        calls, self._calls = self._calls, []
-        for call in calls:
-            run_call(call, refused)
-
-
 class FileJournal:
     """Implements `ports.Journal` on a directory. Opening it reads its files once: about a microsecond a record.
 
@@ -174,10 +116,10 @@ class FileJournal:
         self._unsynced_bytes = 0
         self._must_sync = False
         self._unsynced_since = inf
-        self._recent = RecentEntries(self._files.end)
+        self._recent = RecentRecords(self._files.end)
         self._arrived = trio.Event()
-        self._next = _Commit()
-        self._underway: _Commit | None = None
+        self._next = Commit()
+        self._underway: Commit | None = None
         self._committing_since: float | None = None
         self._failed = False
         self._closing = False
@@ -188,6 +130,7 @@ class FileJournal:
         self._records = self._bytes = self._commits = self._failures = 0
         self._counts = [0] * (len(COMMIT_BOUNDS_SECONDS) + 1)
         self._seconds_total = self._seconds_max = self._seconds_last = 0.0
+        self._measure_room()
 
     @property
     def shard(self) -> int:
@@ -222,10 +165,8 @@ class FileJournal:
         Raises:
             JournalRefusedError: they would not: full, failing or closed.
         """
-        if self._refusal is not None:
-            raise JournalRefusedError(self._refusal)
-        if len(self._pending) + self._unsynced_bytes > PENDING_BYTES_MAX - TURN_BYTES_MAX:
-            raise JournalRefusedError(_FULL)
+        if self._pending.newest > self._turn_room_end:
+            raise JournalRefusedError(self._refusal or _FULL)
 
     def append_nowait(self, effect: Effect) -> Position:
         """Take the effect and assign its position. Costs some 2 µs for a heartbeat.
@@ -234,20 +175,50 @@ class FileJournal:
             JournalRefusedError: full, failing or closed.
             InvariantError: the record is longer than any can be.
         """
-        if self._refusal is not None:
-            raise JournalRefusedError(self._refusal)
-        if len(self._pending) + self._unsynced_bytes > PENDING_BYTES_MAX:
-            raise JournalRefusedError(_FULL)
         record = encode(effect)
         if len(record) > RECORD_BYTES_MAX:
             raise InvariantError(f"a record of {len(record)} bytes; {RECORD_BYTES_MAX} is the most")
-        end = self._pending.add(record)
-        self._recent.add(end, effect)
-        self._records += 1
+        position = self._append(record, effect)
         if not isinstance(effect, _SYNCED_LATER):
             self._must_sync = True
-        self._arrived.set()
-        return Position(end)
+        return position
+
+    def append_heartbeat_nowait(
+        self,
+        service_id: ServiceId,
+        at: InstantMs,
+        sighted: SightedMs,
+        heartbeat_id: EventId,
+        kind: HeartbeatStatus,
+    ) -> Position:
+        """As `append_nowait` of the `RecordHeartbeat` that says so, its status being the word of its kind.
+
+        Raises:
+            JournalRefusedError: full, failing or closed.
+        """
+        record = encode_plain_heartbeat(service_id, at, sighted, heartbeat_id, kind)
+        return self._append(record, record)
+
+    def _append(self, record: bytes, kept: bytes | Effect) -> Position:
+        pending = self._pending
+        if pending.newest > self._room_end:
+            raise JournalRefusedError(self._refusal or _FULL)
+        if pending.newest == pending.taken:
+            # The committer is told of the first frame only: it takes all that are there.
+            self._arrived.set()
+        end = pending.add(record)
+        position = Position(end)
+        self._recent.add(position, kept)
+        self._records += 1
+        return position
+
+    def _measure_room(self) -> None:
+        """Work out up to which position records are taken, so that each of them has one comparison to pay for it."""
+        if self._refusal is not None:
+            self._room_end = self._turn_room_end = -1
+        else:
+            self._room_end = self._synced + PENDING_BYTES_MAX
+            self._turn_room_end = self._room_end - TURN_BYTES_MAX
 
     async def wait_durable(self, position: Position) -> None:
         """Return once `durable >= position`.
@@ -273,7 +244,7 @@ class FileJournal:
         else:
             self._commit_of(position).add_call(call)
 
-    def _commit_of(self, position: Position) -> _Commit:
+    def _commit_of(self, position: Position) -> Commit:
         """The commit that makes the position durable, which it is not yet."""
         underway = self._underway
         return self._next if underway is None or position > underway.end else underway
@@ -296,17 +267,29 @@ class FileJournal:
         recent = self._recent.read(position, until, most=most)
         if recent is not None:
             await trio.lowlevel.checkpoint()
-            return recent
+            return entries_of(recent)
         return await trio.to_thread.run_sync(
             lambda: self._files.read(position, until, most=most), limiter=self._reading
+        )
+
+    async def read_records_after(self, position: Position, *, most: int) -> Records:
+        """The same, not decoded."""
+        until = self._durable
+        recent = self._recent.read(position, until, most=most)
+        if recent is not None:
+            await trio.lowlevel.checkpoint()
+            return recent
+        return await trio.to_thread.run_sync(
+            lambda: self._files.read_records(position, until, most=most), limiter=self._reading
         )
 
     def go_on_from(self, position: Position) -> None:
         """Go on behind `position`, which somebody remembers and the files do not. Before `run`; blocks."""
         self._files.begin_anew(position, b"")
         self._durable = self._synced = position
-        self._pending.newest = position
-        self._recent = RecentEntries(position)
+        self._pending.begin_at(position)
+        self._recent = RecentRecords(position)
+        self._measure_room()
 
     def statistics(self) -> JournalStatistics:
         """Counters for metrics and health."""
@@ -352,7 +335,7 @@ class FileJournal:
         """Write what is pending, sync it if that is due, and wake who waits for it."""
         self._arrived = trio.Event()
         if self._underway is None:
-            self._underway, self._next = self._next, _Commit()
+            self._underway, self._next = self._next, Commit()
         self._underway.end = self.newest
         self._committing_since = trio.current_time()
         began = perf_counter()
@@ -393,11 +376,13 @@ class FileJournal:
         self._unsynced_since = inf
         self._unsynced.clear()
         self._unsynced_bytes = 0
+        self._measure_room()
 
     def _settle(self) -> None:
         """Take records again if they were refused, and wake who waited for this commit."""
         self._refusal = _STOPPING if self._closing else None
         self._refusing_since = None
+        self._measure_room()
         commit, self._underway = self._underway, None
         if commit is not None:
             commit.settle(None)
@@ -417,9 +402,10 @@ class FileJournal:
         """Refuse from now on, and tell everybody who waits."""
         self._refusal = reason
         self._refusing_since = trio.current_time()
+        self._measure_room()
         refused = (self._underway, self._next)
-        self._underway = None if self._underway is None else _Commit()
-        self._next = _Commit()
+        self._underway = None if self._underway is None else Commit()
+        self._next = Commit()
         for commit in refused:
             if commit is not None:
                 commit.settle(JournalRefusedError(reason))

@@ -22,8 +22,9 @@ from typing import Final
 
 import structlog
 
+from medic.core.effects import Effect
 from medic.errors import ConfigurationError, Fault
-from medic.ports import Entry, Position
+from medic.ports import Entry, Position, Records
 from medic.store.codec import decode
 from medic.store.journal.frames import HEADER_BYTES, Damage, FileHeader, Frame, read_header, scan, seed_of
 
@@ -150,16 +151,22 @@ class JournalFiles:
         Raises:
             UnreadableRecordError: a whole frame holds what this release does not know.
         """
-        entries: list[Entry] = []
+        return entries_of(self.read_records(position, until, most=most))
+
+    def read_records(self, position: int, until: int, *, most: int) -> Records:
+        """The same, not decoded."""
+        positions: list[Position] = []
+        records: list[bytes | Effect] = []
         enough = position + READ_FRAMES_BYTES
         for found in self.scan(position, until):
             if isinstance(found, Damage):
                 self._report(found)
                 continue
-            entries.append(Entry(Position(found.end), decode(found.record)))
-            if len(entries) == most or found.end >= enough:
+            positions.append(Position(found.end))
+            records.append(found.record)
+            if len(records) == most or found.end >= enough:
                 break
-        return entries
+        return Records(positions, records)
 
     def scan(self, position: int, until: int) -> Iterable[Frame | Damage]:
         """Every frame and every damaged stretch between two positions, over all files."""
@@ -286,6 +293,14 @@ class JournalFiles:
             for extent, end in zip(self._extents, starts, strict=True)
             if extent.start < stretch.end and stretch.start < end
         ]
+
+
+def entries_of(run: Records) -> list[Entry]:
+    """The records of a run, decoded."""
+    return [
+        Entry(position, decode(record) if isinstance(record, bytes) else record)
+        for position, record in zip(run.positions, run.records, strict=True)
+    ]
 
 
 def sync_directory(directory: Path) -> None:

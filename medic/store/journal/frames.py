@@ -49,6 +49,7 @@ _FILE_VERSION: Final = 1
 _HEAD: Final = struct.Struct("<II")
 _WORD: Final = struct.Struct("<I")
 _STAMP: Final = struct.Struct("<IQ")
+_extend: Final = google_crc32c.extend
 
 # What a frame can begin with: a length up to RECORD_BYTES_MAX, its mark, a checksum, a record's version. Not zeros.
 _CANDIDATE: Final = re.compile(rb"(?s)..[\x00-\x10][\x00\x80]....[\x01-\x0f]")
@@ -125,14 +126,19 @@ class Damage:
 
 
 class Pending:
-    """Frames that were sealed and not yet handed to a file. Positions are assigned here."""
+    """Frames that were sealed and not yet handed to a file. Positions are assigned here.
 
-    __slots__ = ("_frames", "_seed", "newest")
+    Attributes:
+        newest: The position of the newest record.
+        taken: The position up to which the frames were taken; `newest` where none are here.
+    """
+
+    __slots__ = ("_frames", "_seed", "newest", "taken")
 
     def __init__(self, seed: int, newest: int) -> None:
         self._seed = seed
         self._frames = bytearray()
-        self.newest = newest
+        self.newest = self.taken = newest
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -140,16 +146,22 @@ class Pending:
     def add(self, record: bytes) -> int:
         """Seal a record behind the others and return its position."""
         start = self.newest
-        self._frames += seal(self._seed, start, record)
-        self._frames += record
-        self.newest = end = start + FRAME_HEAD_BYTES + len(record)
+        length = len(record)
+        checksum = _extend(self._seed, _STAMP.pack(length, start) + record)
+        self._frames += _HEAD.pack(length, checksum) + record
+        self.newest = end = start + FRAME_HEAD_BYTES + length
         return end
+
+    def begin_at(self, position: int) -> None:
+        """Let the next frame begin at the position. Only while none are here."""
+        self.newest = self.taken = position
 
     def take(self, synced: int) -> bytes:
         """All frames, to be written next. They are marked if everything before them is synced."""
         frames = bytes(self._frames)
         start = self.newest - len(frames)
         self._frames = bytearray()
+        self.taken = self.newest
         return mark(self._seed, start, frames) if frames and synced >= start else frames
 
 

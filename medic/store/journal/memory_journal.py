@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Final
 
 import trio
 
-from medic.core.effects import Effect
+from medic.core.effects import Effect, RecordHeartbeat
+from medic.core.status import HeartbeatStatus
+from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import JournalRefusedError
-from medic.ports import Entry, Position, WhenDurable
+from medic.ports import Entry, Position, Records, WhenDurable
 from medic.store.codec import encode
+from medic.store.journal.commit import run_call
 from medic.store.journal.frames import FRAME_HEAD_BYTES
-from medic.store.journal.recent import RecentEntries
-from medic.store.journal.when_durable import run_call
-
-_ALL: Final = 1 << 40
 
 
 class MemoryJournal:
@@ -28,7 +27,7 @@ class MemoryJournal:
         self._durable = Position(0)
         self._held = False
         self._refusal: str | None = None
-        self._entries = RecentEntries(0, most=_ALL)
+        self._entries: list[Entry] = []
         self._moved = trio.Event()
         self._calls: list[tuple[Position, WhenDurable]] = []
 
@@ -59,10 +58,25 @@ class MemoryJournal:
         """
         self.require_room()
         self._newest = Position(self._newest + FRAME_HEAD_BYTES + len(encode(effect)))
-        self._entries.add(self._newest, effect)
+        self._entries.append(Entry(self._newest, effect))
         if not self._held:
             self._move(self._newest)
         return self._newest
+
+    def append_heartbeat_nowait(
+        self,
+        service_id: ServiceId,
+        at: InstantMs,
+        sighted: SightedMs,
+        heartbeat_id: EventId,
+        kind: HeartbeatStatus,
+    ) -> Position:
+        """Keep the `RecordHeartbeat` that says so.
+
+        Raises:
+            JournalRefusedError: `refuse` was called.
+        """
+        return self.append_nowait(RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, kind.value))
 
     async def wait_durable(self, position: Position) -> None:
         """Return once `durable >= position`.
@@ -89,7 +103,13 @@ class MemoryJournal:
     async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
         """Up to `most` durable records after `position`, in order."""
         await trio.lowlevel.checkpoint()
-        return self._entries.read(position, self._durable, most=most) or ()
+        first = bisect_right(self._entries, position, key=_position_of)
+        return self._entries[first : min(first + most, bisect_right(self._entries, self._durable, key=_position_of))]
+
+    async def read_records_after(self, position: Position, *, most: int) -> Records:
+        """The same, encoded."""
+        entries = await self.read_after(position, most=most)
+        return Records([entry.position for entry in entries], [encode(entry.effect) for entry in entries])
 
     def hold(self) -> None:
         """From now on nothing becomes durable until `release`."""
@@ -111,7 +131,7 @@ class MemoryJournal:
 
     def effects(self) -> list[Effect]:
         """Everything appended so far, durable or not."""
-        return [entry.effect for entry in self._entries.read(0, self._newest, most=_ALL) or ()]
+        return [entry.effect for entry in self._entries]
 
     def _move(self, position: Position) -> None:
         self._durable = position
@@ -132,3 +152,7 @@ class MemoryJournal:
                 run_call(call, JournalRefusedError(self._refusal))
             else:
                 self._calls.append((position, call))
+
+
+def _position_of(entry: Entry) -> Position:
+    return entry.position

@@ -23,7 +23,8 @@ from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
 from medic.ports import ComponentHealth, HealthReport
-from medic.store.journal.file_journal import COMMIT_BOUNDS_SECONDS, JournalStatistics
+from medic.store.journal.file_journal import COMMIT_BOUNDS_SECONDS
+from medic.store.journal.statistics import JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.tables.writer import WriterStatistics
 
