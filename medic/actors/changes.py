@@ -39,7 +39,8 @@ from medic.errors import (
     UnknownAlertError,
     UnknownServiceError,
 )
-from medic.ports import Clock, History, Ids, Journal, ServiceStore, Teller
+from medic.history import History
+from medic.ports import Clock, Ids, Journal, ServiceStore, Teller
 
 EDIT_ATTEMPTS_MAX: Final = 5
 """An edit that meets this many others of the same service in a row is answered 503: somebody runs a loop."""

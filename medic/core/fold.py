@@ -9,7 +9,6 @@ needs more than the obvious, a comment says so.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import assert_never
 
 from medic.core.effects import (
@@ -49,7 +48,7 @@ def fold(service: Service, effect: ServiceEffect) -> None:
     """Change `service` to what the effect says. Total; costs under a microsecond for a heartbeat."""
     match effect:
         case RecordHeartbeat():
-            fold_heartbeat(service, effect.at, effect.sighted, effect.kind, effect.status)
+            _record_heartbeat(service, effect)
         case CreditSigns():
             _credit_signs(service, effect)
         case ChangeStatus():

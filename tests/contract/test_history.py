@@ -10,7 +10,7 @@ import pytest
 from medic.core.policy import Defaults
 from medic.core.service import Service, ServiceRow
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
-from medic.ports import AlertHistory, AlertMoment, AlertQuery, AlertRow, Delivery, HeartbeatRow, History
+from medic.history import AlertHistory, AlertMoment, AlertQuery, AlertRow, Delivery, HeartbeatRow, History
 from medic.store.journal.memory_journal import MemoryJournal
 from medic.store.postgres.database import Database
 from medic.store.tables.history import PgHistory

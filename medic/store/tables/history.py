@@ -17,17 +17,8 @@ from medic.core.effects import RecordHeartbeat
 from medic.core.names import name_key
 from medic.core.service import Service
 from medic.core.units import EventId, InstantMs, ServiceId
-from medic.ports import (
-    AlertHistory,
-    AlertMoment,
-    AlertQuery,
-    AlertRow,
-    Delivery,
-    HeartbeatRow,
-    Journal,
-    Position,
-    Roster,
-)
+from medic.history import AlertHistory, AlertMoment, AlertQuery, AlertRow, Delivery, HeartbeatRow
+from medic.ports import Journal, Position, Roster
 from medic.store.postgres.database import Database, Row
 from medic.store.postgres.time_limit import answered_within
 
