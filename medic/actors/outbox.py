@@ -104,10 +104,15 @@ class Outbox:
         Returns:
             The position of the newest record of this service.
         """
+        position = service.position
         for effect in effects:
-            service.position = self._append(effect)
-            self._count(effect)
-        return Position(service.position)
+            if isinstance(effect, Notify):
+                position = self._append_notification(effect)
+            else:
+                position = self._journal.append_nowait(effect)
+                self._count(effect)
+        service.position = position
+        return Position(position)
 
     def settle_nowait(self, settlement: SettleNotification) -> None:
         """Journal how a delivery ended."""
@@ -127,7 +132,9 @@ class Outbox:
 
     def tell_nowait(self, notification: Notification) -> None:
         """Journal a notification of Medic's own, and tell it once it is durable."""
-        self._append(Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification))
+        self._append_notification(
+            Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification)
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand notifications on in order, each once its record is durable, until cancelled."""
@@ -173,15 +180,14 @@ class Outbox:
             journal_retries=self._retries,
         )
 
-    def _append(self, effect: Effect) -> Position:
-        if not isinstance(effect, Notify):
-            return self._journal.append_nowait(effect)
+    def _append_notification(self, effect: Notify) -> Position:
         targets = self._teller.targets_for(effect.notification)
         addressed = Notify(effect.at, effect.sighted, effect.notification.addressed_to(targets))
         position = self._journal.append_nowait(addressed)
+        if not self._undelivered:
+            self._idle = trio.Event() if self._idle.is_set() else self._idle
+            self._arrived.set()
         self._undelivered.append((position, addressed))
-        self._idle = trio.Event() if self._idle.is_set() else self._idle
-        self._arrived.set()
         return position
 
     def _count(self, effect: ServiceEffect) -> None:

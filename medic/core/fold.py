@@ -49,13 +49,16 @@ def fold(service: Service, effect: ServiceEffect) -> None:
     match effect:
         case RecordHeartbeat():
             _record_heartbeat(service, effect)
-        case CreditSigns():
-            _credit_signs(service, effect)
+        # What a burst is made of is asked for first.
         case ChangeStatus():
             service.status = effect.status
         case OpenAlert():
             service.alert = effect.alert
             service.openings = _openings(service, effect.sighted)
+        case Notify():
+            _count_notification(service, effect)
+        case CreditSigns():
+            _credit_signs(service, effect)
         case AmendAlert():
             service.alert = effect.alert
         case CloseAlert():
@@ -66,8 +69,6 @@ def fold(service: Service, effect: ServiceEffect) -> None:
             service.mute = None
         case StoreService():
             _store_row(service, effect.row)
-        case Notify():
-            _count_notification(service, effect)
         case RemoveService():
             pass  # whoever holds the service lets go of it
         case _:

@@ -93,10 +93,6 @@ class SteadyClock(SightedClock):
         self._looked_ms = self._monotonic_ms()
         return super().sighted()
 
-    def read(self) -> tuple[InstantMs, SightedMs]:
-        self._looked_ms = self._monotonic_ms()
-        return super().read()
-
 
 class World:
     """One shard. `start` runs its tasks in a test's nursery; until then nothing happens by itself."""

@@ -179,7 +179,7 @@ class FileJournal:
         if len(record) > RECORD_BYTES_MAX:
             raise InvariantError(f"a record of {len(record)} bytes; {RECORD_BYTES_MAX} is the most")
         position = self._append(record, effect)
-        if not isinstance(effect, _SYNCED_LATER):
+        if type(effect) not in _SYNCED_LATER:
             self._must_sync = True
         return position
 
