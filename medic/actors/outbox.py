@@ -25,7 +25,7 @@ from medic.core.effects import (
 )
 from medic.core.notification import Notification
 from medic.core.service import Service
-from medic.core.status import HeartbeatStatus
+from medic.core.status import Discount, HeartbeatStatus
 from medic.core.units import EventId, InstantMs, SightedMs
 from medic.errors import JournalRefusedError
 from medic.ports import Clock, Journal, Position, Teller
@@ -46,6 +46,7 @@ class OutboxStatistics:
     """
 
     heartbeats: dict[HeartbeatStatus, int]
+    discounted: dict[Discount, int]
     alerts_opened: dict[tuple[str, str], int]
     alerts_closed: int
     fresh_intervals: int
@@ -67,6 +68,7 @@ class Outbox:
         self._idle = trio.Event()
         self._idle.set()
         self._heartbeats: Counter[HeartbeatStatus] = Counter()
+        self._discounted: Counter[Discount] = Counter()
         self._opened: Counter[tuple[str, str]] = Counter()
         self._closed = 0
         self._fresh_intervals = 0
@@ -76,6 +78,8 @@ class Outbox:
     def carry_heartbeat_nowait(self, service: Service, effect: RecordHeartbeat) -> Position:
         """The way of nearly every turn: one heartbeat, nothing decided."""
         self._heartbeats[effect.kind] += 1
+        if effect.discount is not None:
+            self._discounted[effect.discount] += 1
         position = self._journal.append_nowait(effect)
         service.position = position
         return position
@@ -167,6 +171,7 @@ class Outbox:
         """Counters for metrics."""
         return OutboxStatistics(
             heartbeats=dict(self._heartbeats),
+            discounted=dict(self._discounted),
             alerts_opened=dict(self._opened),
             alerts_closed=self._closed,
             fresh_intervals=self._fresh_intervals,

@@ -13,7 +13,8 @@ from enum import StrEnum
 
 from medic.core.blind import BlindSpan
 from medic.core.policy import Policy
-from medic.core.service import NEVER, NO_SIGN, Alert, Service
+from medic.core.ring import NO_SIGN
+from medic.core.service import NEVER, Alert, Service
 from medic.core.status import Status
 from medic.core.units import DurationMs, InstantMs, SightedMs, SkewMs
 from medic.core.value import value

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 from medic.core.blind import BlindSpan
 from medic.core.notification import Notification
+from medic.core.ring import NO_MARK
 from medic.core.service import Alert, Mute, ServiceRow
-from medic.core.status import ClosedReason, HeartbeatStatus, Outcome, Status
+from medic.core.status import ClosedReason, Discount, HeartbeatStatus, Outcome, Status
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.core.value import value
 
 
 @value(frozen=True, slots=True)
 class RecordHeartbeat:
-    """A heartbeat to keep. `status` is the word as sent, `kind` what it means."""
+    """A heartbeat to keep. `status` is the word as sent, `kind` what it means.
+
+    `mark` recognises a repetition of it where it is a sign of life among several; with a `discount` it means nothing.
+    """
 
     service_id: ServiceId
     at: InstantMs
@@ -29,6 +33,8 @@ class RecordHeartbeat:
     status: str
     run_id: str | None = None
     said_at: InstantMs | None = None
+    mark: int = NO_MARK
+    discount: Discount | None = None
 
 
 @value(frozen=True, slots=True)

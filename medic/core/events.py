@@ -11,7 +11,10 @@ from medic.core.value import value
 
 @value(frozen=True, slots=True)
 class HeartbeatReceived:
-    """A heartbeat was read from a socket. `said_at` is the sender's own time and decides nothing."""
+    """A heartbeat was read from a socket.
+
+    `said_at` is the sender's own time, `key` its Idempotency-Key: either can only make it count for nothing.
+    """
 
     at: InstantMs
     sighted: SightedMs
@@ -20,6 +23,7 @@ class HeartbeatReceived:
     status: str
     run_id: str | None = None
     said_at: InstantMs | None = None
+    key: str | None = None
 
 
 @value(frozen=True, slots=True)

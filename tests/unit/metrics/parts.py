@@ -16,7 +16,7 @@ from medic.core.draft import ServiceDraft
 from medic.core.names import name_key
 from medic.core.policy import Defaults
 from medic.core.service import Service
-from medic.core.status import HeartbeatStatus, Status
+from medic.core.status import Discount, HeartbeatStatus, Status
 from medic.core.units import DurationMs, InstantMs, ServiceId, SightedMs, SkewMs
 from medic.metrics.operations import OperationMeter
 from medic.metrics.parts import Parts
@@ -48,6 +48,7 @@ DIRECTORY = DirectoryStatistics(
 )
 OUTBOX = OutboxStatistics(
     heartbeats={HeartbeatStatus.UP: 31, HeartbeatStatus.OTHER: 32},
+    discounted={Discount.REPEATED: 30},
     alerts_opened={("p1", 'team "a"\\b'): 33},
     alerts_closed=34,
     fresh_intervals=35,
