@@ -106,14 +106,19 @@ def stages(count: int, measure: Callable[[], float]) -> Iterator[Stage]:
     directory = Directory()
     directory.add_all(actors)
     yield grown("directory: by name and by id")
-    wheel: Wheel[Actor] = Wheel(Tick(ORIGIN // 10))
+    wheel: Wheel[Actor] = Wheel(Tick(ORIGIN // 10), due)
     for actor in actors:
-        deadline = next_deadline(actor.service, SkewMs(0))
-        if deadline is not None:
-            wheel.arm(actor, tick_of(deadline))
-            wheel.arm(actor, tick_of(SightedMs(deadline + 1_000)))
+        tick = due(actor)
+        if tick is not None:
+            wheel.arm(actor, tick)
     actors.clear()
     yield grown("wheel: armed")
+
+
+def due(actor: Actor) -> Tick | None:
+    """The tick of the actor's deadline."""
+    deadline = next_deadline(actor.service, SkewMs(0))
+    return None if deadline is None else tick_of(deadline)
 
 
 def resident() -> float:

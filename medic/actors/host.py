@@ -5,7 +5,7 @@ timer for the next instant it waits for. It knows nothing about services: no rul
 
 * A turn is synchronous, in the task that brings the event. The position of its records is assigned in that same turn
   (HARD-CASES H11), so the order of the journal is the order of the turns.
-* A heartbeat writes the actor's deadline and nothing else; the wheel's entry stays where it is until it comes due (H5).
+* A heartbeat leaves the wheel's entry where it is; when the wheel comes to it, it asks for the deadline by then (H5).
 * Deadlines are worked off in slices of `SLICE_MOVES`, and between two slices every task that is ready runs once: a
   hundred thousand deadlines in one second delay a heartbeat by one slice, not by all of them (H7).
 * Before deadlines are decided the clock is asked whether Medic was blind; if it was, that time is credited first (H2).
@@ -95,7 +95,8 @@ class Host:
         self._directory = directory
         self._outbox = outbox
         self._supervisor = supervisor
-        self._wheel: Wheel[Actor] = Wheel(self._now_tick())
+        self._wheel: Wheel[Actor] = Wheel(self._now_tick(), self._tick_due)
+        self._skew = clock.skew
         self._sleeps_until: Tick | None = None
         self._sooner = trio.Event()
         self._wall_stepped = False
@@ -241,6 +242,7 @@ class Host:
 
     async def _fire_due(self) -> None:
         while self._wheel.now < (due := self._now_tick()):
+            self._skew = self._clock.skew
             for timer in self._wheel.advance(due, SLICE_MOVES):
                 self._expire(timer)
             self._slices += 1
@@ -249,7 +251,10 @@ class Host:
 
     def _expire(self, actor: Actor) -> None:
         sighted = self._clock.sighted()
-        armed_for = SightedMs(actor.deadline * TICK_MS)
+        tick = self._tick_due(actor)
+        if tick is None:  # pragma: no cover - the wheel has just been told it, and nothing happened since
+            return
+        armed_for = SightedMs(tick * TICK_MS)
         try:
             event = DeadlineExpired(
                 at=self._clock.now(),
@@ -266,6 +271,16 @@ class Host:
             return
         self._fired += 1
         self._observe_lateness((sighted - armed_for) / 1000)
+
+    def _tick_due(self, actor: Actor) -> Tick | None:
+        """When the actor is due, as the wheel asks it; None for one that is being rebuilt or has to be."""
+        if actor.mailbox is not None:
+            return None
+        try:
+            deadline = self._supervisor.deadline(actor, self._skew)
+        except ActorCrashedError:
+            return None
+        return None if deadline is None else tick_of(deadline)
 
     def _arm(self, actor: Actor, skew: SkewMs) -> bool:
         """Arm an actor that took no event just now. False: it is being rebuilt or has to be, and is armed later."""
