@@ -175,7 +175,7 @@ def server_cpu_seconds(folder: Path) -> float:
 
 
 def _bytes(kilobytes: str) -> int:
-    return int(kilobytes.split()[0]) * 1024
+    return int(kilobytes.split(maxsplit=1)[0]) * 1024
 
 
 class Medic:

@@ -25,7 +25,7 @@ from medic.core.effects import (
 from medic.core.names import NAME_MAX
 from medic.core.notification import Notification
 from medic.core.policy import Defaults
-from medic.core.service import NO_SIGN, Alert, Mute, Service, ServiceRow
+from medic.core.service import LONG_AGO, NO_SIGN, Alert, Mute, Service, ServiceRow
 from medic.core.status import ClosedReason, HeartbeatStatus, NotificationKind, OpenedReason, Outcome, Status
 from medic.core.units import INSTANT_MAX
 
@@ -178,6 +178,8 @@ def services(draw):
         _optional(st.lists(st.integers(-1, INSTANT_MAX), min_size=2, max_size=20).map(lambda at: array("q", at)))
     )
     service.last_heartbeat_at = draw(instants)
+    if service.heard:
+        service.registered = LONG_AGO
     service.last_status = draw(words)
     service.gap_ms = draw(durations)
     service.heartbeats_total = draw(st.integers(0, ID_MAX))

@@ -110,7 +110,7 @@ class Host:
 
     def add_all(self, services: list[Service]) -> None:
         """Take in what recovery found and arm it all: the way of a start. Costs some 2 µs a service."""
-        actors = [Actor(service) for service in services]
+        actors = [Actor.of(service) for service in services]
         self._directory.add_all(actors)
         skew = self._clock.skew
         for actor in actors:
@@ -123,7 +123,7 @@ class Host:
             JournalRefusedError: nothing can be recorded now; the service was not taken in.
         """
         self._outbox.require_room()
-        actor = Actor(service)
+        actor = Actor.of(service)
         position = self._outbox.carry_nowait(service, effects)
         self._directory.add(actor)
         self._arm(actor, self._clock.skew)

@@ -29,7 +29,7 @@ from medic.core.effects import (
 )
 from medic.core.heartbeat_words import kind_of, shared_word
 from medic.core.policy import FLAP_WINDOW_MS, Defaults
-from medic.core.service import NEVER, NO_SIGN, Alert, Service, ServiceRow, is_reported_down, ring_of
+from medic.core.service import LONG_AGO, NEVER, NO_SIGN, Alert, Service, ServiceRow, is_reported_down, ring_of
 from medic.core.status import HeartbeatStatus
 from medic.core.units import DurationMs, SightedMs
 
@@ -78,12 +78,9 @@ def fold(service: Service, effect: ServiceEffect) -> None:
 def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
     kind = effect.kind
     previous = service.last_heartbeat_at
-    if (
-        previous != NEVER
-        and service.alert is None
-        and not service.fresh_interval_given
-        and not _ends_run(service, kind)
-    ):
+    if previous == NEVER:
+        service.registered = LONG_AGO
+    elif service.alert is None and not service.fresh_interval_given and not _ends_run(service, kind):
         # The wall clock may have been stepped back.
         service.gap_ms = DurationMs(max(0, effect.at - previous))
     service.last_heartbeat_at = effect.at

@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Final
 
 import orjson
@@ -38,9 +39,9 @@ from medic.core.effects import (
 )
 from medic.core.heartbeat_words import shared_word
 from medic.core.policy import Policy
-from medic.core.service import Alert, Mute, Service, ServiceRow
+from medic.core.service import LONG_AGO, NEVER, Alert, Mute, Service, ServiceRow
 from medic.core.status import HeartbeatStatus, Status
-from medic.core.units import DurationMs, InstantMs, SightedMs
+from medic.core.units import DurationMs, InstantMs, ServiceId, SightedMs
 from medic.errors import UnreadableRecordError
 
 RECORD_VERSION: Final = 1
@@ -99,7 +100,29 @@ def _reader(kind: type[Effect]) -> Callable[[bytes], Effect]:
     return lambda body: adapter.validate_json(body, strict=True)
 
 
-_READERS: Final = {number: _reader(kind) for number, kind in _RARE.items()}
+@dataclass(frozen=True, slots=True)
+class _StoredRow:
+    """`StoreService` with a row whose columns can be filled one by one."""
+
+    service_id: ServiceId
+    at: InstantMs
+    sighted: SightedMs
+    row: ServiceRow.wide  # type: ignore[name-defined]  # made by `sharing`
+
+
+_STORED_ROWS: Final = TypeAdapter(_StoredRow)
+_ROW_COLUMNS: Final = tuple(column.name for column in fields(ServiceRow))
+
+
+def _read_row(body: bytes) -> StoreService:
+    stored = _STORED_ROWS.validate_json(body, strict=True)
+    row = ServiceRow(**{name: getattr(stored.row, name) for name in _ROW_COLUMNS})
+    return StoreService(stored.service_id, stored.at, stored.sighted, row)
+
+
+_READERS: Final[dict[int, Callable[[bytes], Effect]]] = {
+    number: _read_row if kind is StoreService else _reader(kind) for number, kind in _RARE.items()
+}
 
 
 def encode(effect: Effect) -> bytes:
@@ -196,7 +219,7 @@ _MUTES: Final = TypeAdapter(Mute)
 
 
 def pack_state(service: Service) -> bytes:
-    """The hot state of a service: every slot but `row` and `policy`. Some 80 bytes while nothing is wrong with it."""
+    """The hot state of a service: every slot but `row`, `policy` and `mailbox`. Some 80 bytes while all is well."""
     last_status = service.last_status.encode()
     ring = b"" if service.ring is None else struct.pack(f"<{len(service.ring)}q", *service.ring)
     openings = struct.pack(f"<{len(service.openings)}q", *service.openings)
@@ -248,7 +271,8 @@ def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
         place += length
     if place != len(state):
         raise ValueError(f"{len(state)} bytes where {place} are announced")
-    service = Service(row, policy, registered=SightedMs(registered))
+    heard = last_heartbeat_at != NEVER  # earlier releases kept the registration of a service that was heard of
+    service = Service(row, policy, registered=LONG_AGO if heard else SightedMs(registered))
     service.last_sign = SightedMs(last_sign)
     service.status = _STATUSES[status]
     service.heard_kind = None if heard_kind == _NOT_HEARD else _KINDS[heard_kind]

@@ -29,9 +29,9 @@ interval, not thirty. This is right in one direction only: to an earlier tick th
 invariant on which everything rests: the wheel comes to a timer no later than its deadline (one whose deadline has
 passed already is linked at the cursor, and fires with the next advance).
 
-What a timer keeps is the first tick of its slot, `armed`: an earlier deadline within the same slot needs no move either.
-That integer is one object for all timers of a slot. A deadline and a tick kept by each of a million timers would be
-80 MB, and `deadline_of` costs a firing half a microsecond.
+What a timer keeps is the first tick of its slot, `armed`: an earlier deadline within the same slot needs no move
+either. That integer is one object for all timers of a slot. A deadline and a tick kept by each of a million timers
+would be 80 MB; asking costs a move half a microsecond.
 
 The cursor is the first tick that is not finished, `now` the last that is. `advance` goes from occupied slot to
 occupied slot by bitmap, never tick by tick, and takes entries out one by one. All of its state is the cursor and the

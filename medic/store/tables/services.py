@@ -46,7 +46,7 @@ _SECOND_MS: Final = 1_000
 
 def row_of(record: Row) -> ServiceRow:
     """The operators' columns of a record that has `ROW_COLUMNS`."""
-    renotify = record["renotify_ms"]
+    renotify, added, modified = record["renotify_ms"], record["date_added"], record["date_modified"]
     return ServiceRow(
         service_id=ServiceId(record["service_id"]),
         version=record["version"],
@@ -61,8 +61,9 @@ def row_of(record: Row) -> ServiceRow:
         team=record["team"],
         priority=record["priority"],
         runbook=record["runbook"],
-        date_added=InstantMs(record["date_added"]),
-        date_modified=InstantMs(record["date_modified"]),
+        date_added=InstantMs(added),
+        # One object where nobody ever edited the service: 32 bytes less.
+        date_modified=InstantMs(added if modified == added else modified),
         changed_by=record["changed_by"],
         shard=record["shard"],
     )
