@@ -26,6 +26,7 @@ import trio
 
 from medic.app.announce import Started, say_started
 from medic.app.build import Serving, Watching, build_serving, build_watching
+from medic.app.garbage import Garbage
 from medic.app.health import SystemHealth
 from medic.app.logs import configure_logs
 from medic.app.opening import Opened, open_stores
@@ -131,6 +132,7 @@ class _Medic:
         async with trio.open_nursery() as outer:
             outer.start_soon(self._wait_signal)
             await outer.start(self._stall.run)
+            await outer.start(Garbage(lambda: watching.directory.statistics().services).run)
             await outer.start(Watchdog().run)
             await outer.start(stores.ids.run, stores.database)
             await outer.start(stores.journal.run)
@@ -230,10 +232,10 @@ class _Medic:
         for service in watching.directory.open_alerts():
             if service.alert is not None and recovered.ledger.reached_nobody(service.alert.alert_id):
                 watching.host.tell_again(service.row.service_id)
-        gc.collect()
         gc.freeze()
-        if self._opened.away is not None:
-            watching.sight.note(self._opened.away)
+        away = watching.clock.begin(self._opened.away)
+        if away is not None:
+            watching.sight.note(away)
 
     def _say_started(self, watching: Watching) -> None:
         counts = watching.directory.statistics()
