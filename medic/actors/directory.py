@@ -70,8 +70,7 @@ class ActorsById:
 
     def add_all(self, actors: Sequence[Actor]) -> None:
         """Take in many."""
-        self._actors.extend(actors)
-        self._actors.sort(key=_id_of)
+        self._actors = sorted((*self._actors, *actors), key=_id_of)
 
     def remove(self, actor: Actor) -> None:
         """Forget an actor that is there."""

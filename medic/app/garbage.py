@@ -13,6 +13,8 @@ left are cycles of tasks, tracebacks and connections that ended. So automatic co
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 from collections.abc import Callable
 from typing import Final
@@ -34,6 +36,15 @@ FULL_EVERY: Final = 100
 
 REGISTRATIONS: Final = 10_000
 """Services that have come since the last freezing, before there is another. Freezing costs nothing."""
+
+
+def return_freed_memory() -> None:
+    """Let the system have what was freed while services were loaded: tables that grew, and were left for larger ones.
+
+    The C library keeps such memory for the next allocation of its size, which may never come.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # not every C library can
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Garbage(trio.abc.Instrument):

