@@ -34,7 +34,7 @@ from medic.actors.supervisor import Supervisor
 from medic.core.deadline import next_deadline
 from medic.core.notification import Notification
 from medic.core.policy import Defaults
-from medic.core.service import Service, ServiceRow
+from medic.core.service import LONG_AGO, Service, ServiceRow
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
 from medic.store.journal.memory_journal import MemoryJournal
 from medic.wheel import Tick, Wheel
@@ -64,16 +64,17 @@ def rows(count: int) -> list[ServiceRow]:
             team=f"team-{number % TEAMS}",
             priority=f"p{1 + number % 5}",
             runbook="",
-            date_added=InstantMs(ORIGIN + number),
-            date_modified=InstantMs(ORIGIN + number),
+            date_added=added,
+            date_modified=added,
         )
         for number in range(count)
+        for added in [InstantMs(ORIGIN + number)]
     ]
 
 
 def service_of(row: ServiceRow, defaults: Defaults, number: int) -> Service:
     """A service that was heard of a moment ago."""
-    service = Service(row, row.policy(defaults), registered=SightedMs(ORIGIN + number))
+    service = Service(row, row.policy(defaults), registered=LONG_AGO)
     service.last_sign = SightedMs(ORIGIN + number + 1)
     service.last_heartbeat_at = InstantMs(ORIGIN + number)
     service.last_status = "UP"
@@ -100,20 +101,25 @@ def stages(count: int, measure: Callable[[], float]) -> Iterator[Stage]:
     services = [service_of(row, defaults, number) for number, row in enumerate(made)]
     made.clear()
     yield grown("service: hot state")
-    actors = [Actor(service) for service in services]
+    actors = [Actor.of(service) for service in services]
     services.clear()
     yield grown("actor: timer and mailbox")
     directory = Directory()
     directory.add_all(actors)
     yield grown("directory: by name and by id")
-    wheel: Wheel[Actor] = Wheel(Tick(ORIGIN // 10))
+    wheel: Wheel[Actor] = Wheel(Tick(ORIGIN // 10), due)
     for actor in actors:
-        deadline = next_deadline(actor.service, SkewMs(0))
-        if deadline is not None:
-            wheel.arm(actor, tick_of(deadline))
-            wheel.arm(actor, tick_of(SightedMs(deadline + 1_000)))
+        tick = due(actor)
+        if tick is not None:
+            wheel.arm(actor, tick)
     actors.clear()
     yield grown("wheel: armed")
+
+
+def due(actor: Actor) -> Tick | None:
+    """The tick of the actor's deadline."""
+    deadline = next_deadline(actor.service, SkewMs(0))
+    return None if deadline is None else tick_of(deadline)
 
 
 def resident() -> float:

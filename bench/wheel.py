@@ -98,9 +98,10 @@ class OnWheel(Contender):
 
     def __init__(self, now: int) -> None:
         super().__init__(now)
-        self.wheel: Wheel[Beating] = Wheel(Tick(now))
+        self.wheel: Wheel[Beating] = Wheel(Tick(now), lambda actor: Tick(actor.due))
 
     def arm(self, actor: Beating, due: int) -> None:
+        actor.due = due
         self.wheel.arm(actor, Tick(due))
 
     def advance(self, to: int) -> int:

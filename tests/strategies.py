@@ -24,7 +24,7 @@ from medic.core.names import NAME_MAX
 from medic.core.notification import Notification
 from medic.core.policy import Defaults
 from medic.core.ring import NO_SIGN, Ring
-from medic.core.service import Alert, Mute, Service, ServiceRow
+from medic.core.service import LONG_AGO, Alert, Mute, Service, ServiceRow
 from medic.core.status import ClosedReason, Discount, HeartbeatStatus, NotificationKind, OpenedReason, Outcome, Status
 from medic.core.units import INSTANT_MAX
 
@@ -186,6 +186,8 @@ def services(draw):
         _optional(st.lists(st.tuples(st.integers(-1, INSTANT_MAX), marks), min_size=2, max_size=20).map(_ring_of))
     )
     service.last_heartbeat_at = draw(instants)
+    if service.heard:
+        service.registered = LONG_AGO
     service.last_status = draw(words)
     service.gap_ms = draw(durations)
     service.heartbeats_total = draw(st.integers(0, ID_MAX))

@@ -22,6 +22,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import trio
@@ -145,6 +146,31 @@ class SightedClock:
         now_ms = self._monotonic_ms()
         if now_ms - stood_ms >= BLIND_MIN_MS:
             self._credit(stood_ms, now_ms, self._stood_why)
+
+    def begin(self, away: BlindSpan | None) -> BlindSpan | None:
+        """Let time go on at the end of a start, through which it stood still: nothing could be heard before.
+
+        The span in which Medic was away lasted until now, so the start is no second one. Where it was credited only in
+        part (`MEDIC_BLIND_MAX_HOURS`) it ended long before, and the start is a span of its own, if it took long enough.
+
+        Args:
+            away: The newest span of the log, as it was known when the clock was made, or None.
+
+        Returns:
+            That span as it is now.
+        """
+        if away is None or self._stood_ms is None:
+            self.go_on()
+            return away
+        now_ms, ended_at = self._monotonic_ms(), self._wall()
+        if ended_at - (now_ms - self._stood_ms) - away.ended_at >= BLIND_MIN_MS:
+            self.go_on()
+            return away
+        away = replace(away, ended_at=max(ended_at, away.ended_at))
+        self._offset_ms -= now_ms - self._stood_ms
+        self._stood_ms, self._looked_ms = None, now_ms
+        self._blind = BlindLog((*self._blind.spans[:-1], away))
+        return away
 
     def wall_was_stepped(self) -> bool:
         """Whether wall timers stand at the wrong ticks since this was last asked; the asker arms them anew."""

@@ -3,10 +3,14 @@
 Beside the two main indexes there are small ones of what is rare: open alerts, mutes, rings, and actors that wait for
 an instant people named. All of them follow from the effects of a turn, so a heartbeat that changes nothing but a
 deadline costs the directory nothing, and no count is ever made by walking over the services.
+
+Of the two main indexes only the one by name is asked for each heartbeat. It is a dictionary whose keys are the very
+strings in the rows; the one by id is a sorted list, 8 bytes an actor where a dictionary has 42.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,12 +39,55 @@ class DirectoryStatistics:
     alerts_active_muted: int
 
 
+class ActorsById:
+    """Actors in the order of their ids.
+
+    Looked up by halving: 3 µs among a million, asked some thousand times a second at most, by the writer. An id comes
+    in behind all others nearly always; anywhere else costs moving the list's end, at most 8 MB.
+    """
+
+    __slots__ = ("_actors",)
+
+    def __init__(self) -> None:
+        self._actors: list[Actor] = []
+
+    def __len__(self) -> int:
+        return len(self._actors)
+
+    def get(self, service_id: ServiceId) -> Actor | None:
+        """The actor of that id."""
+        place = bisect_left(self._actors, service_id, key=_id_of)
+        if place < len(self._actors) and _id_of(actor := self._actors[place]) == service_id:
+            return actor
+        return None
+
+    def add(self, actor: Actor) -> None:
+        """Take in an actor whose id is not there."""
+        service_id = _id_of(actor)
+        if self._actors and service_id < _id_of(self._actors[-1]):
+            self._actors.insert(bisect_left(self._actors, service_id, key=_id_of), actor)
+        else:
+            self._actors.append(actor)
+
+    def add_all(self, actors: Sequence[Actor]) -> None:
+        """Take in many."""
+        self._actors = sorted((*self._actors, *actors), key=_id_of)
+
+    def remove(self, actor: Actor) -> None:
+        """Forget an actor that is there."""
+        del self._actors[bisect_left(self._actors, _id_of(actor), key=_id_of)]
+
+
+def _id_of(actor: Actor) -> ServiceId:
+    return actor.row.service_id
+
+
 class Directory:
     """Implements `ports.Roster`. The host is its only writer."""
 
     def __init__(self) -> None:
         self._by_key: SortedDict[str, Actor] = SortedDict()
-        self._by_id: dict[ServiceId, Actor] = {}
+        self._by_id = ActorsById()
         self._alerting: dict[ServiceId, EventId] = {}
         self._by_alert: dict[EventId, Actor] = {}
         self._muted: set[ServiceId] = set()
@@ -60,19 +107,19 @@ class Directory:
         """
         row = actor.service.row
         key = name_key(row.heartbeat_name)
-        if key in self._by_key or row.service_id in self._by_id:
+        if key in self._by_key or self._by_id.get(row.service_id) is not None:
             raise InvariantError(f"service {row.service_id} is registered twice")
         self._by_key[key] = actor
-        self._by_id[row.service_id] = actor
+        self._by_id.add(actor)
         self._status[actor.service.status] += 1
         self._index(actor)
 
     def add_all(self, actors: Sequence[Actor]) -> None:
         """Take in many actors at once, at a start: one sort in place of as many insertions."""
-        self._by_key.update((name_key(actor.service.row.heartbeat_name), actor) for actor in actors)
+        self._by_key.update((name_key(actor.row.heartbeat_name), actor) for actor in actors)
+        self._by_id.add_all(actors)
         for actor in actors:
-            self._by_id[actor.service.row.service_id] = actor
-            self._status[actor.service.status] += 1
+            self._status[actor.status] += 1
             service = actor.service
             if service.alert is not None or service.mute is not None or service.ring is not None:
                 self._index(actor)
@@ -83,13 +130,13 @@ class Directory:
         """Forget an actor; its name is free."""
         row = actor.service.row
         del self._by_key[name_key(row.heartbeat_name)]
-        del self._by_id[row.service_id]
+        self._by_id.remove(actor)
         self._status[actor.service.status] -= 1
         self._unindex(row.service_id)
 
     def note(self, actor: Actor, previous: Status) -> None:
         """Follow an actor through a turn that did more than record a heartbeat; it had the status `previous` before."""
-        if actor.service.row.service_id not in self._by_id:
+        if not self.holds(actor):
             return
         self._status[previous] -= 1
         self._status[actor.service.status] += 1
@@ -98,7 +145,7 @@ class Directory:
     def replace(self, actor: Actor, service: Service) -> None:
         """Give an actor the state that was rebuilt for it."""
         self._status[actor.service.status] -= 1
-        actor.service = service
+        actor.become(service)
         self._status[service.status] += 1
         self._index(actor)
 

@@ -5,7 +5,7 @@ timer for the next instant it waits for. It knows nothing about services: no rul
 
 * A turn is synchronous, in the task that brings the event. The position of its records is assigned in that same turn
   (HARD-CASES H11), so the order of the journal is the order of the turns.
-* A heartbeat writes the actor's deadline and nothing else; the wheel's entry stays where it is until it comes due (H5).
+* A heartbeat leaves the wheel's entry where it is; when the wheel comes to it, it asks for the deadline by then (H5).
 * Deadlines are worked off in slices of `SLICE_MOVES`, and between two slices every task that is ready runs once: a
   hundred thousand deadlines in one second delay a heartbeat by one slice, not by all of them (H7).
 * Before deadlines are decided the clock is asked whether Medic was blind; if it was, that time is credited first, and
@@ -101,7 +101,8 @@ class Host:
         self._directory = directory
         self._outbox = outbox
         self._supervisor = supervisor
-        self._wheel: Wheel[Actor] = Wheel(self._now_tick())
+        self._wheel: Wheel[Actor] = Wheel(self._now_tick(), self._tick_due)
+        self._skew = clock.skew
         self._sleeps_until: Tick | None = None
         self._sooner = trio.Event()
         self._wall_stepped = False
@@ -116,7 +117,7 @@ class Host:
 
     def add_all(self, services: list[Service]) -> None:
         """Take in what recovery found and arm it all: the way of a start. Costs some 2 µs a service."""
-        actors = [Actor(service) for service in services]
+        actors = [Actor.of(service) for service in services]
         self._directory.add_all(actors)
         skew = self._clock.skew
         for actor in actors:
@@ -129,7 +130,7 @@ class Host:
             JournalRefusedError: nothing can be recorded now; the service was not taken in.
         """
         self._outbox.require_room()
-        actor = Actor(service)
+        actor = Actor.of(service)
         position = self._outbox.carry_nowait(service, effects)
         self._directory.add(actor)
         self._arm(actor, self._clock.skew)
@@ -291,6 +292,7 @@ class Host:
 
     def _fire_slice(self, due: Tick) -> int:
         """Decide what one slice of moves brings; how many deadlines that were."""
+        self._skew = self._clock.skew
         timers = self._wheel.advance(due, SLICE_MOVES)
         at, sighted = self._clock.read()
         for timer in timers:
@@ -299,7 +301,10 @@ class Host:
         return len(timers)
 
     def _expire(self, actor: Actor, at: InstantMs, sighted: SightedMs) -> None:
-        armed_for = SightedMs(actor.deadline * TICK_MS)
+        tick = self._tick_due(actor)
+        if tick is None:  # pragma: no cover - the wheel has just been told it, and nothing happened since
+            return
+        armed_for = SightedMs(tick * TICK_MS)
         try:
             event = DeadlineExpired(
                 at=at,
@@ -316,6 +321,16 @@ class Host:
             return
         self._fired += 1
         self._observe_lateness((sighted - armed_for) / 1000)
+
+    def _tick_due(self, actor: Actor) -> Tick | None:
+        """When the actor is due, as the wheel asks it; None for one that is being rebuilt or has to be."""
+        if actor.mailbox is not None:
+            return None
+        try:
+            deadline = self._supervisor.deadline(actor, self._skew)
+        except ActorCrashedError:
+            return None
+        return None if deadline is None else tick_of(deadline)
 
     def _arm(self, actor: Actor, skew: SkewMs) -> bool:
         """Arm an actor that took no event just now. False: it is being rebuilt or has to be, and is armed later."""

@@ -63,6 +63,7 @@ class Supervisor:
         self._waiting_actors: deque[Actor] = deque()
         self._arrived = trio.Event()
         self._crashes = 0
+        self._crashes_of: dict[ServiceId, int] = {}
         self._rebuilds = 0
         self._waiting = 0
 
@@ -111,16 +112,17 @@ class Supervisor:
         """Report a crash and put the actor's events aside until `run` has rebuilt it."""
         self._crashes += 1
         self._waiting += 1
-        actor.crashes += 1
+        service_id = actor.row.service_id
+        self._crashes_of[service_id] = crashes = self._crashes_of.get(service_id, 0) + 1
         actor.mailbox = Mailbox()
         self._waiting_actors.append(actor)
         self._arrived.set()
         _log.error(
             "an actor crashed; it is rebuilt from what is stored",
-            service_id=actor.service.row.service_id,
+            service_id=service_id,
             heartbeat_name=actor.service.row.heartbeat_name,
             over=over,
-            crashes=actor.crashes,
+            crashes=crashes,
             exc_info=error,
         )
 
@@ -147,7 +149,7 @@ class Supervisor:
         return SupervisorStatistics(self._crashes, self._rebuilds, self._waiting)
 
     async def _restore(self, actor: Actor, restore: Callable[[Actor, Service | None], None]) -> None:
-        pause = PAUSE_FIRST_SECONDS * 2.0 ** min(actor.crashes - 1, 16)
+        pause = PAUSE_FIRST_SECONDS * 2.0 ** min(self._crashes_of[actor.row.service_id] - 1, 16)
         while True:
             await trio.sleep(min(pause, PAUSE_MAX_SECONDS))
             try:

@@ -96,9 +96,11 @@ async def _open(settings: Settings, database: Database, embedded: EmbeddedServer
     recovered = await recover(loading.load(), journal, defaults)
     if recovered.last is not None:
         mark = later(mark, recovered.last.at, recovered.last.sighted)
+    now = wall_now()  # loading took its time, and nothing could be heard meanwhile
     away = outage(mark, now, blind_max_ms)
     blind = recovered.blind if away is None else recovered.blind.with_span(away)
     clock = SightedClock(resume_at=resumes_at(mark, now, blind_max_ms), blind=blind)
+    clock.stand_still("down")  # until HTTP is about to listen: `begin`
     stores = Stores(
         database=database,
         journal=journal,

@@ -28,6 +28,7 @@ import trio
 
 from medic.app.announce import Started, say_started
 from medic.app.build import Serving, Watching, build_serving, build_watching
+from medic.app.garbage import Garbage, return_freed_memory
 from medic.app.health import SystemHealth
 from medic.app.logs import configure_logs
 from medic.app.opening import Opened, open_stores
@@ -143,15 +144,14 @@ class _Medic:
         )
         async with trio.open_nursery() as outer:
             outer.start_soon(self._wait_signal)
-            await outer.start(self._stall.run)
-            await outer.start(Watchdog().run)
+            await outer.start(Garbage(lambda: watching.directory.statistics().services).run)
             await outer.start(stores.ids.run, stores.database)
             await outer.start(stores.journal.run)
             await outer.start(writer.run)
             async with trio.open_nursery() as telling:
                 await telling.start(watching.alerting.run)
                 await telling.start(watching.outbox.run)
-                await self._watch(watching, writer)
+                await self._watch(watching, writer, outer)
                 await watching.outbox.wait_idle()
                 await watching.alerting.drain()
                 telling.cancel_scope.cancel()
@@ -161,7 +161,7 @@ class _Medic:
         stores.watermark.write(Mark(watching.clock.now(), watching.clock.sighted(), clean=True))
         stores.watermark.close()
 
-    async def _watch(self, watching: Watching, writer: Writer) -> None:
+    async def _watch(self, watching: Watching, writer: Writer, outer: trio.Nursery) -> None:
         """Wheel, changes by SQL and HTTP, until Medic is to leave and HTTP has drained."""
         stores = self._opened.stores
         serving = build_serving(self._settings, stores, watching, writer)
@@ -177,6 +177,9 @@ class _Medic:
         api = self._api(watching, serving, health, parts)
         server = HttpServer(api, create_app(api), when_durable=stores.journal.call_when_durable, tls=self._tls)
         self._take_up(watching)
+        # From here on somebody may wait for the loop; a million services were taken up in one turn of it.
+        await outer.start(self._stall.run)
+        await outer.start(Watchdog().run)
         async with trio.open_nursery() as nursery:
             await nursery.start(watching.supervisor.run, watching.host.restore)
             await nursery.start(watching.sight.run, watching.host.look)
@@ -243,10 +246,12 @@ class _Medic:
         for service in watching.directory.open_alerts():
             if service.alert is not None and recovered.ledger.reached_nobody(service.alert.alert_id):
                 watching.host.tell_again(service.row.service_id)
-        gc.collect()
+        recovered.services.clear()  # the directory has them now
         gc.freeze()
-        if self._opened.away is not None:
-            watching.sight.note(self._opened.away)
+        return_freed_memory()
+        away = watching.clock.begin(self._opened.away)
+        if away is not None:
+            watching.sight.note(away)
 
     def _say_started(self, watching: Watching) -> None:
         counts = watching.directory.statistics()

@@ -28,7 +28,7 @@ from medic.core.effects import (
 from medic.core.heartbeat_words import kind_of, shared_word
 from medic.core.policy import FLAP_WINDOW_MS, Defaults
 from medic.core.ring import NO_MARK, NO_SIGN, Ring, ring_of
-from medic.core.service import NEVER, Alert, Service, ServiceRow, is_reported_down
+from medic.core.service import LONG_AGO, NEVER, Alert, Service, ServiceRow, is_reported_down
 from medic.core.status import HeartbeatStatus
 from medic.core.units import DurationMs, InstantMs, SightedMs
 
@@ -87,12 +87,9 @@ def fold_heartbeat(
 ) -> None:
     """What `fold` does with a `RecordHeartbeat` that says so, for who has no need of the record itself."""
     previous = service.last_heartbeat_at
-    if (
-        previous != NEVER
-        and service.alert is None
-        and not service.fresh_interval_given
-        and not _ends_run(service, kind)
-    ):
+    if previous == NEVER:
+        service.registered = LONG_AGO
+    elif service.alert is None and not service.fresh_interval_given and not _ends_run(service, kind):
         # The wall clock may have been stepped back.
         service.gap_ms = DurationMs(max(0, at - previous))
     service.last_heartbeat_at = at

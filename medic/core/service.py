@@ -2,6 +2,11 @@
 
 `ServiceRow` is what operators wrote, `Service` the hot state that `fold` mutates; `Alert` and `Mute` exist only while
 one is open. Nothing here decides anything.
+
+There may be a million of these, so each byte is decided on purpose (docs/decisions/0008 has the table). A service is
+its own timer on the wheel: two objects that point at each other would be 48 bytes more. What few services have (a ring,
+an alert, a mute, openings, a mailbox) costs a slot of 8 bytes and no more while it is not there. What many services
+have in common is one object for all of them: policies, most columns of a row, statuses, words.
 """
 
 from __future__ import annotations
@@ -10,15 +15,35 @@ from dataclasses import dataclass
 
 from medic.core.policy import Defaults, Policy, policy_of
 from medic.core.ring import Ring, ring_of
+from medic.core.sharing import sharing
 from medic.core.status import HeartbeatStatus, OpenedReason, Status
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
 from medic.core.value import value
+from medic.wheel import Timer
 
 NEVER = InstantMs(0)
 """Stands for "no heartbeat yet" in `Service.last_heartbeat_at`."""
 
+LONG_AGO = SightedMs(0)
+"""Stands for `Service.registered` once the service was heard of: nobody asks for it any more, and an instant of its own
+would be 32 bytes a service."""
 
-@dataclass(frozen=True, slots=True)
+
+@sharing(
+    "service_name",
+    "active",
+    "interval_ms",
+    "grace_ms",
+    "threshold",
+    "recovery_ms",
+    "renotify_ms",
+    "team",
+    "priority",
+    "runbook",
+    "changed_by",
+    "shard",
+)
+@dataclass(frozen=True, kw_only=True)
 class ServiceRow:
     """The operators' columns of one service, as PostgreSQL's `services` has them.
 
@@ -144,7 +169,7 @@ class Mute:
     muted_by: str = ""
 
 
-class Service:
+class Service(Timer):
     """Everything Medic knows of one service between two events. Mutated by `medic.core.fold` only.
 
     Attributes:
@@ -152,7 +177,8 @@ class Service:
         policy: The promise, shared with every service that has the same one.
         status: What Medic believes of it.
         heard_kind: Kind of the newest heartbeat that says how the service is (STARTED says nothing of it), or None.
-        registered: Sighted instant of registration, from which the first deadline is counted.
+        registered: Sighted instant of registration, from which the first deadline is counted; `LONG_AGO` once that is
+            past, with the first heartbeat.
         last_sign: Sighted instant of the newest sign of life, credited ones included; `NO_SIGN` after a report.
         ring: For threshold k > 1 the k newest signs, oldest first; None for k = 1.
         last_heartbeat_at: Wall time of the newest heartbeat of any kind; `NEVER` while there was none.
@@ -166,6 +192,7 @@ class Service:
         mute: The mute in force, or None.
         openings: Sighted instants of the alerts opened within `FLAP_WINDOW_MS`, oldest first.
         position: Journal position of the newest record of this service; kept by the host, read by `GET /heartbeat`.
+        mailbox: Whatever holds its events while it cannot take them, or None. A place kept for `medic.actors`.
     """
 
     __slots__ = (
@@ -177,6 +204,7 @@ class Service:
         "last_heartbeat_at",
         "last_sign",
         "last_status",
+        "mailbox",
         "mute",
         "openings",
         "policy",
@@ -188,6 +216,7 @@ class Service:
     )
 
     def __init__(self, row: ServiceRow, policy: Policy, *, registered: SightedMs) -> None:
+        super().__init__()
         self.row = row
         self.policy = policy
         self.status = Status.NEW if row.active else Status.INACTIVE
@@ -204,6 +233,7 @@ class Service:
         self.mute: Mute | None = None
         self.openings: tuple[SightedMs, ...] = ()
         self.position = 0
+        self.mailbox: object | None = None
 
     @property
     def heard(self) -> bool:

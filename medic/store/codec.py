@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Final
 
 import orjson
@@ -40,9 +41,9 @@ from medic.core.effects import (
 from medic.core.heartbeat_words import shared_word
 from medic.core.policy import Policy
 from medic.core.ring import NO_MARK, Ring
-from medic.core.service import Alert, Mute, Service, ServiceRow
+from medic.core.service import LONG_AGO, NEVER, Alert, Mute, Service, ServiceRow
 from medic.core.status import Discount, HeartbeatStatus, Status
-from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
+from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import UnreadableRecordError
 
 RECORD_VERSION: Final = 1
@@ -111,7 +112,29 @@ def _reader(kind: type[Effect]) -> Callable[[bytes], Effect]:
     return lambda body: adapter.validate_json(body, strict=True)
 
 
-_READERS: Final = {number: _reader(kind) for number, kind in _RARE.items()}
+@dataclass(frozen=True, slots=True)
+class _StoredRow:
+    """`StoreService` with a row whose columns can be filled one by one."""
+
+    service_id: ServiceId
+    at: InstantMs
+    sighted: SightedMs
+    row: ServiceRow.wide  # type: ignore[name-defined]  # made by `sharing`
+
+
+_STORED_ROWS: Final = TypeAdapter(_StoredRow)
+_ROW_COLUMNS: Final = tuple(column.name for column in fields(ServiceRow))
+
+
+def _read_row(body: bytes) -> StoreService:
+    stored = _STORED_ROWS.validate_json(body, strict=True)
+    row = ServiceRow(**{name: getattr(stored.row, name) for name in _ROW_COLUMNS})
+    return StoreService(stored.service_id, stored.at, stored.sighted, row)
+
+
+_READERS: Final[dict[int, Callable[[bytes], Effect]]] = {
+    number: _read_row if kind is StoreService else _reader(kind) for number, kind in _RARE.items()
+}
 
 
 def encode(effect: Effect) -> bytes:
@@ -247,7 +270,7 @@ _MUTES: Final = TypeAdapter(Mute)
 
 
 def pack_state(service: Service) -> bytes:
-    """The hot state of a service: every slot but `row` and `policy`. Some 80 bytes while nothing is wrong with it."""
+    """The hot state of a service: every slot but `row`, `policy` and `mailbox`. Some 80 bytes while all is well."""
     last_status = service.last_status.encode()
     ring = b"" if service.ring is None else _pack_ring(service.ring)
     is_marked = service.ring is not None and service.ring.marks is not None
@@ -290,32 +313,37 @@ def unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
 
 
 def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
+    """A start does it for every service, so nothing is called here that the plain case does without: 2 µs."""
     head = _STATE_HEAD.unpack_from(state)
     version, status, heard_kind, flags, registered, last_sign, last_heartbeat_at, gap_ms, total, position = head[:10]
-    last_status_bytes, ring_signs, openings, alert_bytes, mute_bytes = head[10:]
-    parts: list[bytes] = []
-    place = _STATE_HEAD.size
-    ring_bytes = ring_signs * 8 * (2 if version == STATE_MARKED_VERSION else 1)
-    for length in (last_status_bytes, ring_bytes, openings * 8, alert_bytes, mute_bytes):
-        parts.append(state[place : place + length])
-        place += length
-    if place != len(state):
-        raise ValueError(f"{len(state)} bytes where {place} are announced")
-    service = Service(row, policy, registered=SightedMs(registered))
-    service.last_sign = SightedMs(last_sign)
+    word_bytes, ring_signs, openings, alert_bytes, mute_bytes = head[10:]
+    rest = _STATE_HEAD.size + word_bytes
+    ring_bytes = ring_signs * (16 if version == STATE_MARKED_VERSION else 8)
+    if rest + ring_bytes + 8 * openings + alert_bytes + mute_bytes != len(state):
+        raise ValueError(f"{len(state)} bytes are not what is announced")
+    heard = last_heartbeat_at != NEVER  # earlier releases kept the registration of a service that was heard of
+    service = Service(row, policy, registered=LONG_AGO if heard else registered)
+    service.last_sign = last_sign
     service.status = _STATUSES[status]
     service.heard_kind = None if heard_kind == _NOT_HEARD else _KINDS[heard_kind]
     service.fresh_interval_given = bool(flags & _FRESH_GIVEN)
-    service.ring = _unpack_ring(parts[1], ring_signs) if flags & _RINGED else None
-    service.last_heartbeat_at = InstantMs(last_heartbeat_at)
-    service.gap_ms = DurationMs(gap_ms)
+    service.last_heartbeat_at = last_heartbeat_at
+    service.gap_ms = gap_ms
     service.heartbeats_total = total
     service.position = position
-    service.last_status = shared_word(parts[0].decode())
-    service.openings = struct.unpack(f"<{openings}q", parts[2])
-    service.alert = _ALERTS.validate_json(parts[3], strict=True) if alert_bytes else None
-    service.mute = _MUTES.validate_json(parts[4], strict=True) if mute_bytes else None
+    service.last_status = shared_word(state[_STATE_HEAD.size : rest].decode())
+    service.ring = _unpack_ring(state[rest : rest + ring_bytes], ring_signs) if flags & _RINGED else None
+    if openings or alert_bytes or mute_bytes:
+        _unpack_rare(service, state[rest + ring_bytes :], openings, alert_bytes)
     return service
+
+
+def _unpack_rare(service: Service, state: bytes, openings: int, alert_bytes: int) -> None:
+    alert = state[8 * openings :][:alert_bytes]
+    mute = state[8 * openings + alert_bytes :]
+    service.openings = struct.unpack_from(f"<{openings}q", state)
+    service.alert = _ALERTS.validate_json(alert, strict=True) if alert else None
+    service.mute = _MUTES.validate_json(mute, strict=True) if mute else None
 
 
 def _pack_ring(ring: Ring) -> bytes:

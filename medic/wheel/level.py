@@ -22,22 +22,20 @@ NOT_ARMED: Final = Tick(-1)
 
 
 class Timer:
-    """Something that can be armed on a wheel; actors derive from it. Belongs to one wheel at a time.
+    """Something that can be armed on a wheel. Belongs to one wheel at a time, which is told what its deadline is.
 
     Attributes:
-        deadline: The tick it is to fire at, as `Wheel.arm` was told last. Stays readable after it fired.
-        armed: The tick it is linked at: never after its deadline, unless that had passed already. -1: not armed.
+        armed: The tick at which the wheel comes to it: never after its deadline, unless that had passed already. It is
+            the first tick of its slot, and the same object for every timer in there. -1: not armed.
     """
 
-    __slots__ = ("_next", "_prev", "armed", "deadline")
+    __slots__ = ("_next", "_prev", "armed")
 
-    deadline: Tick
     armed: Tick
     _next: Timer
     _prev: Timer
 
     def __init__(self) -> None:
-        self.deadline = NOT_ARMED
         self.armed = NOT_ARMED
         self._next = NOWHERE
         self._prev = NOWHERE
@@ -49,7 +47,7 @@ pointed to itself would be a cycle, which only a full garbage collection frees."
 
 
 class Slot(Timer):
-    """The head of a ring of timers, oldest first.
+    """The head of a ring of timers, oldest first. While it has any, `armed` is its first tick, which they share.
 
     Attributes:
         level: The level it is a slot of.

@@ -22,11 +22,16 @@ outermost level is a ring, so the origin may be any number and the wheel never h
 21.4 years, can be reached from anywhere. A deadline beyond that waits in the furthest slot and is moved on from
 there: no deadline is refused.
 
-Lazy moves (HARD-CASES H5). `arm` to a later tick writes the deadline and leaves the entry where it is. When its slot
-comes due, or cascades, it is linked anew at the deadline it has by then. A service that sends thirty heartbeats an
-interval so costs a move or two an interval, not thirty. This is right in one direction only: to an earlier tick the
-entry is moved at once. Hence the invariant on which everything rests: a timer is linked no later than its deadline
-(one whose deadline has passed already is linked at the cursor, and fires with the next advance).
+Lazy moves (HARD-CASES H5). A timer does not keep its deadline; whoever made the wheel knows it, and the wheel asks when
+it comes to the timer's slot. So a deadline that moves later costs nothing here: the entry stays where it is, and is
+linked anew at the deadline it has by then. A service that sends thirty heartbeats an interval so costs a move or two an
+interval, not thirty. This is right in one direction only: to an earlier tick the entry is moved at once. Hence the
+invariant on which everything rests: the wheel comes to a timer no later than its deadline (one whose deadline has
+passed already is linked at the cursor, and fires with the next advance).
+
+What a timer keeps is the first tick of its slot, `armed`: an earlier deadline within the same slot needs no move
+either. That integer is one object for all timers of a slot. A deadline and a tick kept by each of a million timers
+would be 80 MB; asking costs a move half a microsecond.
 
 The cursor is the first tick that is not finished, `now` the last that is. `advance` goes from occupied slot to
 occupied slot by bitmap, never tick by tick, and takes entries out one by one. All of its state is the cursor and the
@@ -45,6 +50,7 @@ bitmaps are those of tokio's timer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -65,8 +71,8 @@ class WheelStatistics:
     Attributes:
         armed: Timers linked now.
         fired: Timers that fired.
-        cascaded: Moves to a finer level with the deadline unchanged.
-        moved_lazily: Moves because the deadline had become later since the timer was linked.
+        cascaded: Moves out of a wide slot towards a deadline that lies in it.
+        moved_lazily: Moves because the deadline had become later since the timer was linked, and left its slot.
         now: The last tick that is finished.
     """
 
@@ -82,12 +88,15 @@ class Wheel(Generic[T]):
 
     Args:
         now: The tick that counts as finished at the beginning; any number from 0.
+        deadline_of: The tick at which a timer is to fire, as things stand; None: not any more, it is disarmed. Asked
+            when the wheel comes to the timer's slot. It must not arm or disarm.
     """
 
-    __slots__ = ("_armed", "_by_bits", "_cascaded", "_cursor", "_fired", "_levels", "_moved_lazily")
+    __slots__ = ("_armed", "_by_bits", "_cascaded", "_cursor", "_deadline_of", "_fired", "_levels", "_moved_lazily")
 
-    def __init__(self, now: Tick) -> None:
+    def __init__(self, now: Tick, deadline_of: Callable[[T], Tick | None]) -> None:
         self._cursor = Tick(now + 1)
+        self._deadline_of: Final = deadline_of
         self._levels: Final = tuple(Level(number) for number in range(LEVELS))
         # The level of a tick, by the number of bits in which it differs from the cursor: 0 to 6 bits are level 0.
         self._by_bits: Final = tuple(self._levels[max(bits - 1, 0) // SLOT_BITS] for bits in range(_OUTER_SHIFT + 1))
@@ -105,18 +114,17 @@ class Wheel(Generic[T]):
         return Tick(self._cursor - 1)
 
     def arm(self, timer: T, tick: Tick) -> None:
-        """Let the timer fire at `tick`, instead of whenever it was to fire before.
+        """Say that the timer's deadline is `tick` from now on. It may become later without a word.
 
-        Later than before costs a write and a comparison: the entry stays where it is. A tick that is not after `now`
-        fires on the next advance.
+        Later than before costs a comparison: the entry stays where it is. A tick that is not after `now` fires on the
+        next advance.
         """
-        timer.deadline = tick
         if timer.armed < 0:
             self._armed += 1
-            self._link(timer)
+            self._link(timer, tick)
         elif tick < timer.armed:
             _unlink(timer)
-            self._link(timer)
+            self._link(timer, tick)
 
     def disarm(self, timer: T) -> None:
         """Let the timer not fire. One that is not armed stays so."""
@@ -142,7 +150,7 @@ class Wheel(Generic[T]):
             budget: At most so many timers are touched, be it to fire, to move or to cascade. If that was not enough,
                 `now` is still less than `to`, and the next call goes on from there.
         """
-        fired: list[Timer] = []
+        fired: list[T] = []
         while True:
             work = self._next_work()
             if work is None or work[0] > to:
@@ -153,10 +161,10 @@ class Wheel(Generic[T]):
             self._cursor, level = work
             slot = level.slot_at(self._cursor)
             if level.shift:
-                budget -= self._spread(slot, budget)
+                budget -= self._spread(slot, level, budget)
             else:
                 budget -= self._fire(slot, budget, fired)
-        return fired  # type: ignore[return-value]  # a ring holds what `arm` was given: Ts
+        return fired
 
     def statistics(self) -> WheelStatistics:
         """Counters for metrics and benches."""
@@ -182,59 +190,74 @@ class Wheel(Generic[T]):
                 return level.next_start(cursor), level
         return None
 
-    def _fire(self, slot: Slot, budget: int, fired: list[Timer]) -> int:
+    def _fire(self, slot: Slot, budget: int, fired: list[T]) -> int:
         """Empty a slot one tick wide as far as the budget goes; return the moves made."""
         moves = 0
         cursor = self._cursor
         timer = slot._next
         while timer is not slot and moves < budget:
             moves += 1
-            _unlink(timer)
-            if timer.deadline <= cursor:
+            tick = self._take_out(timer)
+            if tick is None:
+                pass
+            elif tick <= cursor:
                 _forget(timer)
                 self._armed -= 1
                 self._fired += 1
-                fired.append(timer)
+                fired.append(timer)  # type: ignore[arg-type]  # a ring holds what `arm` was given: Ts
             else:
                 self._moved_lazily += 1
-                self._link(timer)
+                self._link(timer, tick)
             timer = slot._next
         return moves
 
-    def _spread(self, slot: Slot, budget: int) -> int:
+    def _spread(self, slot: Slot, level: Level, budget: int) -> int:
         """Link a wide slot's timers anew, each at its deadline, as far as the budget goes; return the moves made."""
         moves = 0
+        end = self._cursor + (1 << level.shift)
         timer = slot._next
         while timer is not slot and moves < budget:
             moves += 1
-            if timer.armed == timer.deadline:
-                self._cascaded += 1
-            else:
-                self._moved_lazily += 1
-            _unlink(timer)
-            self._link(timer)
+            tick = self._take_out(timer)
+            if tick is not None:
+                if tick < end:
+                    self._cascaded += 1
+                else:
+                    self._moved_lazily += 1
+                self._link(timer, tick)
             timer = slot._next
         return moves
 
-    def _link(self, timer: Timer) -> None:
+    def _take_out(self, timer: Timer) -> Tick | None:
+        """Unlink a timer whose slot has come, and return its deadline as things stand; None: it is disarmed."""
+        _unlink(timer)
+        tick = self._deadline_of(timer)  # type: ignore[arg-type]  # as above
+        if tick is None:
+            _forget(timer)
+            self._armed -= 1
+        return tick
+
+    def _link(self, timer: Timer, tick: Tick) -> None:
         """Put an unlinked timer at its deadline, or as near to it as the wheel reaches."""
         cursor = self._cursor
-        tick = max(timer.deadline, cursor)
+        tick = max(tick, cursor)
         bits = (tick ^ cursor).bit_length()
         if bits <= _OUTER_SHIFT:
             level = self._by_bits[bits]
         else:
             level = self._levels[-1]
             tick = min(tick, Tick((((cursor >> _OUTER_SHIFT) + SLOTS) << _OUTER_SHIFT) - 1))
-        timer.armed = tick
-        slot = level.slots[(tick >> level.shift) & SLOT_MASK]
+        shift = level.shift
+        slot = level.slots[(tick >> shift) & SLOT_MASK]
         last = slot._prev
+        if last is slot:
+            level.occupied |= slot.bit
+            slot.armed = Tick(tick >> shift << shift)
+        timer.armed = slot.armed
         timer._prev = last
         timer._next = slot
         last._next = timer
         slot._prev = timer
-        if last is slot:
-            level.occupied |= slot.bit
 
 
 def _unlink(timer: Timer) -> None:

@@ -8,6 +8,7 @@ import trio
 from medic.actors.clock import GAP_MS, SightedClock, seconds_asleep
 from medic.actors.host import READ_FIRST_SECONDS
 from medic.actors.sight import COUNT_SLICE
+from medic.core.blind import SIGHTED_ALWAYS, BlindSpan
 from medic.core.effects import EndMute, RecordBlindSpan
 from medic.core.policy import Defaults
 from medic.core.service import Service
@@ -312,3 +313,47 @@ async def test_a_span_is_journaled_as_soon_as_the_journal_takes_records(autojump
     await trio.sleep(5)
     assert [effect.span.cause for effect in world.effects(RecordBlindSpan)] == ["stalled", "journal"]
     assert world.ear.kinds() == ["blind", "blind"]
+
+
+def began(hands: Hands, away: BlindSpan | None, waited: float) -> tuple[SightedClock, BlindSpan | None]:
+    """A clock that stood through a start of so many seconds."""
+    log = SIGHTED_ALWAYS if away is None else SIGHTED_ALWAYS.with_span(away)
+    clock = SightedClock(
+        resume_at=SightedMs(1_000_000), blind=log, wall=lambda: hands.wall, monotonic=lambda: hands.monotonic
+    )
+    clock.stand_still("down")
+    hands.go(waited)
+    return clock, clock.begin(away)
+
+
+def away_until(ended_at: int) -> BlindSpan:
+    return BlindSpan(InstantMs(ORIGIN - 90_000), InstantMs(ended_at), SightedMs(999_999), "down")
+
+
+def test_the_span_in_which_medic_was_away_lasts_until_the_start_is_done():
+    hands = Hands()
+    clock, away = began(hands, away_until(ORIGIN), 20)
+    assert away.ended_at == ORIGIN + 20_000
+    assert clock.blind.spans == (away,)
+    assert clock.sighted() == 1_000_000
+    assert clock.look() is None
+    hands.go(0.5)
+    assert clock.sighted() == 1_000_500
+
+
+@pytest.mark.parametrize("away", [None, away_until(ORIGIN - 60_000)], ids=["first start", "credited in part"])
+def test_a_start_without_an_absence_that_lasts_until_it_is_a_span_of_its_own(away):
+    hands = Hands()
+    clock, told = began(hands, away, 20)
+    assert told is away
+    span = clock.look()
+    assert (span.begun_at, span.ended_at, span.cause) == (ORIGIN, ORIGIN + 20_000, "down")
+    assert clock.sighted() == 1_000_001
+
+
+def test_a_short_start_is_nothing_to_tell_of():
+    hands = Hands()
+    clock, told = began(hands, None, 0.5)
+    assert told is None
+    assert clock.look() is None
+    assert clock.sighted() == 1_000_500

@@ -23,7 +23,7 @@ from tests.actors.world import ORIGIN, World, row
 
 def actor(number: int, name: str) -> Actor:
     made = row(number, 60, name=name)
-    return Actor(Service(made, made.policy(Defaults()), registered=SightedMs(ORIGIN)))
+    return Actor.of(Service(made, made.policy(Defaults()), registered=SightedMs(ORIGIN)))
 
 
 def names(directory, after=""):

@@ -44,4 +44,4 @@ def test_the_longest_interval_and_grace_are_reached_in_one_link():
 
 
 def test_the_wheel_has_the_levels_of_its_table():
-    assert len(Wheel(Tick(0))._levels) == wheel.LEVELS
+    assert len(Wheel(Tick(0), lambda _timer: None)._levels) == wheel.LEVELS

@@ -1,0 +1,91 @@
+"""Garbage is collected while the loop is idle, and what came to stay is frozen."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import trio
+
+from medic.app.garbage import FULL_EVERY, MIDDLE_EVERY, REGISTRATIONS, YOUNG, YOUNG_MAX, Garbage
+
+
+@pytest.fixture
+def collections():
+    """The generations collected, as they are."""
+    found: list[int] = []
+
+    def note(phase: str, details: dict[str, int]) -> None:
+        if phase == "start":
+            found.append(details["generation"])
+
+    gc.collect()
+    gc.callbacks.append(note)
+    yield found
+    gc.callbacks.remove(note)
+    gc.unfreeze()
+
+
+class Fleet:
+    services = 0
+
+
+@pytest.fixture
+async def garbage(nursery):
+    fleet = Fleet()
+    part = Garbage(lambda: fleet.services)
+    part.fleet = fleet
+    await nursery.start(part.run)
+    return part
+
+
+def litter(count: int) -> list[list[int]]:
+    """New objects that stay while the test looks."""
+    return [[number] for number in range(count)]
+
+
+async def test_an_idle_loop_collects_young_objects_once_there_are_many(garbage, collections):
+    kept = litter(YOUNG // 2)
+    garbage.before_io_wait(1.0)
+    assert collections == []
+    kept += litter(YOUNG)
+    garbage.before_io_wait(1.0)
+    assert collections == [0]
+
+
+async def test_a_busy_loop_is_left_alone_until_there_are_very_many(garbage, collections):
+    kept = litter(YOUNG_MAX - YOUNG)
+    garbage.before_io_wait(0.0)
+    assert collections == []
+    kept += litter(YOUNG)
+    garbage.before_io_wait(0.0)
+    assert collections == [0]
+
+
+async def test_older_objects_are_looked_at_now_and_then(garbage, collections):
+    for _ in range(FULL_EVERY):
+        kept = litter(2 * YOUNG)
+        garbage.before_io_wait(1.0)
+        del kept
+    assert collections.count(1) == FULL_EVERY // MIDDLE_EVERY - 1
+    assert collections.count(2) == 1
+
+
+async def test_services_that_were_registered_are_frozen(garbage, collections):
+    kept = litter(2 * YOUNG)
+    frozen = gc.get_freeze_count()
+    garbage.fleet.services = REGISTRATIONS - 1
+    garbage.before_io_wait(1.0)
+    assert gc.get_freeze_count() == frozen
+    kept += litter(2 * YOUNG)
+    garbage.fleet.services = REGISTRATIONS
+    garbage.before_io_wait(1.0)
+    assert gc.get_freeze_count() >= frozen + len(kept)
+
+
+async def test_at_its_end_python_collects_again():
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Garbage(lambda: 0).run)
+        assert not gc.isenabled()
+        nursery.cancel_scope.cancel()
+    assert gc.isenabled()
