@@ -25,6 +25,8 @@ Readiness is told before: whoever calls for the drain has `/health/ready` answer
 idle connections, a third of them HTTP/2 and a third after a request: left to Hypercorn, 667 were held for the whole
 deadline of 20 s; now all are gone within 0.3 s.
 
+What Hypercorn refuses by itself passes through `Connection` too, and gets its JSON there: `medic/http/framing.py`.
+
 A connection that makes Hypercorn raise (an HTTP/2 path that is no ASCII does) is logged and closed; no other connection
 notices. For connections this file is the supervisor.
 
@@ -58,11 +60,14 @@ from hypercorn.typing import (
 )
 from quart import Quart
 
-from medic.http.answers import refusal
+from medic.http.answers import Answer, refusal
+from medic.http.framing import as_bytes, as_pairs, in_json, refuse_framing
 from medic.http.limits import (
+    BODY_DISCARD_MAX,
     HEAD_BYTES_MAX,
     KEEP_ALIVE_REQUESTS_MAX,
     KEEP_ALIVE_SECONDS,
+    LINGER_SECONDS,
     WRITE_SECONDS_MAX,
 )
 from medic.http.listening import connections_allowed, listen
@@ -103,6 +108,8 @@ class Connection(trio.abc.HalfCloseableStream):
         self._stream = stream
         self._app = app
         self._draining = draining
+        self._answering = False
+        self._lingers = False
 
     async def __call__(
         self,
@@ -119,16 +126,26 @@ class Connection(trio.abc.HalfCloseableStream):
             ends = scope["type"] == "http" and scope["http_version"] == "1.1" and self._draining()
             if message["type"] == "http.response.start" and ends:
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
+            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+                self._answering = True
+            elif message["type"] == "http.response.body" and not message.get("more_body", False):
+                self._answering = False
             await send(message)
 
         self.requests += 1
         try:
+            if (refused := refuse_framing(scope)) is not None:
+                await _answer(refused, receive, send_on)
+                return
             await self._app(scope, receive, send_on, sync_spawn, call_soon)
         finally:
             self.requests -= 1
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, within `WRITE_SECONDS_MAX`; a client that reads no further loses its connection."""
+        if not self._answering and (refused := in_json(data)) is not None:
+            self._lingers = True
+            data = refused
         with trio.move_on_after(WRITE_SECONDS_MAX) as scope:
             await self._stream.send_all(data)
         if scope.cancelled_caught:
@@ -152,8 +169,20 @@ class Connection(trio.abc.HalfCloseableStream):
         await self._stream.send_eof()
 
     async def aclose(self) -> None:
-        """As the stream does."""
+        """As the stream does; after a refusal of Hypercorn's once the client is done writing, so that it reads that."""
+        if self._lingers:
+            self._lingers = False
+            await self._discard()
         await self._stream.aclose()
+
+    async def _discard(self) -> None:
+        discarded = 0
+        with (
+            trio.move_on_after(LINGER_SECONDS),
+            contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+        ):
+            while discarded < BODY_DISCARD_MAX and (piece := await self._stream.receive_some()):
+                discarded += len(piece)
 
     def cut(self) -> None:
         """Close at once, whatever another task does with it at this moment."""
@@ -296,17 +325,24 @@ async def _accept(
 
 async def _refuse(stream: trio.SocketStream, most: int) -> None:
     """Answer 503 without reading the request, and stay until the client has read that."""
-    answer = refusal(503, f"{most} connections are open already. Try again.")
-    head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
-        f"Content-Length: {len(answer.body)}\r\n\r\n"
-    )
+    message = f"{most} connections are open already. Try again."
+    answer = as_bytes(refusal(503, message, headers=(("Retry-After", "1"),)))
     with trio.move_on_after(REFUSED_SECONDS), contextlib.suppress(trio.BrokenResourceError):
         async with stream:
-            await stream.send_all(head.encode() + answer.body)
+            await stream.send_all(answer)
             await stream.send_eof()
             while await stream.receive_some():
                 pass
+
+
+async def _answer(answer: Answer, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    """Answer in the application's place, once the client is done writing or `LINGER_SECONDS` have passed."""
+    with trio.move_on_after(LINGER_SECONDS):
+        while (message := await receive())["type"] == "http.request" and message["more_body"]:
+            pass
+    await send({"type": "http.response.start", "status": answer.status, "headers": as_pairs(answer)})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _config() -> Config:
