@@ -185,15 +185,6 @@ class AcknowledgedShape(Shape):
     alert_id: int
 
 
-class ResolvedShape(Shape):
-    """An alert that was resolved by hand."""
-
-    alert_id: int
-    heartbeat_name: str
-    active: Literal[0]
-    closed_reason: Literal["by_hand"]
-
-
 class WebhookShape(Shape):
     """A webhook."""
 

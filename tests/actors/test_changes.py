@@ -306,9 +306,11 @@ async def test_acknowledge_and_resolve_find_the_service_by_its_alert(autojump_cl
     alert_id = world.directory.find("job").alert.alert_id
     service = await world.changes.acknowledge(alert_id, by="ann", note="on it")
     assert service.alert.acknowledged_by == "ann"
-    service = await world.changes.resolve(alert_id, by="ann", note="done")
+    resolved = await world.changes.resolve(alert_id, by="ann", note="done")
     await settle()
-    assert service.alert is None
+    assert resolved.service.alert is None
+    assert (resolved.alert.alert_id, resolved.alert.acknowledged_by, resolved.cycle) == (alert_id, "ann", 1)
+    assert resolved.at == world.clock.now()
     assert world.ear.kinds() == ["trigger", "acknowledge", "resolve"]
     assert world.directory.find("job").alert is None
     # A fresh deadline.
