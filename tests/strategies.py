@@ -25,7 +25,7 @@ from medic.core.effects import (
 from medic.core.names import NAME_MAX
 from medic.core.notification import Notification
 from medic.core.policy import Defaults
-from medic.core.service import NO_SIGN, Alert, Mute, Service, ServiceRow
+from medic.core.service import NO_SIGN, Alert, Deactivation, Mute, Service, ServiceRow
 from medic.core.status import ClosedReason, HeartbeatStatus, NotificationKind, OpenedReason, Outcome, Status
 from medic.core.units import INSTANT_MAX
 
@@ -68,6 +68,7 @@ alerts = st.builds(
     notifications=st.integers(0, 1 << 20),
     reminded_ms=durations,
 )
+deactivations = st.builds(Deactivation, at=instants, by=texts)
 mutes = st.builds(Mute, muted_at=instants, until=_optional(instants), reason=texts, muted_by=texts)
 rows = st.builds(
     ServiceRow,
@@ -184,6 +185,7 @@ def services(draw):
     service.fresh_interval_given = draw(st.booleans())
     service.alert = draw(_optional(alerts))
     service.mute = draw(_optional(mutes))
+    service.deactivated = draw(_optional(deactivations))
     service.openings = draw(st.lists(instants, max_size=5).map(tuple))
     service.position = draw(st.integers(0, ID_MAX))
     return service

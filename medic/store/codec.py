@@ -38,7 +38,7 @@ from medic.core.effects import (
 )
 from medic.core.heartbeat_words import shared_word
 from medic.core.policy import Policy
-from medic.core.service import Alert, Mute, Service, ServiceRow
+from medic.core.service import Alert, Deactivation, Mute, Service, ServiceRow
 from medic.core.status import HeartbeatStatus, Status
 from medic.core.units import DurationMs, InstantMs, SightedMs
 from medic.errors import UnreadableRecordError
@@ -189,10 +189,14 @@ def _decode_heartbeat(record: bytes) -> RecordHeartbeat:
 _STATE_HEAD: Final = struct.Struct("<BBBBqqqqQQHIIII")
 _FRESH_GIVEN: Final = 1
 _RINGED: Final = 2
+_DEACTIVATED: Final = 4
+"""When it was made inactive and by whom stands at the end."""
+
 _NOT_HEARD: Final = 0xFF
 
 _ALERTS: Final = TypeAdapter(Alert)
 _MUTES: Final = TypeAdapter(Mute)
+_DEACTIVATIONS: Final = TypeAdapter(Deactivation)
 
 
 def pack_state(service: Service) -> bytes:
@@ -202,11 +206,14 @@ def pack_state(service: Service) -> bytes:
     openings = struct.pack(f"<{len(service.openings)}q", *service.openings)
     alert = b"" if service.alert is None else orjson.dumps(service.alert)
     mute = b"" if service.mute is None else orjson.dumps(service.mute)
+    deactivated = b"" if service.deactivated is None else orjson.dumps(service.deactivated)
     head = _STATE_HEAD.pack(
         STATE_VERSION,
         _STATUS_NUMBERS[service.status],
         _NOT_HEARD if service.heard_kind is None else _KIND_NUMBERS[service.heard_kind],
-        _FRESH_GIVEN * service.fresh_interval_given | _RINGED * (service.ring is not None),
+        _FRESH_GIVEN * service.fresh_interval_given
+        | _RINGED * (service.ring is not None)
+        | _DEACTIVATED * (service.deactivated is not None),
         service.registered,
         service.last_sign,
         service.last_heartbeat_at,
@@ -219,7 +226,7 @@ def pack_state(service: Service) -> bytes:
         len(alert),
         len(mute),
     )
-    return b"".join((head, last_status, ring, openings, alert, mute))
+    return b"".join((head, last_status, ring, openings, alert, mute, deactivated))
 
 
 def unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
@@ -246,7 +253,8 @@ def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
     for length in (last_status_bytes, ring_signs * 8, openings * 8, alert_bytes, mute_bytes):
         parts.append(state[place : place + length])
         place += length
-    if place != len(state):
+    deactivated = state[place:] if flags & _DEACTIVATED else b""
+    if place + len(deactivated) != len(state):
         raise ValueError(f"{len(state)} bytes where {place} are announced")
     service = Service(row, policy, registered=SightedMs(registered))
     service.last_sign = SightedMs(last_sign)
@@ -262,4 +270,6 @@ def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
     service.openings = struct.unpack(f"<{openings}q", parts[2])
     service.alert = _ALERTS.validate_json(parts[3], strict=True) if alert_bytes else None
     service.mute = _MUTES.validate_json(parts[4], strict=True) if mute_bytes else None
+    # Also None: the row may be newer than the state, and what it says of that is still to be folded.
+    service.deactivated = _DEACTIVATIONS.validate_json(deactivated, strict=True) if deactivated else None
     return service

@@ -272,9 +272,12 @@ async def test_an_inactive_service_refuses_heartbeats_and_says_who_made_it_so(au
     world = await started(nursery)
     await world.changes.register(DRAFT, by="ann")
     await world.changes.update("job", ServiceEdit(active=False), by="bob")
+    since = world.clock.now()
+    await trio.sleep(60)
+    await world.changes.update("job", ServiceEdit(team="core"), by="carl")
     with pytest.raises(InactiveServiceError) as refused:
         await world.beat("job")
-    assert refused.value.by == "bob"
+    assert (refused.value.by, refused.value.since) == ("bob", since), "not who edited it last"
     assert world.host.statistics().timers_armed == 0
     assert world.directory.statistics().by_status[Status.INACTIVE] == 1
     await world.changes.update("job", ServiceEdit(active=True), by="bob")
