@@ -199,6 +199,7 @@ class AlertRow:
     acknowledged_date: InstantMs | None
     acknowledged_by: str
     muted: bool
+    flapping: bool = False
 
 
 @dataclass(frozen=True, slots=True)

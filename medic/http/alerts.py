@@ -116,6 +116,7 @@ def _row(parts: ApiParts, service: Service, alert: Alert) -> AlertRow:
         acknowledged_date=alert.acknowledged_at,
         acknowledged_by=alert.acknowledged_by,
         muted=service.mute is not None,
+        flapping=alert.flapping,
     )
 
 

@@ -148,6 +148,7 @@ class AlertShape(Shape):
     acknowledged_date: Time | None
     acknowledged_by: str | None
     muted: Flag
+    flapping: Flag = Field(description="1: it opened too often, and stays open until the service was well for a while.")
 
 
 class AlertMomentShape(Shape):

@@ -16,7 +16,7 @@ async def test_an_alert_has_every_field(api: Api) -> None:
     assert set(alert) == {
         "alert_id", "alert_name", "service_id", "heartbeat_name", "service_name", "team", "priority", "runbook",
         "active", "external_reference_id", "alert_cycle", "reason", "created_date", "closed_date", "closed_reason",
-        "duration", "acknowledged_date", "acknowledged_by", "muted",
+        "duration", "acknowledged_date", "acknowledged_by", "muted", "flapping",
     }  # fmt: skip
     assert alert["alert_name"] == "Medic - Heartbeat failure for Job"
     assert alert["external_reference_id"] == "medic-Job"
@@ -44,6 +44,17 @@ async def test_silence_opens_an_alert_and_a_heartbeat_closes_it(api: Api, autoju
         assert (alert["closed_reason"], alert["alert_cycle"]) == ("recovered", 2)
         assert 64 < alert["duration"] < 66
         nursery.cancel_scope.cancel()
+
+
+async def test_an_alert_that_opened_too_often_says_that_it_is_flapping(api: Api) -> None:
+    await api.register("job")
+    for _ in range(4):
+        await api.beat("job", "DOWN")
+        [alert] = (await api.get("/alerts?active=1")).json()["results"]
+        await api.beat("job", "UP")
+    assert alert["flapping"] == 1
+    [still_open] = (await api.get("/alerts?active=1")).json()["results"]
+    assert still_open["alert_id"] == alert["alert_id"]
 
 
 async def test_an_alert_keeps_what_it_opened_with(api: Api) -> None:

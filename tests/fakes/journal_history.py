@@ -98,6 +98,7 @@ def _alert(alert: Alert, row: ServiceRow) -> AlertRow:
         acknowledged_date=None,
         acknowledged_by="",
         muted=False,
+        flapping=alert.flapping,
     )
 
 
