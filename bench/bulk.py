@@ -3,7 +3,7 @@
     python -m bench.bulk [--quick]
 
 CPU time of this process, medians of several rounds, in microseconds a heartbeat, the journal's committer and its sync
-(`always`) included; and heartbeats a second of wall time, one bulk after the other, so that each waits for its own sync.
+(`always`) included; and heartbeats a second of wall time, one bulk after the other: each waits for its own sync.
 HTTP is not in it. Beside it stand, in the same round:
 
 * one by one: the same heartbeats, each a body of its own, read and taken as `POST /heartbeat` does, and one wait for
@@ -32,7 +32,7 @@ from medic.http.bulk import take_bulk
 from medic.http.gate import OpenGate
 from medic.http.heartbeats import accepted, read_heartbeat, require_admitted
 from medic.http.parts import ApiParts, ApiSettings
-from medic.ports import Caller
+from medic.ports import Caller, Position
 
 BULK = 1_000
 BULKS = 40
@@ -76,6 +76,7 @@ async def measure_once(directory: Path, bulks: int) -> dict[str, tuple[float, fl
 
     async def one_by_one() -> None:
         for bulk in bodies:
+            newest = Position(0)
             for body in bulk:
                 read = read_heartbeat(body, strict_status=False)
                 require_admitted(parts, read.beat.name, Caller(ADDRESS))

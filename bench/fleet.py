@@ -30,7 +30,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +38,7 @@ import trio
 
 from medic.config.folder import prepare
 from medic.core.policy import Defaults
+from medic.core.ring import Ring
 from medic.core.service import Service, ServiceRow
 from medic.core.status import HeartbeatStatus, Status
 from medic.core.units import DurationMs, InstantMs, ServiceId, SightedMs
@@ -109,7 +109,7 @@ def heard_service(number: int, threshold: int, now: int, defaults: Defaults) -> 
     service.heartbeats_total = 1_000 + number
     service.position = 48 * (number + 1)
     if threshold > 1:
-        service.ring = array("q", (service.last_sign - 1_000 * sign for sign in range(threshold - 1, -1, -1)))
+        service.ring = Ring(service.last_sign - 1_000 * sign for sign in range(threshold - 1, -1, -1))
     return service
 
 

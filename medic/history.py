@@ -45,6 +45,7 @@ class AlertRow:
     acknowledged_date: InstantMs | None
     acknowledged_by: str
     muted: bool
+    flapping: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from medic.core.blind import BlindLog
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.effects import Effect, SettleNotification
 from medic.core.notification import Notification
-from medic.core.service import Service, ServiceRow
+from medic.core.service import Alert, Service, ServiceRow
 from medic.core.status import HeartbeatStatus
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs, SkewMs
 from medic.errors import JournalRefusedError, MedicError
@@ -365,6 +365,16 @@ class Roster(Protocol):
     def __len__(self) -> int: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An alert that was just closed by hand: its last form, the intervals missed until then, and when that was."""
+
+    service: Service
+    alert: Alert
+    cycle: int
+    at: InstantMs
+
+
 class Changes(Protocol):
     """What operators do; `by` is who. Each raises `UnknownServiceError` or `UnknownAlertError` for what is not there.
 
@@ -387,7 +397,7 @@ class Changes(Protocol):
         """Raises `AlertClosedError` if it is closed."""
         ...
 
-    async def resolve(self, alert_id: EventId, *, by: str, note: str) -> Service:
+    async def resolve(self, alert_id: EventId, *, by: str, note: str) -> Resolved:
         """Raises `AlertClosedError` if it is closed."""
         ...
 

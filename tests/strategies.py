@@ -24,7 +24,7 @@ from medic.core.names import NAME_MAX
 from medic.core.notification import Notification
 from medic.core.policy import Defaults
 from medic.core.ring import NO_SIGN, Ring
-from medic.core.service import LONG_AGO, Alert, Mute, Service, ServiceRow
+from medic.core.service import LONG_AGO, Alert, Deactivation, Mute, Service, ServiceRow
 from medic.core.status import ClosedReason, Discount, HeartbeatStatus, NotificationKind, OpenedReason, Outcome, Status
 from medic.core.units import INSTANT_MAX
 
@@ -74,6 +74,7 @@ alerts = st.builds(
     notifications=st.integers(0, 1 << 20),
     reminded_ms=durations,
 )
+deactivations = st.builds(Deactivation, at=instants, by=texts)
 mutes = st.builds(Mute, muted_at=instants, until=_optional(instants), reason=texts, muted_by=texts)
 rows = st.builds(
     ServiceRow,
@@ -194,6 +195,7 @@ def services(draw):
     service.fresh_interval_given = draw(st.booleans())
     service.alert = draw(_optional(alerts))
     service.mute = draw(_optional(mutes))
+    service.deactivated = draw(_optional(deactivations))
     service.openings = draw(st.lists(instants, max_size=5).map(tuple))
     service.position = draw(st.integers(0, ID_MAX))
     return service

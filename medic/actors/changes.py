@@ -13,6 +13,7 @@ from typing import Final
 from medic.actors.actor import Actor
 from medic.actors.directory import Directory
 from medic.actors.host import Host
+from medic.core.deadline import missed_intervals
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.events import (
     AcknowledgeRequested,
@@ -27,7 +28,7 @@ from medic.core.events import (
 from medic.core.notification import Notification
 from medic.core.policy import Defaults
 from medic.core.ring import ring_bytes
-from medic.core.service import Mute, Service, ServiceRow
+from medic.core.service import Alert, Mute, Service, ServiceRow
 from medic.core.status import NotificationKind
 from medic.core.step import register
 from medic.core.units import EventId, InstantMs, ServiceId
@@ -40,7 +41,7 @@ from medic.errors import (
     UnknownServiceError,
 )
 from medic.history import History
-from medic.ports import Clock, Ids, Journal, ServiceStore, Teller
+from medic.ports import Clock, Ids, Journal, Resolved, ServiceStore, Teller
 
 EDIT_ATTEMPTS_MAX: Final = 5
 """An edit that meets this many others of the same service in a row is answered 503: somebody runs a loop."""
@@ -123,15 +124,17 @@ class OperatorChanges:
 
     async def acknowledge(self, alert_id: EventId, *, by: str, note: str) -> Service:
         """Reminders of the open alert stop."""
-        actor = await self._alerting(alert_id)
+        actor, _ = await self._alerting(alert_id)
         at, sighted = self._clock.now(), self._clock.sighted()
         return await self._tell(actor, AcknowledgeRequested(at=at, sighted=sighted, by=by, note=note))
 
-    async def resolve(self, alert_id: EventId, *, by: str, note: str) -> Service:
+    async def resolve(self, alert_id: EventId, *, by: str, note: str) -> Resolved:
         """Close the open alert by hand; a fresh deadline begins."""
-        actor = await self._alerting(alert_id)
+        actor, alert = await self._alerting(alert_id)
         at, sighted = self._clock.now(), self._clock.sighted()
-        return await self._tell(actor, ResolveRequested(at=at, sighted=sighted, by=by, note=note))
+        cycle = missed_intervals(actor.service, sighted)
+        service = await self._tell(actor, ResolveRequested(at=at, sighted=sighted, by=by, note=note))
+        return Resolved(service, alert, cycle, at)
 
     async def send_test(self, name: str, *, by: str) -> tuple[str, ...]:
         """Send a marked page and its resolve through the real notifiers; the targets they go to."""
@@ -197,10 +200,10 @@ class OperatorChanges:
             raise UnknownServiceError(name)
         return actor
 
-    async def _alerting(self, alert_id: EventId) -> Actor:
+    async def _alerting(self, alert_id: EventId) -> tuple[Actor, Alert]:
         actor = self._directory.actor_by_alert(alert_id)
-        if actor is not None:
-            return actor
+        if actor is not None and actor.service.alert is not None:
+            return actor, actor.service.alert
         if await self._history.alert(alert_id) is None:
             raise UnknownAlertError(alert_id)
         raise AlertClosedError(alert_id)

@@ -7,7 +7,7 @@ from medic.actors.directory import Directory
 from medic.actors.host import Host
 from medic.core.events import HeartbeatReceived
 from medic.core.heartbeat_words import kind_of, plain_kind
-from medic.core.service import Service
+from medic.core.service import Deactivation, Service
 from medic.core.status import Status
 from medic.core.step import only_recorded
 from medic.errors import ActorBusyError, InactiveServiceError, UnknownServiceError
@@ -70,7 +70,9 @@ class HeartbeatIntake:
             raise UnknownServiceError(beat.name)
         service = actor.service
         if service.status is Status.INACTIVE:
-            raise InactiveServiceError(service.row.heartbeat_name, service.row.date_modified, service.row.changed_by)
+            # A journal that was cut between the transition and its row knows of the transition alone.
+            since = service.deactivated or Deactivation(service.row.date_modified, service.row.changed_by)
+            raise InactiveServiceError(service.row.heartbeat_name, since.at, since.by)
         return actor
 
     def _event(self, beat: Beat) -> HeartbeatReceived:

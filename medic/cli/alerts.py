@@ -51,7 +51,7 @@ def list_alerts(
                 show.text(row, "heartbeat_name"),
                 show.text(row, "priority"),
                 show.text(row, "team"),
-                show.text(row, "reason") + (" (muted)" if show.is_set(row, "muted") else ""),
+                _reason(row),
                 show.moment(row, "created_date"),
                 _closed(row),
                 show.text(row, "acknowledged_by"),
@@ -83,6 +83,7 @@ def get_alert(alert_id: AlertId, *, url: Url = None, output: Format = Output.TAB
             ("acknowledged", _acknowledged(row)),
             ("intervals missed", show.text(row, "alert_cycle")),
             ("muted", "yes" if show.is_set(row, "muted") else "no"),
+            ("flapping", "yes" if show.is_set(row, "flapping") else ""),
             ("runbook", show.text(row, "runbook")),
         )
     )
@@ -149,6 +150,11 @@ def _order(alert_id: int, verb: str, note: str | None, url: str | None, output: 
         show.print_json(reply.row)
     else:
         show.say(reply.message)
+
+
+def _reason(row: JsonObject) -> str:
+    marks = [mark for mark in ("muted", "flapping") if show.is_set(row, mark)]
+    return show.text(row, "reason") + (f" ({', '.join(marks)})" if marks else "")
 
 
 def _closed(row: JsonObject) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 import typer
@@ -25,10 +25,10 @@ _Error = TypeVar("_Error", bound=BaseException)
 _DISK: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 
 
-def settings_or_end() -> Settings:
+def settings_or_end(load: Callable[[Mapping[str, str]], Settings] = load_settings) -> Settings:
     """The settings of this process's environment; where they are faulty, one message and exit status 2."""
     try:
-        return load_settings(os.environ)
+        return load(os.environ)
     except ConfigurationError as error:
         say_faults(error.faults)
         raise typer.Exit(EXIT_CONFIGURATION) from None

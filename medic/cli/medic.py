@@ -17,6 +17,7 @@ import typer
 from medic.cli import show
 from medic.cli.ending import end_as_it_should, say, settings_or_end
 from medic.cli.show import Format, Output, Version
+from medic.config.load import load_settings_to_serve
 
 app = show.commands(
     "Run Medic, a heartbeat monitor. It is configured by environment variables: docs/reference/configuration.md.",
@@ -33,7 +34,7 @@ def medic(*, version: Version = False) -> None:
 @app.command("serve")
 def serve() -> None:
     """Serve until Ctrl-C or SIGTERM; then drain and stop what was started."""
-    settings = settings_or_end()
+    settings = settings_or_end(load_settings_to_serve)
     # Late, so that a wrong environment is told at once: these imports take half a second.
     import trio  # noqa: PLC0415
 

@@ -255,6 +255,7 @@ def delete(
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     url: Url = None,
+    output: Format = Output.TABLE,
 ) -> None:
     """Delete services. Their history keeps name and id; their names are free at once."""
     if not yes:
@@ -262,8 +263,20 @@ def delete(
             raise show.fail_usage("deleting asks for confirmation, and there is no terminal to ask on: say --yes")
         whom = names[0] if len(names) == 1 else f"these {len(names)} services"
         typer.confirm(f"Delete {whom}?", abort=True, err=True)
+    deleted: list[JsonObject] = []
+
+    def remove(name: str) -> None:
+        reply = api.delete(service_path(name))
+        deleted.append({"heartbeat_name": name, "message": reply.message})
+        if output is Output.TABLE:
+            show.print_note(f"{name}: {reply.message}")
+
     with connect(url) as api:
-        _each(names, lambda name: show.print_note(f"{name}: {api.delete(service_path(name)).message}"))
+        try:
+            _each(names, remove)
+        finally:
+            if output is Output.JSON:
+                show.print_json(deleted)
 
 
 # ------------------------------------------------------------------------------------------------------------- inside

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -33,11 +34,23 @@ def prepare(folder: Path) -> None:
     """
     try:
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        trial = folder / f".trial-{os.getpid()}-{secrets.token_hex(4)}"
-        trial.touch(mode=0o600, exist_ok=False)
-        trial.unlink()
+        _try(folder)
     except OSError as error:
         raise refused(folder, error) from None
+
+
+def look(folder: Path) -> Iterator[Fault]:
+    """What `prepare` would say; makes nothing, and of a folder that is not there tries the one it would stand in."""
+    try:
+        _try(next(place for place in (folder, *folder.parents) if place.exists()))
+    except OSError as error:
+        yield from refused(folder, error).faults
+
+
+def _try(place: Path) -> None:
+    trial = place / f".trial-{os.getpid()}-{secrets.token_hex(4)}"
+    trial.touch(mode=0o600, exist_ok=False)
+    trial.unlink()
 
 
 def refused(folder: Path, error: OSError) -> ConfigurationError:

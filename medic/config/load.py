@@ -1,9 +1,9 @@
-"""Reads the environment: every variable, every NAME_FILE, every fault at once."""
+"""Reads the environment: every variable, every NAME_FILE, the folder where it will be used; every fault at once."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
-from medic.config import rules
+from medic.config import folder, rules
 from medic.config.fields import IsSecret
 from medic.config.settings import Settings
 from medic.config.variables import (
@@ -54,6 +54,19 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         ConfigurationError: something is wrong; names every fault.
     """
+    return _load(environment, rules.faults)
+
+
+def load_settings_to_serve(environment: Mapping[str, str]) -> Settings:
+    """As `load_settings`, and the data folder can be written: for whoever is about to write in it. Makes nothing.
+
+    Raises:
+        ConfigurationError: something is wrong; names every fault, the folder's among them.
+    """
+    return _load(environment, rules.faults, lambda given: folder.look(given.storage.medic_data_dir.absolute()))
+
+
+def _load(environment: Mapping[str, str], *checks: Callable[[rules.Given], Iterator[Fault]]) -> Settings:
     reading = _Reading(environment)
     reading.refuse_unknown()
     reading.table(Secrets)  # nothing uses them yet
@@ -68,7 +81,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         names=frozenset(reading.names),
     )
     found: dict[str, Fault] = {}
-    for fault in (*reading.faults, *rules.faults(given)):
+    for fault in (*reading.faults, *(fault for check in checks for fault in check(given))):
         found.setdefault(fault.field, fault)  # one sentence a variable: what it is, before what it means beside others
     if found:
         raise ConfigurationError(tuple(found.values()))

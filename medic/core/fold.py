@@ -28,7 +28,7 @@ from medic.core.effects import (
 from medic.core.heartbeat_words import kind_of, shared_word
 from medic.core.policy import FLAP_WINDOW_MS, Defaults
 from medic.core.ring import NO_MARK, NO_SIGN, Ring, ring_of
-from medic.core.service import LONG_AGO, NEVER, Alert, Service, ServiceRow, is_reported_down
+from medic.core.service import LONG_AGO, NEVER, Alert, Service, ServiceRow, deactivation_of, is_reported_down
 from medic.core.status import HeartbeatStatus
 from medic.core.units import DurationMs, InstantMs, SightedMs
 
@@ -127,6 +127,8 @@ def _store_row(service: Service, row: ServiceRow) -> None:
     policy = row.policy(service.policy.defaults)
     if policy.threshold != service.policy.threshold:
         service.ring = _resized_ring(service, policy.threshold)
+    if row.active or service.row.active:
+        service.deactivated = deactivation_of(row)
     service.row = row
     service.policy = policy
 

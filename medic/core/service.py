@@ -169,6 +169,14 @@ class Mute:
     muted_by: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Deactivation:
+    """When a service was made inactive, in wall time, and by whom: later edits of it say nothing of that."""
+
+    at: InstantMs
+    by: str
+
+
 class Service(Timer):
     """Everything Medic knows of one service between two events. Mutated by `medic.core.fold` only.
 
@@ -190,6 +198,7 @@ class Service(Timer):
         fresh_interval_given: This silence already had its one fresh interval (CONTRACT 2.12).
         alert: The open alert, or None. At most one, ever.
         mute: The mute in force, or None.
+        deactivated: While it is inactive: when that began, and by whom.
         openings: Sighted instants of the alerts opened within `FLAP_WINDOW_MS`, oldest first.
         position: Journal position of the newest record of this service; kept by the host, read by `GET /heartbeat`.
         mailbox: Whatever holds its events while it cannot take them, or None. A place kept for `medic.actors`.
@@ -197,6 +206,7 @@ class Service(Timer):
 
     __slots__ = (
         "alert",
+        "deactivated",
         "fresh_interval_given",
         "gap_ms",
         "heard_kind",
@@ -231,6 +241,7 @@ class Service(Timer):
         self.fresh_interval_given = False
         self.alert: Alert | None = None
         self.mute: Mute | None = None
+        self.deactivated = deactivation_of(row)
         self.openings: tuple[SightedMs, ...] = ()
         self.position = 0
         self.mailbox: object | None = None
@@ -244,6 +255,11 @@ class Service(Timer):
     def kth_sign(self) -> SightedMs:
         """The k-th newest sign of life, k being the threshold: the one that the deadline is counted from."""
         return self.last_sign if self.ring is None else SightedMs(self.ring[0])
+
+
+def deactivation_of(row: ServiceRow) -> Deactivation | None:
+    """What a row that has just become inactive says of that; None while it is active."""
+    return None if row.active else Deactivation(row.date_modified, row.changed_by)
 
 
 def is_reported_down(service: Service) -> bool:

@@ -386,7 +386,10 @@ def _unmute_requested(service: Service, event: UnmuteRequested) -> tuple[Service
 
 
 def _end_mute(turn: Turn, event_id: EventId, *, by: str) -> None:
-    """The mute is over: said once, and what is still down is told as an alert now."""
+    """The mute is over: said once, and what is still down is told as an alert now, what is still degraded as degraded.
+
+    Otherwise the end of it would be the first that anybody hears.
+    """
     turn.emit(EndMute(turn.service_id, turn.at, turn.sighted, by))
     alert = turn.service.alert
     # A flapping alert says so once, and nothing more until it is over.
@@ -394,6 +397,8 @@ def _end_mute(turn: Turn, event_id: EventId, *, by: str) -> None:
     if alert is not None and is_told_now:
         turn.amend_alert(_told(alert, turn), "told")
     turn.tell_apart(NotificationKind.MUTE_ENDED, f"{event_id}.m", by=by)
+    if turn.service.status is Status.DEGRADED:
+        turn.tell_apart(NotificationKind.DEGRADED, f"{event_id}.d")
     if is_told_now:
         turn.tell(NotificationKind.TRIGGER, turn.alert)
 

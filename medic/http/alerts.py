@@ -74,14 +74,14 @@ async def acknowledge_alert(parts: ApiParts, call: Call) -> Answer:
 async def resolve_alert(parts: ApiParts, call: Call) -> Answer:
     """Close it by hand; a fresh deadline begins."""
     alert_id = _alert_id(call)
-    service = await parts.changes.resolve(alert_id, by=call.actor, note=_note(call))
-    shown: JsonObject = {
-        "alert_id": alert_id,
-        "heartbeat_name": service.row.heartbeat_name,
-        "active": 0,
-        "closed_reason": ClosedReason.BY_HAND.value,
-    }
-    return success(200, "Alert resolved.", shown)
+    resolved = await parts.changes.resolve(alert_id, by=call.actor, note=_note(call))
+    row = replace(
+        _row(parts, resolved.service, resolved.alert),
+        alert_cycle=resolved.cycle,
+        closed_date=resolved.at,
+        closed_reason=ClosedReason.BY_HAND.value,
+    )
+    return success(200, "Alert resolved.", alert_json(row))
 
 
 def open_alert_rows(parts: ApiParts, query: AlertQuery) -> list[AlertRow]:
@@ -116,6 +116,7 @@ def _row(parts: ApiParts, service: Service, alert: Alert) -> AlertRow:
         acknowledged_date=alert.acknowledged_at,
         acknowledged_by=alert.acknowledged_by,
         muted=service.mute is not None,
+        flapping=alert.flapping,
     )
 
 

@@ -44,9 +44,16 @@ YEAR_MS: Final = DurationMs(366 * DAY_MS)
 """The longest time anything here may last."""
 
 
-def _text_schema(longest: int, description: str, shortest: int = 1) -> WithJsonSchema:
+def _text_schema(longest: int, description: str, shortest: int = 1, *, example: str = "text") -> WithJsonSchema:
     return WithJsonSchema(
-        {"type": "string", "minLength": shortest, "maxLength": longest, "description": description}, mode="validation"
+        {
+            "type": "string",
+            "minLength": shortest,
+            "maxLength": longest,
+            "description": description,
+            "examples": [example],
+        },
+        mode="validation",
     )
 
 
@@ -64,14 +71,18 @@ def _flag_schema(description: str) -> WithJsonSchema:
 
 
 def _address_schema(description: str, shortest: int = 0) -> WithJsonSchema:
-    return _text_schema(RUNBOOK_MAX, description, shortest)
+    return _text_schema(RUNBOOK_MAX, description, shortest, example="http://localhost:9000/medic")
 
 
 HeartbeatName = Annotated[
-    str, BeforeValidator(check_name), _text_schema(NAME_MAX, "Name of the service; case of A-Z is ignored.")
+    str,
+    BeforeValidator(check_name),
+    _text_schema(NAME_MAX, "Name of the service; case of A-Z is ignored.", example="nightly-backup"),
 ]
 ServiceName = Annotated[
-    str, BeforeValidator(check_name), _text_schema(NAME_MAX, "Label of the service that owns the heartbeat.")
+    str,
+    BeforeValidator(check_name),
+    _text_schema(NAME_MAX, "Label of the service that owns the heartbeat.", example="backup"),
 ]
 Environment = Annotated[
     str,
@@ -150,6 +161,7 @@ Status = Annotated[
     _text_schema(
         STATUS_MAX,
         "UP, DOWN, DEGRADED, STARTED, COMPLETED and FAILED have a meaning, in any case; any other word counts as UP.",
+        example="UP",
     ),
 ]
 Label = Annotated[object, WithJsonSchema({"description": "A label, not checked.", "type": ["string", "null"]})]

@@ -21,6 +21,8 @@ open after the deadline is cut as well, so that even a shielded send ends. What 
 `medic/http/serving.py`'s. Measured on 2 cores, with 1 000 idle connections, a third of them HTTP/2 and a third after a
 request: left to Hypercorn, 667 were held for the whole deadline of 20 s; now all are gone within 0.3 s.
 
+What Hypercorn refuses by itself passes through `Connection` too, and gets its JSON there (`framing_refusals.py`).
+
 A connection that makes Hypercorn raise (an HTTP/2 path that is no ASCII does) is logged and closed; no other connection
 notices. For connections this file is the supervisor.
 
@@ -30,6 +32,7 @@ the promise that what was begun is answered. Finding a request's connection by i
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -51,10 +54,14 @@ from hypercorn.typing import (
 )
 from quart import Quart
 
+from medic.http.answers import Answer
+from medic.http.framing_refusals import as_pairs, in_json, refuse_framing
 from medic.http.limits import (
+    BODY_DISCARD_MAX,
     HEAD_BYTES_MAX,
     KEEP_ALIVE_REQUESTS_MAX,
     KEEP_ALIVE_SECONDS,
+    LINGER_SECONDS,
     WRITE_SECONDS_MAX,
 )
 
@@ -83,6 +90,8 @@ class Connection(trio.abc.HalfCloseableStream):
         self._begun = begun
         self._app = app
         self._draining = draining
+        self._answering = False
+        self._lingers = False
 
     async def __call__(
         self,
@@ -99,16 +108,26 @@ class Connection(trio.abc.HalfCloseableStream):
             ends = scope["type"] == "http" and scope["http_version"] == "1.1" and self._draining()
             if message["type"] == "http.response.start" and ends:
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
+            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+                self._answering = True
+            elif message["type"] == "http.response.body" and not message.get("more_body", False):
+                self._answering = False
             await send(message)
 
         self.requests += 1
         try:
+            if (refused := refuse_framing(scope)) is not None:
+                await _answer(refused, receive, send_on)
+                return
             await self._app(scope, receive, send_on, sync_spawn, call_soon)
         finally:
             self.requests -= 1
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, within `WRITE_SECONDS_MAX`; a client that reads no further loses its connection."""
+        if not self._answering and (refused := in_json(data)) is not None:
+            self._lingers = True
+            data = refused
         with trio.move_on_after(WRITE_SECONDS_MAX) as scope:
             await self._stream.send_all(data)
         if scope.cancelled_caught:
@@ -137,8 +156,20 @@ class Connection(trio.abc.HalfCloseableStream):
             await self._stream.send_eof()
 
     async def aclose(self) -> None:
-        """As the stream does."""
+        """As the stream does; after a refusal of Hypercorn's once the client is done writing, so that it reads that."""
+        if self._lingers:
+            self._lingers = False
+            await self._discard()
         await self._stream.aclose()
+
+    async def _discard(self) -> None:
+        discarded = 0
+        with (
+            trio.move_on_after(LINGER_SECONDS),
+            contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+        ):
+            while discarded < BODY_DISCARD_MAX and (piece := await self._stream.receive_some()):
+                discarded += len(piece)
 
     def cut(self) -> None:
         """Close at once, whatever another task does with it at this moment."""
@@ -260,6 +291,16 @@ class HypercornServer:
     def crashed(self) -> int:
         """How many connections ended by a fault of ours or of Hypercorn's."""
         return self._crashed
+
+
+async def _answer(answer: Answer, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    """Answer in the application's place, once the client is done writing or `LINGER_SECONDS` have passed."""
+    with trio.move_on_after(LINGER_SECONDS):
+        while (message := await receive())["type"] == "http.request" and message["more_body"]:
+            pass
+    await send({"type": "http.response.start", "status": answer.status, "headers": as_pairs(answer)})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _config() -> Config:

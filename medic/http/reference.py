@@ -59,8 +59,9 @@ from medic.http.shapes import (
 
 REFUSALS: Final = """Refusals: 400 the request is faulty; 404 there is no such thing, or it is not built yet; 405 with
 `Allow`; 409 it is closed already; 413, 408 and 431 it is too large or too slow; 503 with `Retry-After`, try again; 500
-a fault of Medic's own. What is no HTTP at all gets a bare 400 or 431. Numbers must be JSON numbers: `"5"` is refused.
-Of a field given twice the last one counts."""
+a fault of Medic's own. All are the same JSON, those of what is no HTTP at all included (400, 431, and 501 for a
+Transfer-Encoding other than chunked), and these end the connection; so does Transfer-Encoding beside Content-Length,
+with 400. Numbers must be JSON numbers: `"5"` is refused. Of a field given twice the last one counts."""
 
 LIMITS: Final = (
     ("request line and headers", f"{HEAD_BYTES_MAX} bytes", "431"),

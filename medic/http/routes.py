@@ -283,7 +283,7 @@ ALERTS: Final = (
         "Alerts",
         "Resolve an alert by hand",
         {
-            200: Told("Resolved.", shapes.Envelope[shapes.ResolvedShape]),
+            200: Told("Resolved.", shapes.Envelope[shapes.AlertShape]),
             404: NO_ALERT,
             409: CLOSED,
             503: NOT_DURABLE,

@@ -122,7 +122,7 @@ async def update_service(parts: ApiParts, call: Call) -> Answer:
     service = await _apply(parts, service, body, by=call.actor, mute=body.muted is not None)
     if body.down is not None and service.alert is not None:
         try:
-            service = await parts.changes.resolve(service.alert.alert_id, by=call.actor, note="")
+            service = (await parts.changes.resolve(service.alert.alert_id, by=call.actor, note="")).service
         except AlertClosedError:
             service = _named(parts, call.name)
     return success(200, UPDATED, _shown(parts, service))

@@ -173,6 +173,7 @@ class AlertShape(Shape):
     acknowledged_date: Time | None
     acknowledged_by: str | None
     muted: Flag
+    flapping: Flag = Field(description="1: it opened too often, and stays open until the service was well for a while.")
 
 
 class AlertMomentShape(Shape):
@@ -208,15 +209,6 @@ class AcknowledgedShape(Shape):
     """An alert that closed while it was being acknowledged."""
 
     alert_id: int
-
-
-class ResolvedShape(Shape):
-    """An alert that was resolved by hand."""
-
-    alert_id: int
-    heartbeat_name: str
-    active: Literal[0]
-    closed_reason: Literal["by_hand"]
 
 
 class WebhookShape(Shape):

@@ -98,6 +98,7 @@ def alert_json(row: AlertRow) -> JsonObject:
         "acknowledged_date": _shown(row.acknowledged_date),
         "acknowledged_by": row.acknowledged_by or None,
         "muted": int(row.muted),
+        "flapping": int(row.flapping),
     }
 
 

@@ -41,7 +41,7 @@ from medic.core.effects import (
 from medic.core.heartbeat_words import shared_word
 from medic.core.policy import Policy
 from medic.core.ring import NO_MARK, Ring
-from medic.core.service import LONG_AGO, NEVER, Alert, Mute, Service, ServiceRow
+from medic.core.service import LONG_AGO, NEVER, Alert, Deactivation, Mute, Service, ServiceRow
 from medic.core.status import Discount, HeartbeatStatus, Status
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import UnreadableRecordError
@@ -263,10 +263,14 @@ def _decode_heartbeat(record: bytes, record_kind: int) -> RecordHeartbeat:
 _STATE_HEAD: Final = struct.Struct("<BBBBqqqqQQHIIII")
 _FRESH_GIVEN: Final = 1
 _RINGED: Final = 2
+_DEACTIVATED: Final = 4
+"""When it was made inactive and by whom stands at the end."""
+
 _NOT_HEARD: Final = 0xFF
 
 _ALERTS: Final = TypeAdapter(Alert)
 _MUTES: Final = TypeAdapter(Mute)
+_DEACTIVATIONS: Final = TypeAdapter(Deactivation)
 
 
 def pack_state(service: Service) -> bytes:
@@ -277,11 +281,14 @@ def pack_state(service: Service) -> bytes:
     openings = struct.pack(f"<{len(service.openings)}q", *service.openings)
     alert = b"" if service.alert is None else orjson.dumps(service.alert)
     mute = b"" if service.mute is None else orjson.dumps(service.mute)
+    deactivated = b"" if service.deactivated is None else orjson.dumps(service.deactivated)
     head = _STATE_HEAD.pack(
         STATE_MARKED_VERSION if is_marked else STATE_VERSION,
         _STATUS_NUMBERS[service.status],
         _NOT_HEARD if service.heard_kind is None else _KIND_NUMBERS[service.heard_kind],
-        _FRESH_GIVEN * service.fresh_interval_given | _RINGED * (service.ring is not None),
+        _FRESH_GIVEN * service.fresh_interval_given
+        | _RINGED * (service.ring is not None)
+        | _DEACTIVATED * (service.deactivated is not None),
         service.registered,
         service.last_sign,
         service.last_heartbeat_at,
@@ -294,7 +301,7 @@ def pack_state(service: Service) -> bytes:
         len(alert),
         len(mute),
     )
-    return b"".join((head, last_status, ring, openings, alert, mute))
+    return b"".join((head, last_status, ring, openings, alert, mute, deactivated))
 
 
 def unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
@@ -319,7 +326,8 @@ def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
     word_bytes, ring_signs, openings, alert_bytes, mute_bytes = head[10:]
     rest = _STATE_HEAD.size + word_bytes
     ring_bytes = ring_signs * (16 if version == STATE_MARKED_VERSION else 8)
-    if rest + ring_bytes + 8 * openings + alert_bytes + mute_bytes != len(state):
+    end = rest + ring_bytes + 8 * openings + alert_bytes + mute_bytes
+    if end > len(state) or (end < len(state) and not flags & _DEACTIVATED):
         raise ValueError(f"{len(state)} bytes are not what is announced")
     heard = last_heartbeat_at != NEVER  # earlier releases kept the registration of a service that was heard of
     service = Service(row, policy, registered=LONG_AGO if heard else registered)
@@ -334,7 +342,9 @@ def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
     service.last_status = shared_word(state[_STATE_HEAD.size : rest].decode())
     service.ring = _unpack_ring(state[rest : rest + ring_bytes], ring_signs) if flags & _RINGED else None
     if openings or alert_bytes or mute_bytes:
-        _unpack_rare(service, state[rest + ring_bytes :], openings, alert_bytes)
+        _unpack_rare(service, state[rest + ring_bytes : end], openings, alert_bytes)
+    # Also None: the row may be newer than the state, and what it says of that is still to be folded.
+    service.deactivated = _DEACTIVATIONS.validate_json(state[end:], strict=True) if flags & _DEACTIVATED else None
     return service
 
 

@@ -272,9 +272,12 @@ async def test_an_inactive_service_refuses_heartbeats_and_says_who_made_it_so(au
     world = await started(nursery)
     await world.changes.register(DRAFT, by="ann")
     await world.changes.update("job", ServiceEdit(active=False), by="bob")
+    since = world.clock.now()
+    await trio.sleep(60)
+    await world.changes.update("job", ServiceEdit(team="core"), by="carl")
     with pytest.raises(InactiveServiceError) as refused:
         await world.beat("job")
-    assert refused.value.by == "bob"
+    assert (refused.value.by, refused.value.since) == ("bob", since), "not who edited it last"
     assert world.host.statistics().timers_armed == 0
     assert world.directory.statistics().by_status[Status.INACTIVE] == 1
     await world.changes.update("job", ServiceEdit(active=True), by="bob")
@@ -306,9 +309,11 @@ async def test_acknowledge_and_resolve_find_the_service_by_its_alert(autojump_cl
     alert_id = world.directory.find("job").alert.alert_id
     service = await world.changes.acknowledge(alert_id, by="ann", note="on it")
     assert service.alert.acknowledged_by == "ann"
-    service = await world.changes.resolve(alert_id, by="ann", note="done")
+    resolved = await world.changes.resolve(alert_id, by="ann", note="done")
     await settle()
-    assert service.alert is None
+    assert resolved.service.alert is None
+    assert (resolved.alert.alert_id, resolved.alert.acknowledged_by, resolved.cycle) == (alert_id, "ann", 1)
+    assert resolved.at == world.clock.now()
     assert world.ear.kinds() == ["trigger", "acknowledge", "resolve"]
     assert world.directory.find("job").alert is None
     # A fresh deadline.

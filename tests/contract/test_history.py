@@ -75,6 +75,7 @@ def alert(number: int, at: int, *, name: str = "nightly", team: str = "platform"
         acknowledged_date=InstantMs(at + 1_000),
         acknowledged_by="anna",
         muted=True,
+        flapping=number % 2 == 1,
     )
     moments = [AlertMoment(InstantMs(at), "opened"), AlertMoment(InstantMs(at), "acknowledged", "anna", "mine")]
     deliveries = [
@@ -144,8 +145,8 @@ class StoredArchive:
             await self._database.execute(
                 "INSERT INTO medic.alerts (alert_id, alert_name, service_id, heartbeat_name, service_name, team,"
                 " priority, runbook, active, alert_cycle, reason, created_date, closed_date, closed_reason,"
-                " acknowledged_date, acknowledged_by, muted)"
-                " VALUES ($1, '', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                " acknowledged_date, acknowledged_by, muted, flapping)"
+                " VALUES ($1, '', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
                 row.alert_id,
                 row.service_id,
                 row.heartbeat_name,
@@ -162,6 +163,7 @@ class StoredArchive:
                 row.acknowledged_date,
                 row.acknowledged_by,
                 int(row.muted),
+                int(row.flapping),
             )
             for moment in kept.moments:
                 await self._database.execute(

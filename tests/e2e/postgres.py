@@ -6,6 +6,7 @@ Run as a module it keeps a real server on a directory until SIGTERM, and prints 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Self
 
 import trio
 
+from medic.store.embedded.leftovers import server_processes
 from medic.store.embedded.server import open_embedded_server
 from medic.store.postgres.bridge import open_bridge
 
@@ -58,6 +60,18 @@ class PostgresProcess:
         if self._child.stdout is not None:
             self._child.stdout.close()
         self._child = None
+
+    def freeze(self) -> None:
+        """Stop every process of the server where it stands: connections stay open and nobody answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, order: signal.Signals) -> None:
+        for pid in server_processes(self._directory / "postgres" / "data"):
+            os.kill(pid, order)
 
 
 async def keep(directory: Path) -> None:

@@ -15,6 +15,7 @@ from medic.cli.doctor import Verdict, examine
 from medic.cli.migration import migrate_database
 from medic.config.folder import prepare
 from medic.config.load import load_settings
+from medic.store.embedded.cluster import find_install
 from medic.store.embedded.server import ServerState, open_embedded_server
 from medic.store.postgres.bridge import open_bridge
 from medic.store.postgres.database import open_database
@@ -102,19 +103,23 @@ async def test_the_schema_is_looked_at_and_brought_forward(tmp_path: Path) -> No
     assert newer["schema"].verdict is Verdict.BAD
 
 
-def test_beside_a_running_medic_psql_doctor_and_migrate_work(medic: MedicProcess) -> None:
+def test_beside_a_running_medic_psql_doctor_and_migrate_work(medic: MedicProcess, tmp_path: Path) -> None:
     medic.register("from-sql")
+    for older in ("psql", "pg_dump"):
+        (tmp_path / older).symlink_to("/bin/false")
     script = f"""
     eval "$({shlex.quote(COMMAND)} env)"
+    dirname "$(command -v psql)" "$(command -v pg_dump)"
+    pg_dump -h $DB_HOST -U $PG_USER -d $DB_NAME | grep -c "CREATE TABLE medic.services "
     psql -h $DB_HOST -U $PG_USER -d $DB_NAME -c "SELECT 1" >/dev/null
     psql -h $DB_HOST -U $PG_USER -d $DB_NAME -Atc 'SELECT heartbeat_name FROM services'
     psql -Atc "DELETE FROM \\"heartbeatEvents\\" WHERE time <= (NOW() - INTERVAL '30 days')"
     """
-    done = subprocess.run(
-        ["bash", "-euc", script], env=medic.environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    env = {**medic.environment, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-euc", script], env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["from-sql", "DELETE 0"]
+    tools = str(find_install() / "bin")  # the server's own release, whatever stands on the path
+    assert done.stdout.splitlines() == [tools, tools, "1", "from-sql", "DELETE 0"]
     said = run(["doctor"], medic.environment, status=0)
     for part in ("configuration", "data folder", "disk", "PostgreSQL", "schema", "Medic"):
         assert re.search(rf"^{part}\s+ok\s", said, re.MULTILINE), said

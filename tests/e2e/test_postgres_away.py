@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.pages import pages, wait_for_pages
 from tests.e2e.postgres import PostgresProcess
-from tests.e2e.process import MedicProcess
+from tests.e2e.process import Answer, MedicProcess
 from tests.vendors import VendorProcess
 
 
@@ -82,3 +84,45 @@ def test_an_outage_of_postgresql_costs_no_heartbeat_and_no_page(
     assert medic.register("new", seconds=60).status == 201
     medic.wait_for(lambda: medic.get("/health").status == 200, seconds=20)
     assert len(pages(vendors, "trigger")) == 2
+
+
+def test_a_postgresql_that_hangs_is_told_within_seconds_and_holds_up_no_heartbeat(
+    vendors: VendorProcess, postgres: PostgresProcess, medic: MedicProcess
+) -> None:
+    assert medic.register("well", seconds=600).status == 201
+    assert medic.beat("well").status == 201
+    assert medic.get("/heartbeat?heartbeat_name=well").status == 200
+
+    def timed(method: str, path: str, body: object = None) -> tuple[Answer, float]:
+        began = time.monotonic()
+        return medic.request(method, path, body), time.monotonic() - began
+
+    postgres.freeze()
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            asked = [
+                threads.submit(timed, "GET", "/heartbeat?heartbeat_name=well"),
+                threads.submit(timed, "GET", "/alerts"),
+                threads.submit(timed, "POST", "/service/well", {"alert_interval": 5}),
+                threads.submit(timed, "DELETE", "/service/well"),
+            ]
+            beaten = [timed("POST", "/heartbeat", {"heartbeat_name": "well", "status": "UP"}) for _ in range(20)]
+            assert timed("POST", "/heartbeat", {"heartbeat_name": "well", "status": "DOWN"})[0].status == 201
+            wait_for_pages(vendors, "trigger", 1, seconds=5)
+            refused = [question.result() for question in asked]
+    finally:
+        postgres.thaw()
+
+    assert {answer.status for answer, _ in beaten} == {201}
+    assert sorted(seconds for _, seconds in beaten)[10] < 0.5
+    # Reads give up after 2 s and changes after 5; urllib would have waited 15.
+    for answer, seconds in refused:
+        assert answer.status == 503, answer
+        assert int(answer.headers["Retry-After"]) > 0
+        assert seconds < 10
+    rows = medic.wait_for(
+        lambda: (found := medic.get("/heartbeat?heartbeat_name=well")).status == 200 and found.json["results"],
+        seconds=30,
+    )
+    assert len(rows) == 22
+    assert medic.get("/service/well").json["results"][0]["alert_interval"] == 10

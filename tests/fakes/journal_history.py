@@ -99,6 +99,7 @@ def _alert(alert: Alert, row: ServiceRow) -> AlertRow:
         acknowledged_date=None,
         acknowledged_by="",
         muted=False,
+        flapping=alert.flapping,
     )
 
 

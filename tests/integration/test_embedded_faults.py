@@ -297,12 +297,14 @@ async def test_a_left_over_that_will_not_end_is_the_operators(data_dir: Path, mo
 
 
 @contextmanager
-def child_process(data_dir: Path, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
+def child_process(
+    data_dir: Path, seconds: float, *, name: str = "postgres", place: str = "postgres/data"
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process that looks like a child of a server that is gone, and ends after some seconds."""
-    executable = data_dir / "postgres" / "bin" / "postgres"
+    executable = data_dir / "postgres" / "bin" / name
     executable.parent.mkdir()
     shutil.copy2("/bin/sleep", executable)
-    with subprocess.Popen([str(executable), str(seconds)], cwd=pgdata(data_dir)) as process:
+    with subprocess.Popen([str(executable), str(seconds)], cwd=data_dir / place) as process:
         yield process
         process.kill()
 
@@ -324,6 +326,52 @@ async def test_children_that_do_not_end_are_the_operators(data_dir: Path, monkey
             await end_left_over(pgdata(data_dir))
 
         assert child.poll() is None
+
+
+def write_pid_file(data_dir: Path, pid: int, *, socket: str = "../socket") -> None:
+    lines = (str(pid), str(pgdata(data_dir)), "1700000000", "5432", socket, "", "ready")
+    (pgdata(data_dir) / "postmaster.pid").write_text("\n".join(lines))
+
+
+async def test_a_left_over_is_ended_where_pid_file_executable_directory_and_socket_agree(data_dir: Path) -> None:
+    with child_process(data_dir, 60) as child:
+        write_pid_file(data_dir, child.pid)
+
+        with trio.fail_after(PATIENCE_SECONDS):
+            assert await end_left_over(pgdata(data_dir))
+
+        assert child.wait() == -signal.SIGINT
+
+
+@pytest.mark.parametrize("disagrees", ["pid file", "socket"])
+async def test_a_server_in_our_directory_that_is_not_ours_is_named_and_not_signalled(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, disagrees: str
+) -> None:
+    monkeypatch.setattr(leftovers, "FAST_SECONDS", 0.1)
+    with child_process(data_dir, 60) as child:
+        named = os.getpid() if disagrees == "pid file" else child.pid
+        write_pid_file(data_dir, named, socket="/elsewhere" if disagrees == "socket" else "../socket")
+
+        with pytest.raises(ConfigurationError, match=f"did not start works in .*process {child.pid}"):
+            await end_left_over(pgdata(data_dir))
+
+        assert child.poll() is None
+        assert (pgdata(data_dir) / "postmaster.pid").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("editor", "postgres/data"), ("postgres", ".")], ids=["executable", "directory"]
+)
+async def test_a_process_that_the_pid_file_names_and_that_is_no_server_of_ours_lives_on(
+    data_dir: Path, name: str, place: str
+) -> None:
+    with child_process(data_dir, 60, name=name, place=place) as foreign:
+        write_pid_file(data_dir, foreign.pid)
+
+        assert not await end_left_over(pgdata(data_dir))
+
+        assert foreign.poll() is None
+        assert not (pgdata(data_dir) / "postmaster.pid").exists()
 
 
 def test_a_process_that_has_ended_gets_no_signal(data_dir: Path) -> None:

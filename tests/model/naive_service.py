@@ -338,6 +338,8 @@ class NaiveService:
             alert.reminded_until = max(event.at, alert.opened_at)
             alert.told_as += [alert.priority, self.row.priority]
             self.tell("trigger", alert)
+        elif self.status == "degraded":
+            self.told.append(("degraded", None, self.row.priority))
 
     # ------------------------------------------------------------------------------------------------------- alerts
 

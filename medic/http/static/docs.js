@@ -10,6 +10,13 @@ function make(tag, text, attributes) {
   return element;
 }
 
+// A sentence of the description: what stands between backticks is code.
+function prose(tag, text) {
+  const element = make(tag);
+  for (const [place, part] of String(text || "").split("`").entries()) element.append(place % 2 ? make("code", part) : part);
+  return element;
+}
+
 function resolved(schema) {
   if (!schema || !schema.$ref) return schema || {};
   return description.components.schemas[schema.$ref.split("/").pop()] || {};
@@ -25,11 +32,18 @@ function kindOf(schema) {
   return whole.title && whole.properties ? whole.title : whole.type || "anything";
 }
 
+// A sixtieth is 0.0166667 to a reader; the check itself is exact.
+function short(bound) {
+  return Number.isInteger(bound) ? bound : Number(bound.toPrecision(6));
+}
+
 function boundsOf(schema) {
   const parts = (resolved(schema).anyOf || [schema]).map(resolved);
   const found = [];
   for (const part of parts) {
-    if (part.minimum !== undefined || part.maximum !== undefined) found.push(`${part.minimum} to ${part.maximum}`);
+    if (part.minimum !== undefined && part.maximum !== undefined) found.push(`${short(part.minimum)} to ${short(part.maximum)}`);
+    else if (part.minimum !== undefined) found.push(`at least ${short(part.minimum)}`);
+    else if (part.maximum !== undefined) found.push(`at most ${short(part.maximum)}`);
     if (part.maxLength !== undefined) found.push(`${part.minLength || 0} to ${part.maxLength} characters`);
   }
   return found.join("; ");
@@ -50,7 +64,7 @@ function fieldTable(rows) {
     const line = table.appendChild(make("tr"));
     const name = line.appendChild(make("td"));
     name.append(make("code", row.name, row.required ? { class: "required" } : {}));
-    line.append(make("td", row.kind), make("td", row.bounds), make("td", row.about));
+    line.append(make("td", row.kind), make("td", row.bounds), prose("td", row.about));
   }
   return table;
 }
@@ -65,6 +79,7 @@ function fieldsOf(schema) {
 
 function exampleOf(schema, depth) {
   const whole = resolved(schema);
+  if (whole.examples) return whole.examples[0];
   if (whole.default !== undefined && whole.default !== null) return whole.default;
   if (whole.anyOf) return exampleOf(whole.anyOf[0], depth);
   if (whole.enum) return whole.enum[0];
@@ -90,6 +105,7 @@ function tryForm(method, path, operation) {
   for (const parameter of operation.parameters || []) {
     const label = make("label", `${parameter.name} (${parameter.in})`);
     const input = make("input", null, { type: "text", name: parameter.name });
+    input.required = parameter.in === "path";
     label.append(input);
     form.append(label);
     inputs.push([parameter, input]);
@@ -132,7 +148,7 @@ function routeOf(method, path, operation) {
   const inside = route.appendChild(make("div"));
   route.addEventListener("toggle", () => {
     if (!route.open || inside.childElementCount) return;
-    if (operation.description) inside.append(make("p", operation.description));
+    if (operation.description) inside.append(prose("p", operation.description));
     if (operation.parameters) {
       inside.append(make("h3", "Parameters"), fieldTable(operation.parameters.map((parameter) => ({
         name: parameter.name, required: parameter.required, kind: `${kindOf(parameter.schema)} (${parameter.in})`,
@@ -146,7 +162,7 @@ function routeOf(method, path, operation) {
     for (const [status, answer] of Object.entries(operation.responses)) {
       const content = (answer.content || {})["application/json"];
       const part = inside.appendChild(make("details"));
-      part.append(make("summary", `${status}: ${answer.description}`));
+      part.append(prose("summary", `${status}: ${answer.description}`));
       if (content) part.append(make("pre", JSON.stringify(exampleOf(content.schema, 0), null, 2)));
     }
     inside.append(make("h3", "Try it"), tryForm(method, path, operation));
@@ -157,7 +173,7 @@ function routeOf(method, path, operation) {
 function show() {
   document.getElementById("version").textContent = description.info.version;
   const about = document.getElementById("about");
-  for (const paragraph of description.info.description.split("\n\n")) about.append(make("p", paragraph));
+  for (const paragraph of description.info.description.split("\n\n")) about.append(prose("p", paragraph));
   const routes = document.getElementById("routes");
   routes.replaceChildren();
   for (const tag of description.tags) {

@@ -2,9 +2,10 @@
 
 A pid in a file proves nothing: it may be years old and belong to an editor by now. What is believed is what the kernel
 says of a process that is there: its working directory is the cluster's (the same inode, whatever the path), and its
-executable is called postgres. Of those, the one named in postmaster.pid, with a start time in that file no later than
-now and our socket in it, is the server, and the only process that is ever signalled, through a descriptor for that very
-process (pidfd), so that no other can take its number meanwhile. The rest are its children; they end by themselves.
+executable is called postgres. Of those, the one named in postmaster.pid, with our socket in that file, is the server,
+and the only process that is ever signalled, through a descriptor for that very process (pidfd), so that no other can
+take its number meanwhile. The rest are its children; they end by themselves. Where pid file, executable, directory and
+socket do not agree, nothing is signalled. Why it is ended and not adopted: docs/decisions/0004-embedded-postgresql.md.
 
 Where /proc does not exist this cannot be known, and then a pid file that names a living process is left for the
 operator.

@@ -46,7 +46,7 @@ _NEWEST_FIRST: Final = ' ORDER BY h."time" DESC, h.heartbeat_id DESC LIMIT $1'
 
 _ALERT_COLUMNS: Final = (
     "alert_id, service_id, heartbeat_name, service_name, team, priority, runbook, reason, alert_cycle, created_date,"
-    " closed_date, closed_reason, acknowledged_date, acknowledged_by, muted"
+    " closed_date, closed_reason, acknowledged_date, acknowledged_by, muted, flapping"
 )
 
 
@@ -280,6 +280,7 @@ def _alert_of(record: Row) -> AlertRow:
         acknowledged_date=None if acknowledged is None else InstantMs(acknowledged),
         acknowledged_by=record["acknowledged_by"],
         muted=record["muted"] == 1,
+        flapping=record["flapping"] == 1,
     )
 
 

@@ -61,6 +61,7 @@ ALERT = {
     "acknowledged_date": None,
     "acknowledged_by": None,
     "muted": 0,
+    "flapping": 0,
 }
 
 

@@ -53,12 +53,12 @@ def test_refused_lists_names_nobody_registered(small: SmallMedic, run: Run) -> N
 
 def test_alerts_list_asks_for_what_is_meant(small: SmallMedic, run: Run) -> None:
     small.alerts = [
-        {**ALERT, "muted": 1},
+        {**ALERT, "muted": 1, "flapping": 1},
         {**ALERT, "alert_id": 76, "active": 0, "closed_date": "2026-11-24T00:01:00.000Z", "closed_reason": "recovered"},
     ]
     ended = run("alerts", "list")
     assert small.last.query == {"limit": "100"}
-    assert "late (muted)" in ended.out
+    assert "late (muted, flapping)" in ended.out
     assert "2026-11-24 00:01:00Z (recovered)" in ended.out
     ended = run("alerts", "list", "--active", "--team", "platform", "--name", "pay-nightly", "-o", "json")
     assert small.last.query == {"active": "1", "team": "platform", "heartbeat_name": "pay-nightly", "limit": "1000"}

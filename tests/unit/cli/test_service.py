@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -255,6 +256,15 @@ def test_delete_with_yes_does_not_ask(small: SmallMedic, run: Run) -> None:
     ended = run("service", "delete", "x", "y", "--yes")
     assert ended.status == 1
     assert "x: Heartbeat successfully deleted." in ended.err
+    assert "y is not registered" in ended.err
+    assert ended.out == ""
+
+
+def test_what_was_deleted_is_json_for_programs(small: SmallMedic, run: Run) -> None:
+    small.add("x")
+    ended = run("service", "delete", "x", "y", "--yes", "--output", "json")
+    assert ended.status == 1
+    assert json.loads(ended.out) == [{"heartbeat_name": "x", "message": "Heartbeat successfully deleted."}]
     assert "y is not registered" in ended.err
 
 

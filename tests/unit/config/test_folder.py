@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medic.config.folder import prepare, refused
+from medic.config.folder import look, prepare, refused
 from medic.errors import ConfigurationError
 
 
@@ -47,3 +47,22 @@ def test_a_file_in_the_way_is_one_sentence(tmp_path: Path, path: str) -> None:
 def test_each_reason_has_its_words(number: int, reason: str) -> None:
     error = OSError(number, "Input/output error")
     assert reason in refused(Path("/data"), error).faults[0].message
+
+
+def test_a_look_makes_nothing_and_finds_nothing_wrong_where_the_folder_can_be_made(tmp_path: Path) -> None:
+    assert list(look(tmp_path / "a" / "b")) == []
+    assert list(look(tmp_path)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["file", "file/below", "x" * 300])
+def test_a_look_says_what_making_the_folder_would_say(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError) as caught:
+        prepare(tmp_path / path)
+    [seen] = look(tmp_path / path)
+    assert seen.field == "MEDIC_DATA_DIR"
+    assert seen.message.partition(": ")[2] in {
+        caught.value.faults[0].message.partition(": ")[2],
+        "a part of the path is a file. Set it to a folder that can be written",
+    }

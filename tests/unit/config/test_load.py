@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medic.config.load import known_names, load_settings, secret_names
+from medic.config.load import known_names, load_settings, load_settings_to_serve, secret_names
 from medic.config.variables import NOT_BUILT, NOT_IN_USE_YET
 from medic.core.policy import Defaults
 from medic.core.units import HOUR_MS, DurationMs
@@ -412,3 +412,17 @@ def test_a_file_of_a_secret_that_does_not_work_is_one_fault(tmp_path: Path) -> N
         "MEDIC_WEBHOOK_SECRET_FILE": "is larger than any secret",
         "MEDIC_HOST_FILE": "is no variable of Medic; only secrets are taken from files: set MEDIC_HOST",
     }
+
+
+def test_whoever_serves_is_told_of_the_folder_beside_every_other_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    environment = {"MEDIC_DATA_DIR": str(tmp_path / "file" / "data"), "LOG_LEVEL": "LOUD"}
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings_to_serve(environment)
+    assert [fault.field for fault in caught.value.faults] == ["LOG_LEVEL", "MEDIC_DATA_DIR"]
+
+
+def test_a_folder_that_can_be_made_is_not_made_by_reading_the_environment(tmp_path: Path) -> None:
+    settings = load_settings_to_serve({"MEDIC_DATA_DIR": str(tmp_path / "data")})
+    assert settings.storage.folder == tmp_path / "data"
+    assert not settings.storage.folder.exists()

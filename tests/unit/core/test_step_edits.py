@@ -7,6 +7,7 @@ import pytest
 from medic.core.effects import AmendAlert, ChangeStatus, CloseAlert, CreditSigns, Notify, RemoveService, StoreService
 from medic.core.events import ServiceChanged
 from medic.core.ring import NO_SIGN
+from medic.core.service import Deactivation
 from medic.core.status import ClosedReason, NotificationKind, Status
 from medic.core.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, DurationMs
 from tests.stories.simulation import SimulatedMedic
@@ -187,6 +188,25 @@ def test_deactivation_closes_the_alert_and_resolves_it_where_it_was_told():
     assert web.told == ["trigger", "resolve"]
     assert web.status is Status.INACTIVE
     assert web.deadline_in() is None
+
+
+def test_since_when_and_by_whom_is_that_of_the_deactivation_and_not_of_a_later_edit():
+    medic = SimulatedMedic()
+    web = medic.register()
+    assert web.service.deactivated is None
+    web.edit(active=False)
+    since = medic.at
+    medic.advance(MINUTE_MS)
+    web.edit(team="core")
+    assert web.service.row.date_modified == since + MINUTE_MS
+    assert web.service.deactivated == Deactivation(since, "ada")
+    web.edit(active=True)
+    assert web.service.deactivated is None
+
+
+def test_a_service_registered_inactive_is_so_since_its_registration():
+    medic = SimulatedMedic()
+    assert medic.register(active=False).service.deactivated == Deactivation(medic.at, "ada")
 
 
 def test_deactivation_of_a_service_that_is_well_tells_nobody():

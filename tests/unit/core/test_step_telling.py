@@ -68,6 +68,21 @@ def test_at_the_end_of_a_mute_what_is_still_down_is_told_as_an_alert():
     assert web.told[-1] == "resolve"
 
 
+def test_what_is_still_degraded_at_the_end_of_a_mute_is_told_then_so_that_its_end_is_not_the_first_anybody_hears():
+    medic = SimulatedMedic()
+    web = medic.register()
+    web.beat()
+    web.mute(HOUR_MS)
+    web.beat("DEGRADED")
+    assert web.told == []
+    web.unmute()
+    assert web.told == ["mute_ended", "degraded"]
+    ended, degraded = web.notifications
+    assert ended.notification_id.removesuffix(".m") == degraded.notification_id.removesuffix(".d")
+    web.beat()
+    assert web.told == ["mute_ended", "degraded", "degraded_over"]
+
+
 def test_an_alert_told_before_the_mute_is_told_again_after_it():
     medic, web = late_service()
     web.mute(HOUR_MS)
