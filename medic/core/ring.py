@@ -50,6 +50,10 @@ class Ring(_Signs):
         ring.marks = kept if kept is not None and any(kept) else None
         return ring
 
+    def __copy__(self) -> Self:
+        """Another ring with the same signs and marks; an array's own way knows no marks."""
+        return type(self)(self, self.marks)
+
     def push(self, sign: SightedMs, mark: int) -> None:
         """The newest sign comes, the oldest goes."""
         if mark != NO_MARK and self.marks is None:
