@@ -55,7 +55,7 @@ SEED_ROWS = 50_000
 IDLE_SECONDS = 30.0
 SETTLE_SECONDS = 5.0
 READY_SECONDS_MAX = 300.0
-HEARD = 20_000
+HEARD = 5_000
 PIPELINED = 50
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
@@ -345,6 +345,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000_000, help="services")
     parser.add_argument("--thresholds", type=int, nargs="+", default=[1, 10], help="k, one fleet each")
     options = parser.parse_args()
+    # Ended by somebody else it ends its Medic as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     count = 100_000 if options.quick else options.count
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="medic-bench-") as directory:

@@ -151,7 +151,7 @@ class Directory:
 
     def holds(self, actor: Actor) -> bool:
         """Whether the actor is still one of these: it may have been removed while its caller waited."""
-        return self._by_id.get(actor.service.row.service_id) is actor
+        return self.actor(actor.row.heartbeat_name) is actor
 
     def actor(self, name: str) -> Actor | None:
         """The actor of that name, case of A-Z aside."""

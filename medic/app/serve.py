@@ -144,7 +144,7 @@ class _Medic:
         )
         async with trio.open_nursery() as outer:
             outer.start_soon(self._wait_signal)
-            await outer.start(Garbage(lambda: watching.directory.statistics().services).run)
+            await outer.start(Garbage(watching.directory.__len__).run)
             await outer.start(stores.ids.run, stores.database)
             await outer.start(stores.journal.run)
             await outer.start(writer.run)

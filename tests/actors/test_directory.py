@@ -49,6 +49,31 @@ def test_a_name_or_an_id_is_taken_once():
         directory.add_all([actor(3, "a"), actor(4, "A")])
 
 
+def test_ids_are_found_in_whatever_order_they_came():
+    directory = Directory()
+    actors = {number: actor(number, f"job-{number}") for number in (30, 10, 20, 5, 40, 15)}
+    directory.add_all([actors[30], actors[10]])
+    for number in (20, 5, 40, 15):
+        directory.add(actors[number])
+    assert all(directory.actor_by_id(number) is actors[number] for number in actors)
+    assert [directory.by_id(number) for number in (1, 12, 99)] == [None, None, None]
+    for number in (5, 40, 20):
+        directory.remove(actors[number])
+        assert directory.by_id(number) is None
+        assert not directory.holds(actors[number])
+    assert [directory.actor_by_id(number) for number in (10, 15, 30)] == [actors[10], actors[15], actors[30]]
+    assert len(directory) == 3
+
+
+def test_an_actor_of_a_name_that_is_taken_again_is_not_held():
+    directory = Directory()
+    first, second = actor(1, "job"), actor(2, "job")
+    directory.add(first)
+    directory.remove(first)
+    directory.add(second)
+    assert (directory.holds(first), directory.holds(second)) == (False, True)
+
+
 def test_services_are_listed_by_name_from_anywhere():
     directory = Directory()
     directory.add_all([actor(number, f"job-{number:04d}") for number in range(1_999, -1, -1)])

@@ -7,7 +7,7 @@ import gc
 import pytest
 import trio
 
-from medic.app.garbage import FULL_EVERY, MIDDLE_EVERY, REGISTRATIONS, YOUNG, YOUNG_MAX, Garbage
+from medic.app.garbage import FULL_EVERY, MIDDLE_EVERY, REGISTRATIONS, YOUNG, YOUNG_MAX, Garbage, return_freed_memory
 
 
 @pytest.fixture
@@ -81,6 +81,12 @@ async def test_services_that_were_registered_are_frozen(garbage, collections):
     garbage.fleet.services = REGISTRATIONS
     garbage.before_io_wait(1.0)
     assert gc.get_freeze_count() >= frozen + len(kept)
+
+
+def test_giving_memory_back_harms_nothing():
+    kept = litter(YOUNG)
+    return_freed_memory()
+    assert len(kept) == YOUNG
 
 
 async def test_at_its_end_python_collects_again():
