@@ -17,7 +17,7 @@ from medic.core.notification import Notification
 from medic.core.service import Service, ServiceRow
 from medic.core.status import HeartbeatStatus
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs, SkewMs
-from medic.errors import JournalRefusedError
+from medic.errors import JournalRefusedError, MedicError
 
 Position = NewType("Position", int)
 """A place in a journal: how many bytes of it, over all its files, end with this record. 0 is before the first."""
@@ -67,10 +67,10 @@ class Entry:
 
 
 class Records(NamedTuple):
-    """A run of a journal as it was encoded: the position of each record, and its bytes."""
+    """A run of a journal: the position of each record, and its bytes, or its effect where that is still at hand."""
 
     positions: Sequence[Position]
-    records: Sequence[bytes]
+    records: Sequence[bytes | Effect]
 
 
 class Journal(Protocol):
@@ -122,11 +122,7 @@ class Journal(Protocol):
         heartbeat_id: EventId,
         kind: HeartbeatStatus,
     ) -> Position:
-        """As `append_nowait` of the `RecordHeartbeat` that says so, its status being the word of its kind.
-
-        Raises:
-            JournalRefusedError: full, failing or closed.
-        """
+        """As `append_nowait` of the `RecordHeartbeat` that says so, its status being the word of its kind."""
         ...
 
     async def wait_durable(self, position: Position) -> None:
@@ -154,7 +150,7 @@ class Journal(Protocol):
         ...
 
     async def read_records_after(self, position: Position, *, most: int) -> Records:
-        """The same, not decoded: for who wants little of most of them."""
+        """The same, decoded only where that costs nothing: for who wants little of most of them."""
         ...
 
 
@@ -202,107 +198,6 @@ class ServiceStore(Protocol):
 
     def load(self) -> AsyncIterator[Sequence[StoredService]]:
         """Every service with its newest written state, in slices of at most 5 000."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class HeartbeatRow:
-    """One stored heartbeat, as `GET /heartbeat` lists it; `status` as sent, `time` its arrival."""
-
-    heartbeat_id: EventId
-    service_id: ServiceId
-    heartbeat_name: str
-    service_name: str
-    team: str
-    priority: str
-    time: InstantMs
-    status: str
-    run_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class AlertRow:
-    """One alert, open or closed, as `GET /alerts` lists it. Names are those it opened with."""
-
-    alert_id: EventId
-    service_id: ServiceId
-    heartbeat_name: str
-    service_name: str
-    team: str
-    priority: str
-    runbook: str
-    reason: str
-    alert_cycle: int
-    created_date: InstantMs
-    closed_date: InstantMs | None
-    closed_reason: str
-    acknowledged_date: InstantMs | None
-    acknowledged_by: str
-    muted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class AlertMoment:
-    """One line of an alert's history."""
-
-    at: InstantMs
-    change: str
-    by: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """How one notification went to one target. `outcome` is empty while it is pending."""
-
-    notification_id: str
-    target: str
-    action: str
-    decided_at: InstantMs
-    settled_at: InstantMs | None
-    attempts: int
-    outcome: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class AlertHistory:
-    """An alert, what happened to it, and whom it was told."""
-
-    alert: AlertRow
-    moments: Sequence[AlertMoment]
-    deliveries: Sequence[Delivery]
-
-
-@dataclass(frozen=True, slots=True)
-class AlertQuery:
-    """What `GET /alerts` asks for. `service_ids` narrows to services whose name matched; `before` is a cursor."""
-
-    active: bool | None = None
-    heartbeat_name: str | None = None
-    team: str | None = None
-    limit: int = 100
-    before: tuple[InstantMs, EventId] | None = None
-
-
-class History(Protocol):
-    """Reads of what PostgreSQL keeps, own writes included (HARD-CASES H23). Never waits over 2 s for them.
-
-    Every method raises `DatabaseUnavailableError` where PostgreSQL does not answer: never an empty list instead.
-    """
-
-    async def heartbeats(
-        self, *, service: Service | None, service_name: str | None, limit: int
-    ) -> Sequence[HeartbeatRow]:
-        """The newest heartbeats, newest first: of one service, of all with that label, or of all."""
-        ...
-
-    async def alerts(self, query: AlertQuery) -> tuple[Sequence[AlertRow], int]:
-        """One page of alerts, newest first, and how many match in all."""
-        ...
-
-    async def alert(self, alert_id: EventId) -> AlertHistory | None:
-        """One alert with its history and deliveries, or None."""
         ...
 
 
@@ -381,12 +276,35 @@ class Settlements(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A heartbeat as a client sent it, checked: `name` normalised, `status` 1 to 64 characters."""
+    """A heartbeat as a client sent it, checked: `name` normalised, `status` 1 to 64 characters.
+
+    `said_at` is the sender's own time, `key` its Idempotency-Key.
+    """
 
     name: str
     status: str
     run_id: str | None = None
     said_at: InstantMs | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends something, as far as it is known before anything is looked up."""
+
+    address: str
+
+
+class Gatekeeper(Protocol):
+    """Decides whether a heartbeat may come in, before it is taken: keys, and limits.
+
+    Asked for every heartbeat, those of a bulk one by one, so it answers from memory, at once, and makes nothing where
+    the answer is yes. A refusal is returned and not raised: under a flood it is the usual answer.
+    """
+
+    def admit_heartbeat(self, caller: Caller, name: str) -> MedicError | None:
+        """None where the heartbeat of that name may be taken; else what its caller is told."""
+        ...
 
 
 class Intake(Protocol):
@@ -399,6 +317,14 @@ class Intake(Protocol):
             UnknownServiceError, InactiveServiceError: nothing was taken.
             ActorBusyError: the service is being rebuilt, nothing was taken; `take` waits for it.
             OverloadedError: it could not be made durable; nothing was taken.
+        """
+        ...
+
+    async def wait_durable(self, position: Position) -> None:
+        """Return once what was taken up to that position is durable.
+
+        Raises:
+            JournalRefusedError: it never will be.
         """
         ...
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
-
 from hypothesis import strategies as st
 
 from medic.core.blind import BlindSpan
@@ -25,8 +23,9 @@ from medic.core.effects import (
 from medic.core.names import NAME_MAX
 from medic.core.notification import Notification
 from medic.core.policy import Defaults
-from medic.core.service import NO_SIGN, Alert, Mute, Service, ServiceRow
-from medic.core.status import ClosedReason, HeartbeatStatus, NotificationKind, OpenedReason, Outcome, Status
+from medic.core.ring import NO_SIGN, Ring
+from medic.core.service import Alert, Mute, Service, ServiceRow
+from medic.core.status import ClosedReason, Discount, HeartbeatStatus, NotificationKind, OpenedReason, Outcome, Status
 from medic.core.units import INSTANT_MAX
 
 ID_MAX = (1 << 53) - 1
@@ -43,8 +42,15 @@ words = st.sampled_from([kind.value for kind in HeartbeatStatus]) | st.text(
 )
 
 
+marks = st.just(0) | st.integers(0, (1 << 63) - 1)
+
+
 def _optional(strategy):
     return st.none() | strategy
+
+
+def _ring_of(signs):
+    return Ring([sign for sign, _ in signs], [mark for _, mark in signs])
 
 
 alerts = st.builds(
@@ -129,6 +135,8 @@ heartbeats = st.builds(
     status=words,
     run_id=_optional(texts),
     said_at=_optional(instants),
+    mark=marks,
+    discount=_optional(st.sampled_from(Discount)),
 )
 rare_effects = st.one_of(
     st.builds(CreditSigns, **_of_service, since=instants, fresh_interval=st.booleans()),
@@ -175,7 +183,7 @@ def services(draw):
     service.heard_kind = draw(_optional(st.sampled_from(HeartbeatStatus)))
     service.last_sign = draw(instants | st.just(NO_SIGN))
     service.ring = draw(
-        _optional(st.lists(st.integers(-1, INSTANT_MAX), min_size=2, max_size=20).map(lambda at: array("q", at)))
+        _optional(st.lists(st.tuples(st.integers(-1, INSTANT_MAX), marks), min_size=2, max_size=20).map(_ring_of))
     )
     service.last_heartbeat_at = draw(instants)
     service.last_status = draw(words)

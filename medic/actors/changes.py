@@ -26,7 +26,8 @@ from medic.core.events import (
 )
 from medic.core.notification import Notification
 from medic.core.policy import Defaults
-from medic.core.service import Mute, Service, ServiceRow, ring_bytes
+from medic.core.ring import ring_bytes
+from medic.core.service import Mute, Service, ServiceRow
 from medic.core.status import NotificationKind
 from medic.core.step import register
 from medic.core.units import EventId, InstantMs, ServiceId
@@ -38,7 +39,8 @@ from medic.errors import (
     UnknownAlertError,
     UnknownServiceError,
 )
-from medic.ports import Clock, History, Ids, Journal, ServiceStore, Teller
+from medic.history import History
+from medic.ports import Clock, Ids, Journal, ServiceStore, Teller
 
 EDIT_ATTEMPTS_MAX: Final = 5
 """An edit that meets this many others of the same service in a row is answered 503: somebody runs a loop."""

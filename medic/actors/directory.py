@@ -17,7 +17,8 @@ from sortedcontainers import SortedDict
 from medic.actors.actor import Actor
 from medic.core.deadline import has_wall_timer
 from medic.core.names import name_key
-from medic.core.service import Service, ring_bytes
+from medic.core.ring import ring_bytes
+from medic.core.service import Service
 from medic.core.status import Status
 from medic.core.units import EventId, ServiceId
 from medic.errors import InvariantError

@@ -22,6 +22,7 @@ from typing import Final
 import trio
 
 from medic.actors.actor import Actor
+from medic.actors.burst import Burst
 from medic.actors.clock import SightedClock
 from medic.actors.directory import Directory
 from medic.actors.outbox import Outbox
@@ -31,7 +32,7 @@ from medic.core.effects import RecordHeartbeat, RemoveService, ServiceEffect
 from medic.core.events import DeadlineExpired, Event, NobodyTold
 from medic.core.service import Service
 from medic.core.status import HeartbeatStatus
-from medic.core.units import ServiceId, SightedMs, SkewMs
+from medic.core.units import InstantMs, ServiceId, SightedMs, SkewMs
 from medic.errors import JournalRefusedError, OverloadedError, UnknownServiceError
 from medic.ports import Ids, Position
 from medic.wheel import Tick, Wheel
@@ -40,7 +41,7 @@ TICK_MS: Final = 10
 """One tick of the wheel. A deadline fires at most this much after its instant, and never before it."""
 
 SLICE_MOVES: Final = 128
-"""Moves of the wheel between two chances for every other task: 128 openings of alerts cost some 17 ms."""
+"""Moves of the wheel between two chances for every other task: 128 openings of alerts cost some 4 ms."""
 
 REFUSED_PAUSE_SECONDS: Final = 0.2
 """How long deadlines rest while the journal refuses records."""
@@ -172,7 +173,7 @@ class Host:
             position = self._outbox.carry_heartbeat_nowait(service, effects[0])
         else:
             position = self._outbox.carry_nowait(service, effects)
-            if any(isinstance(effect, RemoveService) for effect in effects):
+            if RemoveService in map(type, effects):
                 self._remove(actor)
                 return position
             self._directory.note(actor, previous)
@@ -266,19 +267,29 @@ class Host:
                 await trio.lowlevel.checkpoint()
 
     async def _fire_due(self) -> None:
-        while self._wheel.now < (due := self._now_tick()):
-            for timer in self._wheel.advance(due, SLICE_MOVES):
-                self._expire(timer)
-            self._slices += 1
-            await trio.lowlevel.checkpoint()
-            self.look()
+        burst = Burst()
+        try:
+            while self._wheel.now < (due := self._now_tick()):
+                burst.add(self._fire_slice(due))
+                await trio.lowlevel.checkpoint()
+                self.look()
+        finally:
+            burst.end()
 
-    def _expire(self, actor: Actor) -> None:
-        sighted = self._clock.sighted()
+    def _fire_slice(self, due: Tick) -> int:
+        """Decide what one slice of moves brings; how many deadlines that were."""
+        timers = self._wheel.advance(due, SLICE_MOVES)
+        at, sighted = self._clock.read()
+        for timer in timers:
+            self._expire(timer, at, sighted)
+        self._slices += 1
+        return len(timers)
+
+    def _expire(self, actor: Actor, at: InstantMs, sighted: SightedMs) -> None:
         armed_for = SightedMs(actor.deadline * TICK_MS)
         try:
             event = DeadlineExpired(
-                at=self._clock.now(),
+                at=at,
                 sighted=sighted,
                 event_id=self._ids.draw(),
                 armed_for=armed_for,

@@ -37,9 +37,17 @@ class HeartbeatIntake:
         if actor.mailbox is not None:
             raise ActorBusyError("The service is being restored.")
         kind = plain_kind(beat.status)
-        if kind is not None and beat.run_id is None and beat.said_at is None and only_recorded(actor.service, kind):
+        if kind is not None and is_plain(beat, actor.service) and only_recorded(actor.service, kind):
             return self._host.heartbeat_turn(actor, kind)
         return self._host.turn(actor, self._event(beat))
+
+    async def wait_durable(self, position: Position) -> None:
+        """Return once what was taken up to that position is durable.
+
+        Raises:
+            JournalRefusedError: it never will be.
+        """
+        await self._journal.wait_durable(position)
 
     async def take(self, beat: Beat) -> Service:
         """Journal the heartbeat, move the deadline, and return once the record is durable.
@@ -74,4 +82,10 @@ class HeartbeatIntake:
             status=beat.status,
             run_id=beat.run_id,
             said_at=beat.said_at,
+            key=beat.key,
         )
+
+
+def is_plain(beat: Beat, service: Service) -> bool:
+    """Whether the heartbeat says nothing beside its status that could make it count for nothing."""
+    return beat.run_id is None and beat.said_at is None and (beat.key is None or service.ring is None)

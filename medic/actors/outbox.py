@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -25,7 +25,7 @@ from medic.core.effects import (
 )
 from medic.core.notification import Notification
 from medic.core.service import Service
-from medic.core.status import HeartbeatStatus
+from medic.core.status import Discount, HeartbeatStatus
 from medic.core.units import EventId, InstantMs, SightedMs
 from medic.errors import JournalRefusedError
 from medic.ports import Clock, Journal, Position, Teller
@@ -46,6 +46,7 @@ class OutboxStatistics:
     """
 
     heartbeats: dict[HeartbeatStatus, int]
+    discounted: dict[Discount, int]
     alerts_opened: dict[tuple[str, str], int]
     alerts_closed: int
     fresh_intervals: int
@@ -67,6 +68,7 @@ class Outbox:
         self._idle = trio.Event()
         self._idle.set()
         self._heartbeats: Counter[HeartbeatStatus] = Counter()
+        self._discounted: Counter[Discount] = Counter()
         self._opened: Counter[tuple[str, str]] = Counter()
         self._closed = 0
         self._fresh_intervals = 0
@@ -76,6 +78,8 @@ class Outbox:
     def carry_heartbeat_nowait(self, service: Service, effect: RecordHeartbeat) -> Position:
         """The way of nearly every turn: one heartbeat, nothing decided."""
         self._heartbeats[effect.kind] += 1
+        if effect.discount is not None:
+            self._discounted[effect.discount] += 1
         position = self._journal.append_nowait(effect)
         service.position = position
         return position
@@ -100,10 +104,15 @@ class Outbox:
         Returns:
             The position of the newest record of this service.
         """
+        position = service.position
         for effect in effects:
-            service.position = self._append(effect)
-            self._count(effect)
-        return Position(service.position)
+            if isinstance(effect, Notify):
+                position = self._append_notification(effect)
+            else:
+                position = self._journal.append_nowait(effect)
+                self._count(effect)
+        service.position = position
+        return Position(position)
 
     def settle_nowait(self, settlement: SettleNotification) -> None:
         """Journal how a delivery ended."""
@@ -123,7 +132,9 @@ class Outbox:
 
     def tell_nowait(self, notification: Notification) -> None:
         """Journal a notification of Medic's own, and tell it once it is durable."""
-        self._append(Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification))
+        self._append_notification(
+            Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification)
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand notifications on in order, each once its record is durable, until cancelled."""
@@ -160,6 +171,7 @@ class Outbox:
         """Counters for metrics."""
         return OutboxStatistics(
             heartbeats=dict(self._heartbeats),
+            discounted=dict(self._discounted),
             alerts_opened=dict(self._opened),
             alerts_closed=self._closed,
             fresh_intervals=self._fresh_intervals,
@@ -168,15 +180,14 @@ class Outbox:
             journal_retries=self._retries,
         )
 
-    def _append(self, effect: Effect) -> Position:
-        if not isinstance(effect, Notify):
-            return self._journal.append_nowait(effect)
+    def _append_notification(self, effect: Notify) -> Position:
         targets = self._teller.targets_for(effect.notification)
-        addressed = Notify(effect.at, effect.sighted, replace(effect.notification, targets=targets))
+        addressed = Notify(effect.at, effect.sighted, effect.notification.addressed_to(targets))
         position = self._journal.append_nowait(addressed)
+        if not self._undelivered:
+            self._idle = trio.Event() if self._idle.is_set() else self._idle
+            self._arrived.set()
         self._undelivered.append((position, addressed))
-        self._idle = trio.Event() if self._idle.is_set() else self._idle
-        self._arrived.set()
         return position
 
     def _count(self, effect: ServiceEffect) -> None:

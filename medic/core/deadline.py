@@ -9,14 +9,15 @@ Late deadlines and recoveries live in sighted time; ends of mutes and reminders 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from medic.core.blind import BlindSpan
 from medic.core.policy import Policy
-from medic.core.service import NEVER, NO_SIGN, Alert, Service
+from medic.core.ring import NO_SIGN
+from medic.core.service import NEVER, Alert, Service
 from medic.core.status import Status
 from medic.core.units import DurationMs, InstantMs, SightedMs, SkewMs
+from medic.core.value import value
 
 _INACTIVE = Status.INACTIVE
 
@@ -34,7 +35,7 @@ class Cause(StrEnum):
     REMINDER = "reminder"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Wait:
     """One instant a service waits for, in sighted time, and why."""
 
@@ -125,18 +126,30 @@ def waits(service: Service, skew: SkewMs) -> tuple[Wait, ...]:
 def next_deadline(service: Service, skew: SkewMs) -> SightedMs | None:
     """The earliest instant the service waits for, or None. Called after every step: some 0.3 µs while all is well.
 
+    It is the earliest of `waits`, worked out without them for the two states that nearly all services are in.
+
     Args:
         service: The service.
         skew: Wall time minus sighted time now; converts the instants that people named.
     """
-    if service.alert is None and service.mute is None:
-        return late_deadline(service)
+    if service.mute is None:
+        alert = service.alert
+        if alert is None:
+            return late_deadline(service)
+        if alert.well_since is None and alert.notifications:
+            # It was told and is not getting well: a reminder is all that can come.
+            reminder = reminder_instant(service)
+            return None if reminder is None else SightedMs(reminder - skew)
     return min((wait.instant for wait in waits(service, skew)), default=None)
 
 
 def due_now(service: Service, at: InstantMs, sighted: SightedMs) -> Wait | None:
     """The first wait, in the order of `Cause`, whose instant has come; None while all of them lie ahead."""
-    for wait in waits(service, SkewMs(at - sighted)):
+    skew = SkewMs(at - sighted)
+    next_instant = next_deadline(service, skew)
+    if next_instant is None or next_instant > sighted:
+        return None
+    for wait in waits(service, skew):
         if wait.instant <= sighted:
             return wait
     return None

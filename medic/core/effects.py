@@ -9,18 +9,21 @@ The order of effects within one step is meaning: what must be durable stands bef
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from medic.core.blind import BlindSpan
 from medic.core.notification import Notification
+from medic.core.ring import NO_MARK
 from medic.core.service import Alert, Mute, ServiceRow
-from medic.core.status import ClosedReason, HeartbeatStatus, Outcome, Status
+from medic.core.status import ClosedReason, Discount, HeartbeatStatus, Outcome, Status
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
+from medic.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RecordHeartbeat:
-    """A heartbeat to keep. `status` is the word as sent, `kind` what it means."""
+    """A heartbeat to keep. `status` is the word as sent, `kind` what it means.
+
+    `mark` recognises a repetition of it where it is a sign of life among several; with a `discount` it means nothing.
+    """
 
     service_id: ServiceId
     at: InstantMs
@@ -30,9 +33,11 @@ class RecordHeartbeat:
     status: str
     run_id: str | None = None
     said_at: InstantMs | None = None
+    mark: int = NO_MARK
+    discount: Discount | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CreditSigns:
     """Something counts as `threshold` signs of life at the sighted instant `since`.
 
@@ -49,7 +54,7 @@ class CreditSigns:
     fresh_interval: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ChangeStatus:
     """A transition."""
 
@@ -61,7 +66,7 @@ class ChangeStatus:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OpenAlert:
     """A new alert; the service had none open."""
 
@@ -71,7 +76,7 @@ class OpenAlert:
     alert: Alert
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AmendAlert:
     """The open alert as it is now.
 
@@ -87,7 +92,7 @@ class AmendAlert:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CloseAlert:
     """The open alert ends. `alert` is its last form."""
 
@@ -101,7 +106,7 @@ class CloseAlert:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SetMute:
     """A mute begins or begins anew."""
 
@@ -111,7 +116,7 @@ class SetMute:
     mute: Mute
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class EndMute:
     """The mute ends; `by` is empty where its time was up."""
 
@@ -121,7 +126,7 @@ class EndMute:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StoreService:
     """The operators' columns as committed: registration (no service of this id yet) or a newer version."""
 
@@ -131,7 +136,7 @@ class StoreService:
     row: ServiceRow
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RemoveService:
     """The service is no more; its name is free."""
 
@@ -141,7 +146,7 @@ class RemoveService:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Notify:
     """A notification is decided. Its targets are filled in when it is journaled."""
 
@@ -155,7 +160,7 @@ class Notify:
         return self.notification.service_id
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SettleNotification:
     """How the delivery of a notification to one target ended. Only outcomes are journaled, attempts are not."""
 
@@ -169,7 +174,7 @@ class SettleNotification:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RecordBlindSpan:
     """Medic was blind; sighted time stood still meanwhile."""
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from medic.core.blind import SIGHTED_ALWAYS, BlindLog
 from medic.core.service import ServiceRow
 from medic.core.status import HeartbeatStatus
 from medic.core.units import EventId, InstantMs, SightedMs
+from medic.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class HeartbeatReceived:
-    """A heartbeat was read from a socket. `said_at` is the sender's own time and decides nothing."""
+    """A heartbeat was read from a socket.
+
+    `said_at` is the sender's own time, `key` its Idempotency-Key: either can only make it count for nothing.
+    """
 
     at: InstantMs
     sighted: SightedMs
@@ -21,9 +23,10 @@ class HeartbeatReceived:
     status: str
     run_id: str | None = None
     said_at: InstantMs | None = None
+    key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DeadlineExpired:
     """The wheel fired. Names the deadline it was armed for, so that a late firing is recognised, not raced against."""
 
@@ -34,7 +37,7 @@ class DeadlineExpired:
     blind: BlindLog = SIGHTED_ALWAYS
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ServiceChanged:
     """An operator's change was committed. Ignored unless `row.version` is newer."""
 
@@ -44,7 +47,7 @@ class ServiceChanged:
     row: ServiceRow
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ServiceDeleted:
     """The deletion of the service was committed."""
 
@@ -53,7 +56,7 @@ class ServiceDeleted:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class MuteRequested:
     """An operator ordered not to tell; replaces a mute in force. `until` is None for "until unmuted by hand"."""
 
@@ -64,7 +67,7 @@ class MuteRequested:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class UnmuteRequested:
     """An operator ended the mute."""
 
@@ -74,7 +77,7 @@ class UnmuteRequested:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AcknowledgeRequested:
     """Somebody works on the open alert: reminders stop."""
 
@@ -84,7 +87,7 @@ class AcknowledgeRequested:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ResolveRequested:
     """An operator closed the open alert by hand: a fresh deadline begins."""
 
@@ -94,7 +97,7 @@ class ResolveRequested:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NobodyTold:
     """Medic found at its start that nobody ever took what was told of the open alert.
 
@@ -105,7 +108,7 @@ class NobodyTold:
     sighted: SightedMs
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TestRequested:
     """An operator asked for a marked page through the real notifiers, resolved after."""
 

@@ -9,8 +9,6 @@ needs more than the obvious, a comment says so.
 
 from __future__ import annotations
 
-from array import array
-from dataclasses import replace
 from typing import assert_never
 
 from medic.core.effects import (
@@ -29,7 +27,8 @@ from medic.core.effects import (
 )
 from medic.core.heartbeat_words import kind_of, shared_word
 from medic.core.policy import FLAP_WINDOW_MS, Defaults
-from medic.core.service import NEVER, NO_SIGN, Alert, Service, ServiceRow, is_reported_down, ring_of
+from medic.core.ring import NO_MARK, NO_SIGN, Ring, ring_of
+from medic.core.service import NEVER, Alert, Service, ServiceRow, is_reported_down
 from medic.core.status import HeartbeatStatus
 from medic.core.units import DurationMs, InstantMs, SightedMs
 
@@ -49,14 +48,17 @@ def fold(service: Service, effect: ServiceEffect) -> None:
     """Change `service` to what the effect says. Total; costs under a microsecond for a heartbeat."""
     match effect:
         case RecordHeartbeat():
-            fold_heartbeat(service, effect.at, effect.sighted, effect.kind, effect.status)
-        case CreditSigns():
-            _credit_signs(service, effect)
+            _record_heartbeat(service, effect)
+        # What a burst is made of is asked for first.
         case ChangeStatus():
             service.status = effect.status
         case OpenAlert():
             service.alert = effect.alert
             service.openings = _openings(service, effect.sighted)
+        case Notify():
+            _count_notification(service, effect)
+        case CreditSigns():
+            _credit_signs(service, effect)
         case AmendAlert():
             service.alert = effect.alert
         case CloseAlert():
@@ -67,15 +69,22 @@ def fold(service: Service, effect: ServiceEffect) -> None:
             service.mute = None
         case StoreService():
             _store_row(service, effect.row)
-        case Notify():
-            _count_notification(service, effect)
         case RemoveService():
             pass  # whoever holds the service lets go of it
         case _:
             assert_never(effect)
 
 
-def fold_heartbeat(service: Service, at: InstantMs, sighted: SightedMs, kind: HeartbeatStatus, status: str) -> None:
+def _record_heartbeat(service: Service, effect: RecordHeartbeat) -> None:
+    if effect.discount is not None:
+        service.heartbeats_total += 1
+        return
+    fold_heartbeat(service, effect.at, effect.sighted, effect.kind, effect.status, effect.mark)
+
+
+def fold_heartbeat(
+    service: Service, at: InstantMs, sighted: SightedMs, kind: HeartbeatStatus, status: str, mark: int = NO_MARK
+) -> None:
     """What `fold` does with a `RecordHeartbeat` that says so, for who has no need of the record itself."""
     previous = service.last_heartbeat_at
     if (
@@ -101,10 +110,8 @@ def fold_heartbeat(service: Service, at: InstantMs, sighted: SightedMs, kind: He
     sign = max(sighted, service.last_sign)
     service.last_sign = sign
     service.fresh_interval_given = False
-    ring = service.ring
-    if ring is not None:
-        del ring[0]
-        ring.append(sign)
+    if service.ring is not None:
+        service.ring.push(sign, mark)
 
 
 def _ends_run(service: Service, kind: HeartbeatStatus) -> bool:
@@ -114,7 +121,7 @@ def _ends_run(service: Service, kind: HeartbeatStatus) -> bool:
 def _credit_signs(service: Service, effect: CreditSigns) -> None:
     service.last_sign = max(service.last_sign, effect.since)
     if service.ring is not None:
-        service.ring = array("q", (max(sign, effect.since) for sign in service.ring))
+        service.ring = service.ring.credited(effect.since)
     if effect.fresh_interval:
         service.fresh_interval_given = True
 
@@ -127,7 +134,7 @@ def _store_row(service: Service, row: ServiceRow) -> None:
     service.policy = policy
 
 
-def _resized_ring(service: Service, threshold: int) -> array[int] | None:
+def _resized_ring(service: Service, threshold: int) -> Ring | None:
     """The newest signs; where there are fewer than a higher threshold wants, the oldest stands for the missing ones."""
     if threshold == 1:
         return None
@@ -136,7 +143,8 @@ def _resized_ring(service: Service, threshold: int) -> array[int] | None:
     missing = threshold - len(kept)
     # While a reported failure stands, signs are counted since the report, and there were none but those.
     oldest = NO_SIGN if is_reported_down(service) else kept[0]
-    return array("q", [oldest] * missing + kept)
+    marks = [] if service.ring is None or service.ring.marks is None else service.ring.marks.tolist()
+    return Ring([oldest] * missing + kept, [NO_MARK] * (threshold - len(marks)) + marks[-threshold:])
 
 
 def _openings(service: Service, opened: SightedMs) -> tuple[SightedMs, ...]:
@@ -151,4 +159,4 @@ def _openings(service: Service, opened: SightedMs) -> tuple[SightedMs, ...]:
 def _count_notification(service: Service, effect: Notify) -> None:
     alert: Alert | None = service.alert
     if alert is not None and effect.notification.alert_id == alert.alert_id:
-        service.alert = replace(alert, notifications=alert.notifications + 1)
+        service.alert = alert.with_notification()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from medic.core.status import NotificationKind, OpenedReason
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId
+from medic.core.value import value
 
 PAGERDUTY: Final = "pagerduty"
 SLACK: Final = "slack"
@@ -15,7 +16,7 @@ WEBHOOK_PREFIX: Final = "webhook:"
 """Targets are named by notifier; each webhook is a target of its own, `webhook:<id>`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Notification:
     """What is told, journaled whole before the first attempt.
 
@@ -63,6 +64,35 @@ class Notification:
     note: str = ""
     text: str = ""
     targets: tuple[str, ...] = field(default=())
+
+    def addressed_to(self, targets: tuple[str, ...]) -> Notification:
+        """The same for these targets. Written out, as `Alert.with_notification` is."""
+        return Notification(
+            self.notification_id,
+            self.kind,
+            self.key,
+            self.at,
+            self.service_id,
+            self.alert_id,
+            self.heartbeat_name,
+            self.service_name,
+            self.team,
+            self.priority,
+            self.runbook,
+            self.reason,
+            self.late_since,
+            self.last_seen,
+            self.interval_ms,
+            self.threshold,
+            self.flapping,
+            self.muted,
+            self.lasted_ms,
+            self.closed_reason,
+            self.by,
+            self.note,
+            self.text,
+            targets,
+        )
 
 
 def alert_name(heartbeat_name: str) -> str:

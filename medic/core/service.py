@@ -6,18 +6,16 @@ one is open. Nothing here decides anything.
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass
 
 from medic.core.policy import Defaults, Policy, policy_of
+from medic.core.ring import Ring, ring_of
 from medic.core.status import HeartbeatStatus, OpenedReason, Status
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
+from medic.core.value import value
 
 NEVER = InstantMs(0)
 """Stands for "no heartbeat yet" in `Service.last_heartbeat_at`."""
-
-NO_SIGN = SightedMs(-(1 << 62))
-"""Stands for "no sign of life since the service reported that it is down"; long past, whatever is added to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class ServiceRow:
         return policy_of(self.interval_ms, self.grace_ms, self.threshold, self.recovery_ms, self.renotify_ms, defaults)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Alert:
     """The claim "this service is late", while it stands. Immutable: an amendment is a new one.
 
@@ -106,8 +104,31 @@ class Alert:
     notifications: int = 0
     reminded_ms: DurationMs = DurationMs(0)
 
+    def with_notification(self) -> Alert:
+        """The same with one notification more. Written out: `replace` looks fields up by name, for ten times that."""
+        return Alert(
+            self.alert_id,
+            self.reason,
+            self.opened_at,
+            self.opened_sighted,
+            self.late_since,
+            self.priority,
+            self.team,
+            self.runbook,
+            self.reported,
+            self.told,
+            self.told_priority,
+            self.acknowledged_at,
+            self.acknowledged_by,
+            self.flapping,
+            self.reminders,
+            self.well_since,
+            self.notifications + 1,
+            self.reminded_ms,
+        )
 
-@dataclass(frozen=True, slots=True)
+
+@value(frozen=True, slots=True)
 class Mute:
     """An order not to tell.
 
@@ -133,7 +154,7 @@ class Service:
         heard_kind: Kind of the newest heartbeat that says how the service is (STARTED says nothing of it), or None.
         registered: Sighted instant of registration, from which the first deadline is counted.
         last_sign: Sighted instant of the newest sign of life, credited ones included; `NO_SIGN` after a report.
-        ring: For threshold k > 1 the k newest signs, oldest first, `NO_SIGN` where there is none; None for k = 1.
+        ring: For threshold k > 1 the k newest signs, oldest first; None for k = 1.
         last_heartbeat_at: Wall time of the newest heartbeat of any kind; `NEVER` while there was none.
         last_status: That heartbeat's status as sent.
         gap_ms: The last observed gap: wall time between two heartbeats, 0 while there were fewer. What says nothing of
@@ -173,7 +194,7 @@ class Service:
         self.heard_kind: HeartbeatStatus | None = None
         self.registered = registered
         self.last_sign = registered
-        self.ring: array[int] | None = ring_of(registered, policy.threshold)
+        self.ring: Ring | None = ring_of(registered, policy.threshold)
         self.last_heartbeat_at = NEVER
         self.last_status = ""
         self.gap_ms = DurationMs(0)
@@ -199,13 +220,3 @@ def is_reported_down(service: Service) -> bool:
     """Whether a reported failure stands and the service is not well again: signs count from the report on."""
     alert = service.alert
     return alert is not None and alert.reported and alert.well_since is None
-
-
-def ring_of(sign: SightedMs, threshold: int) -> array[int] | None:
-    """A ring of `threshold` signs at one instant; None for a threshold of 1, which needs no ring."""
-    return None if threshold == 1 else array("q", (sign,)) * threshold
-
-
-def ring_bytes(threshold: int) -> int:
-    """What a service's ring costs in memory: array and elements. All together are bounded (HARD-CASES H9)."""
-    return 0 if threshold == 1 else 80 + 8 * threshold

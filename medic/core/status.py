@@ -37,6 +37,15 @@ REPORTS_FAILURE = frozenset({HeartbeatStatus.DOWN, HeartbeatStatus.FAILED})
 """Heartbeats that are no sign of life, clear those before, and open an alert at once."""
 
 
+class Discount(StrEnum):
+    """Why a heartbeat that was taken counts for nothing (`medic.core.discount`)."""
+
+    HISTORY = "history"
+    """By its sender's time it is older than interval and grace."""
+    REPEATED = "repeated"
+    """The same run and status, or the same key, as a sign of life within the interval."""
+
+
 class OpenedReason(StrEnum):
     """Why an alert opened."""
 

@@ -9,6 +9,8 @@ The rules are those of CONTRACT 2. What they come down to here:
 * Signs of life. UP, DEGRADED, COMPLETED, STARTED and words without a meaning are signs. DOWN and FAILED are none and
   clear those before; while such a report stands, STARTED is none either, so that a job that failed and is started again
   is not taken for well. Only the k newest signs are ever asked for, so only they are kept.
+* Not every heartbeat counts. What was sent long ago, and what was sent twice where several signs are asked for, is
+  stored and counted, and is nothing else: `medic.core.discount` says which.
 * One alert. Silence opens one, a report opens one; whatever comes while it is open amends it. So a step opens at most
   one alert, and only a `DeadlineExpired` or a failure report does: its event id becomes the alert's.
 * An alert closes when the k-th newest sign lies within the last interval, and then either at once or after a wait
@@ -43,6 +45,7 @@ from typing import Final, assert_never
 
 from medic.core.blind import BlindSpan
 from medic.core.deadline import Cause, due_now, expected_within, late_deadline, well_wait_ms
+from medic.core.discount import discount_of, kept_said_at, mark_of
 from medic.core.effects import (
     CreditSigns,
     EndMute,
@@ -67,7 +70,8 @@ from medic.core.events import (
 )
 from medic.core.fold import fold, service_from
 from medic.core.policy import Defaults, Policy
-from medic.core.service import NO_SIGN, Alert, Mute, Service, ServiceRow, is_reported_down
+from medic.core.ring import NO_SIGN
+from medic.core.service import Alert, Mute, Service, ServiceRow, is_reported_down
 from medic.core.status import ClosedReason, HeartbeatStatus, NotificationKind, OpenedReason, Status
 from medic.core.turn import Turn
 from medic.core.units import DurationMs, EventId, InstantMs, SightedMs
@@ -141,17 +145,8 @@ def _heartbeat_received(service: Service, event: HeartbeatReceived) -> tuple[Ser
     kind = event.kind
     if service.status is _INACTIVE:
         return ()
-    record = RecordHeartbeat(
-        service.row.service_id,
-        event.at,
-        event.sighted,
-        event.event_id,
-        kind,
-        event.status,
-        event.run_id,
-        event.said_at,
-    )
-    if only_recorded(service, kind):
+    record = _record_of(service, event)
+    if record.discount is not None or only_recorded(service, kind):
         fold(service, record)
         return (record,)
     reports_failure = kind is _SAYS_DOWN or kind is _SAYS_FAILED
@@ -163,6 +158,23 @@ def _heartbeat_received(service: Service, event: HeartbeatReceived) -> tuple[Ser
     else:
         _alive(turn, event, is_first=is_first)
     return turn.effects()
+
+
+def _record_of(service: Service, event: HeartbeatReceived) -> RecordHeartbeat:
+    """The heartbeat as it is kept, and whether it counts."""
+    mark = mark_of(service, event)
+    return RecordHeartbeat(
+        service.row.service_id,
+        event.at,
+        event.sighted,
+        event.event_id,
+        event.kind,
+        event.status,
+        event.run_id,
+        kept_said_at(event.said_at, event.at),
+        mark,
+        discount_of(service, event, mark),
+    )
 
 
 def _reported(turn: Turn, event: HeartbeatReceived) -> None:

@@ -66,7 +66,8 @@ class Turn:
         row = service.row
         told = service.mute is None
         most = service.policy.defaults.flap_openings
-        recent = sum(1 for opened in service.openings if opened > self.sighted - FLAP_WINDOW_MS)
+        since = self.sighted - FLAP_WINDOW_MS
+        recent = len([opened for opened in service.openings if opened > since])
         alert = Alert(
             alert_id=alert_id,
             reason=reason,

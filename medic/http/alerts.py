@@ -13,6 +13,7 @@ from medic.core.service import Alert, Service
 from medic.core.status import ClosedReason
 from medic.core.units import EventId, InstantMs
 from medic.errors import UnknownAlertError
+from medic.history import AlertHistory, AlertQuery, AlertRow
 from medic.http.answers import Answer, JsonObject, Stream, listing, success
 from medic.http.bodies import NoteBody, read_body
 from medic.http.call import Call
@@ -20,7 +21,6 @@ from medic.http.cursor import ID_MAX, after_alert, read_alert_cursor
 from medic.http.limits import ALERTS_DEFAULT, ALERTS_PER_READ, PAGE_MAX, SERVICES_PER_PIECE
 from medic.http.parts import ApiParts
 from medic.http.shown import alert_history_json, alert_json
-from medic.ports import AlertHistory, AlertQuery, AlertRow
 
 Place = tuple[InstantMs, EventId]
 """Where an alert stands in a listing: newest first, and of one instant the greater id."""

@@ -13,13 +13,13 @@ from medic.errors import MedicError
 from medic.http.answers import SAFETY_HEADERS, Answer, Stream, refusal
 from medic.http.call import Call, read_actor, read_query
 from medic.http.caller import caller_address
-from medic.http.limits import BODY_BYTES_MAX, HEARTBEAT_BYTES_MAX
+from medic.http.limits import BODY_BYTES_MAX, BULK_BYTES_MAX, HEARTBEAT_BYTES_MAX
 from medic.http.parts import ApiParts
 from medic.http.refusals import OWN_FAULT, refuse, refuse_framework
 from medic.http.refused import INVALID, TOO_LARGE
 from medic.http.requests import MedicQuart, Pieces
 from medic.http.route import Route
-from medic.http.routes import ROUTES
+from medic.http.routes import BULK_PATH, ROUTES, is_heartbeat_path
 
 _log = structlog.get_logger(__name__)
 
@@ -72,6 +72,8 @@ def _call(parts: ApiParts, route: Route, places: dict[str, str], body: bytes) ->
         address=address,
         accept=headers.get("Accept", ""),
         accept_encoding=headers.get("Accept-Encoding", ""),
+        raw_query=raw_query,
+        idempotency_key=headers.get("Idempotency-Key", ""),
     )
 
 
@@ -99,10 +101,12 @@ async def _refuse_framework(parts: ApiParts, error: HTTPException) -> Response:
         return _response(refusal(500, OWN_FAULT))
     allow = ", ".join(sorted(error.valid_methods or ())) if isinstance(error, MethodNotAllowed) else ""
     limit = _body_bytes_max(request.path)
-    if request.path == "/heartbeat" and request.method == "POST":
+    if is_heartbeat_path(request.path) and request.method == "POST":
         parts.meter.refuse_heartbeat(TOO_LARGE if status == 413 else INVALID)
     return _response(refuse_framework(status, path=request.path, limit=limit, allow=allow))
 
 
 def _body_bytes_max(path: str) -> int:
-    return HEARTBEAT_BYTES_MAX if path == "/heartbeat" else BODY_BYTES_MAX
+    if path == BULK_PATH:
+        return BULK_BYTES_MAX
+    return HEARTBEAT_BYTES_MAX if is_heartbeat_path(path) else BODY_BYTES_MAX

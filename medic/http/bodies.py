@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from medic.core.draft import DEFAULT_PRIORITY, DEFAULT_TEAM, ServiceDraft, ServiceEdit
 from medic.core.names import NAME_MAX
@@ -18,7 +18,7 @@ from medic.core.units import DurationMs, ms_to_minutes, ms_to_seconds
 from medic.errors import Fault, InvalidInputError
 from medic.http import fields
 from medic.http.answers import JsonObject, JsonValue
-from medic.http.limits import FAULTS_MAX, QUOTED_MAX, WEBHOOK_HEADERS_MAX
+from medic.http.limits import BULK_HEARTBEATS_MAX, FAULTS_MAX, QUOTED_MAX, WEBHOOK_HEADERS_MAX
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -150,6 +150,25 @@ class HeartbeatBody(BaseModel):
     service_name: fields.Label = None
     run_id: fields.RunId = None
     time: fields.SaidAt = None
+    idempotency_key: fields.IdempotencyKey = None
+
+
+class NamedHeartbeatBody(BaseModel):
+    """What may be said beside a heartbeat's name. Further fields are ignored and named in the answer's message."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    status: fields.Status = "UP"
+    service_name: fields.Label = None
+    run_id: fields.RunId = None
+    time: fields.SaidAt = None
+    idempotency_key: fields.IdempotencyKey = None
+
+
+class BulkBody(RootModel[list[HeartbeatBody]]):
+    """Many heartbeats; each is checked by itself."""
+
+    root: list[HeartbeatBody] = Field(min_length=1, max_length=BULK_HEARTBEATS_MAX)
 
 
 class NoteBody(BaseModel):
@@ -183,6 +202,15 @@ def read_json(body: bytes) -> JsonObject:
     except orjson.JSONDecodeError as error:
         sentence = "must be a JSON object: it is empty" if not body.strip() else f"is no JSON: {error}"
         raise InvalidInputError((Fault("body", sentence),)) from None
+    return require_object(value)
+
+
+def require_object(value: JsonValue) -> JsonObject:
+    """What JSON held, if it is an object.
+
+    Raises:
+        InvalidInputError: it is something else.
+    """
     if not isinstance(value, dict):
         raise InvalidInputError((Fault("body", f"must be a JSON object, not {_KINDS[type(value)]}"),))
     return value

@@ -29,6 +29,8 @@ class Call:
         actor: Who does it: `X-Actor`, else the caller's address.
         address: The caller's address.
         accept, accept_encoding: These headers.
+        raw_query: The query string.
+        idempotency_key: That header, empty where it was not sent.
     """
 
     method: str
@@ -39,6 +41,8 @@ class Call:
     address: str
     accept: str = ""
     accept_encoding: str = ""
+    raw_query: bytes = b""
+    idempotency_key: str = ""
 
     @property
     def name(self) -> str:

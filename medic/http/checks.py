@@ -33,6 +33,7 @@ from medic.core.units import (
     seconds_to_ms,
 )
 from medic.http.limits import (
+    IDEMPOTENCY_KEY_MAX,
     QUOTED_MAX,
     RUN_ID_MAX,
     RUNBOOK_MAX,
@@ -142,6 +143,15 @@ def check_run_id(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return check_text(value, shortest=0, longest=RUN_ID_MAX)
+
+
+def check_idempotency_key(value: object) -> str | None:
+    """What recognises a heartbeat that is sent again; None where there is none."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > IDEMPOTENCY_KEY_MAX or not value.isprintable():
+        raise wrong(f"must be a string of at most {IDEMPOTENCY_KEY_MAX} printable characters")
+    return value
 
 
 def check_said_at(value: object) -> InstantMs | None:

@@ -54,8 +54,8 @@ from medic.http.answers import Answer
 from medic.http.caller import caller_address
 from medic.http.door import Door
 from medic.http.framing import Framing, HotHead, HotRoute, Verdict
-from medic.http.heartbeats import accepted, note_refused, read_heartbeat
-from medic.http.hot_routes import HEARTBEAT, HOT_ROUTES, Take
+from medic.http.heartbeats import accepted, note_refused, read_heartbeat, require_admitted
+from medic.http.hot_routes import HEARTBEAT, HOT_ROUTES, Take, refuse_late
 from medic.http.lane_connection import READ, WRITE, LaneConnection, LaneConnections
 from medic.http.limits import (
     KEEP_ALIVE_REQUESTS_MAX,
@@ -68,10 +68,9 @@ from medic.http.limits import (
     WRITE_SECONDS_MAX,
 )
 from medic.http.parts import ApiParts
-from medic.http.refusals import refuse, refuse_framework
-from medic.http.refused import INVALID
+from medic.http.refusals import refuse
 from medic.http.wire import ACCEPTED, Wire
-from medic.ports import Position, WhenDurable
+from medic.ports import Caller, Position, WhenDurable
 
 _log = structlog.get_logger(__name__)
 
@@ -81,8 +80,8 @@ PassOn = Callable[[socket.socket, bytes], None]
 Admit = Callable[[socket.socket, str], bool]
 """Asked for each new connection, with its peer's address; where it says False it has taken care of it itself."""
 
-Entry = tuple[LaneConnection, str | None, Answer]
-"""A connection, the name whose heartbeat it waits for (None: the answer stands, come what may), and the answer."""
+Entry = tuple[LaneConnection, Answer, str | None, Caller]
+"""A connection, what is to be answered, the name whose heartbeat that waits for (None: it stands), and whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +158,8 @@ class ExpressLane:
         """A connection was accepted. What its client sends with it is mostly there already."""
         self._accepted += 1
         if self._admit(opened, peer):
-            connection = LaneConnection(opened, peer)
+            caller = Caller(caller_address(peer, forwarded_for=(), forwarded=(), trusted=()))
+            connection = LaneConnection(opened, caller)
             connection.deadline = self._now + KEEP_ALIVE_SECONDS
             self._connections.add(connection)
             self._attend(connection, READ)
@@ -213,10 +213,7 @@ class ExpressLane:
             self._connections.end(connection)
         elif connection.head and not connection.unanswered:
             head, connection.head, connection.closing = connection.head, None, True
-            self._parts.meter.observe(head.method, head.route.path, 408, REQUEST_SECONDS_MAX)
-            if head.route is HEARTBEAT:
-                self._parts.meter.refuse_heartbeat(INVALID)
-            self._answer(connection, refuse_framework(408, path=head.route.path, limit=head.route.body_bytes_max))
+            self._answer(connection, refuse_late(self._parts, head))
 
     # ---------------------------------------------------------------------------------------------------------- reading
 
@@ -300,26 +297,29 @@ class ExpressLane:
 
     def _take_heartbeat(self, connection: LaneConnection, head: HotHead, body: bytes, *, closing: bool) -> bool:
         """Take a heartbeat in this turn. False: its actor is being rebuilt, and it has to be waited for."""
-        read = None
+        name, caller = None, self._caller(connection, head)
         try:
-            read = read_heartbeat(body, strict_status=self._strict_status)
-            self._newest = self._parts.intake.take_nowait(read.beat)
+            beat, ignored = read_heartbeat(
+                body, strict_status=self._strict_status, idempotency_key=head.idempotency_key
+            )
+            name = beat.name
+            require_admitted(self._parts, name, caller)
+            self._newest = self._parts.intake.take_nowait(beat)
         except ActorBusyError:
             return False
         except MedicError as error:
             connection.closing = closing
-            name = None if read is None else read.beat.name
-            answer = self._refuse(error, name=name, address=self._address(connection, head))
+            answer = self._refuse(error, name, caller)
             if connection.unanswered:
-                self._entries.append((connection, None, answer))
                 connection.unanswered += 1
+                self._entries.append((connection, answer, None, caller))
             else:
                 self._parts.meter.observe(head.method, head.route.path, answer.status, trio.current_time() - self._now)
                 self._answer(connection, answer)
             return True
         connection.closing = closing
         connection.unanswered += 1
-        self._entries.append((connection, read.beat.name, accepted(read.ignored) if read.ignored else ACCEPTED))
+        self._entries.append((connection, accepted(ignored) if ignored else ACCEPTED, name, caller))
         return True
 
     def _take_apart(self, connection: LaneConnection, head: HotHead, body: bytes, *, closing: bool) -> None:
@@ -332,7 +332,7 @@ class ExpressLane:
     async def _answer_apart(self, connection: LaneConnection, head: HotHead, body: bytes) -> None:
         began = trio.current_time()
         try:
-            answer = await self._routes[head.route](self._parts, head, body, self._address(connection, head))
+            answer = await self._routes[head.route](self._parts, head, body, self._caller(connection, head).address)
         except Exception as error:  # noqa: BLE001 - for connections this is the supervisor
             connection.unanswered -= 1
             self._crash(connection, error)
@@ -370,10 +370,8 @@ class ExpressLane:
         plain = self._wire.accepted()
         counts: dict[int, int] = {}
         later: list[LaneConnection] = []
-        for connection, name, given in entries:
-            answer = given
-            if refused is not None and name is not None:
-                answer = self._refuse(refused, name=name, address=connection.peer)
+        for connection, given, name, caller in entries:
+            answer = given if refused is None or name is None else self._refuse(refused, name, caller)
             counts[answer.status] = counts.get(answer.status, 0) + 1
             connection.unanswered -= 1
             if connection.ended:
@@ -393,8 +391,8 @@ class ExpressLane:
         for status, count in counts.items():
             self._parts.meter.observe("POST", HEARTBEAT.path, status, self._now - began, count)
 
-    def _refuse(self, error: MedicError, *, name: str | None, address: str) -> Answer:
-        note_refused(self._parts, error, name=name, address=address)
+    def _refuse(self, error: MedicError, name: str | None, caller: Caller) -> Answer:
+        note_refused(self._parts, error, name=name, address=caller.address)
         return refuse(error)
 
     def _answer(self, connection: LaneConnection, answer: Answer, *, bodiless: bool = False) -> None:
@@ -476,11 +474,14 @@ class ExpressLane:
         """Counters for metrics."""
         return LaneStatistics(len(self._connections), self._accepted, self._passed_on, self._crashed, self._requests)
 
-    def _address(self, connection: LaneConnection, head: HotHead) -> str:
-        """The caller's address, behind proxies that are trusted."""
-        return caller_address(
-            connection.peer,
+    def _caller(self, connection: LaneConnection, head: HotHead) -> Caller:
+        """Who is calling: the other end, or whom proxies that are trusted name."""
+        if not head.forwarded_for and not head.forwarded:
+            return connection.caller
+        address = caller_address(
+            connection.caller.address,
             forwarded_for=head.forwarded_for,
             forwarded=head.forwarded,
             trusted=self._parts.settings.trusted_proxies,
         )
+        return Caller(address)

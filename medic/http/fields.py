@@ -15,6 +15,7 @@ from medic.http.checks import (
     check_down,
     check_environment,
     check_flag,
+    check_idempotency_key,
     check_name,
     check_priority,
     check_run_id,
@@ -29,6 +30,7 @@ from medic.http.checks import (
     seconds_up_to,
 )
 from medic.http.limits import (
+    IDEMPOTENCY_KEY_MAX,
     MUTE_REASON_MAX,
     NOTE_MAX,
     RUN_ID_MAX,
@@ -154,13 +156,24 @@ Label = Annotated[object, WithJsonSchema({"description": "A label, not checked."
 RunId = Annotated[
     str | None, BeforeValidator(check_run_id), _text_schema(RUN_ID_MAX, "Which run of a job this belongs to.", 0)
 ]
+IdempotencyKey = Annotated[
+    str | None,
+    BeforeValidator(check_idempotency_key),
+    _text_schema(
+        IDEMPOTENCY_KEY_MAX,
+        "As the header Idempotency-Key, and before it: of two heartbeats with the same one only the first counts "
+        "toward the threshold. With a run_id that and the status decide.",
+        0,
+    ),
+]
 SaidAt = Annotated[
     InstantMs | None,
     BeforeValidator(check_said_at),
     WithJsonSchema(
         {
             "anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}],
-            "description": "The sender's own time, ISO 8601 or seconds since 1970. Kept; decides nothing.",
+            "description": "The sender's own time, ISO 8601 or seconds since 1970. Kept. Older than interval and "
+            "grace, the heartbeat is history and no sign of life; over 5 minutes ahead, it is kept as 5 minutes ahead.",
         }
     ),
 ]

@@ -1,16 +1,20 @@
-"""`POST /heartbeat` and `GET /heartbeat`.
+"""`POST /heartbeat` and `GET /heartbeat`, and what all forms of a heartbeat have in common.
 
 Reading, checking and answering a heartbeat are plain functions over bytes, so that every way into Medic gives the same
 status and the same body: Quart calls `take_heartbeat` through its view, and whoever frames requests himself calls it
-directly. An ordinary heartbeat (a name and a status of printable ASCII, at most a label beside them) is recognised by
-`_plain_beat` without pydantic: 2 µs in place of 5, reading the JSON included. Whatever it does not recognise is left to
+directly. `medic.http.bulk` takes many at once, `medic.http.named` one whose name stands in the path.
+
+An ordinary heartbeat (a name and a status of printable ASCII, at most a label beside them) is recognised by
+`plain_beat` without pydantic: 2 µs in place of 5, reading the JSON included. Whatever it does not recognise is left to
 the model, whose refusals name the fields. It accepts nothing that the model refuses: a test says so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from pydantic_core import PydanticCustomError
 
 from medic.core.heartbeat_words import kind_of
 from medic.core.names import NAME_MAX, normal_name
@@ -26,12 +30,13 @@ from medic.errors import (
 from medic.http.answers import Answer, JsonObject, success
 from medic.http.bodies import HeartbeatBody, check_fields, read_json
 from medic.http.call import Call
+from medic.http.checks import check_idempotency_key
 from medic.http.limits import FAULTS_MAX, HEARTBEATS_MAX, QUOTED_MAX, STATUS_MAX
 from medic.http.parts import ApiParts
 from medic.http.refusals import refuse
 from medic.http.refused import INACTIVE, INVALID, NOT_REGISTERED, UNAVAILABLE
 from medic.http.shown import heartbeat_json
-from medic.ports import Beat
+from medic.ports import Beat, Caller
 
 POSTED: Final = "Heartbeat Posted Successfully."
 
@@ -43,59 +48,110 @@ _PLAIN_FIELDS: Final = frozenset({"heartbeat_name", "status", "service_name"})
 _KNOWN_FIELDS: Final = frozenset(HeartbeatBody.model_fields)
 
 
-@dataclass(frozen=True, slots=True)
-class HeartbeatRead:
-    """A heartbeat as read from a body, and the names of the fields that were ignored."""
+class HeartbeatRead(NamedTuple):
+    """A heartbeat as read from a body, and the names of the fields that were ignored. A tuple: one is made a request."""
 
     beat: Beat
     ignored: tuple[str, ...] = ()
 
 
-def read_heartbeat(body: bytes, *, strict_status: bool) -> HeartbeatRead:
+def read_heartbeat(body: bytes, *, strict_status: bool, idempotency_key: str = "") -> HeartbeatRead:
     """The heartbeat a body holds.
 
     Args:
         body: The request's body.
         strict_status: `MEDIC_STRICT_STATUS`: refuse a status without a meaning.
+        idempotency_key: That header, empty where it was not sent.
 
     Raises:
         InvalidInputError: names each faulty field and its bounds.
     """
-    given = read_json(body)
-    beat = None if strict_status else _plain_beat(given)
+    key = read_key(idempotency_key) if idempotency_key else None
+    return check_heartbeat(read_json(body), strict_status=strict_status, key=key)
+
+
+def read_key(header: str) -> str | None:
+    """The Idempotency-Key of a request, None where the header is empty.
+
+    Raises:
+        InvalidInputError: it is too long, or not printable.
+    """
+    try:
+        return check_idempotency_key(header.strip())
+    except PydanticCustomError as error:
+        raise InvalidInputError((Fault("Idempotency-Key", error.message()),)) from None
+
+
+def check_heartbeat(given: JsonObject, *, strict_status: bool, key: str | None = None) -> HeartbeatRead:
+    """The heartbeat an object describes. `key` is that of the request; a field of its own stands before it.
+
+    Raises:
+        InvalidInputError: names each faulty field and its bounds.
+    """
+    beat = None if strict_status else plain_beat(given, key)
     if beat is not None:
         return HeartbeatRead(beat)
     checked = check_fields(HeartbeatBody, given)
     if strict_status and kind_of(checked.status) is HeartbeatStatus.OTHER:
         raise InvalidInputError((Fault("status", f"must be one of {', '.join(WORDS)}"),))
-    beat = Beat(name=checked.heartbeat_name, status=checked.status, run_id=checked.run_id, said_at=checked.time)
+    beat = Beat(
+        name=checked.heartbeat_name,
+        status=checked.status,
+        run_id=checked.run_id,
+        said_at=checked.time,
+        key=checked.idempotency_key or key,
+    )
     return HeartbeatRead(beat, tuple(name for name in given if name not in _KNOWN_FIELDS))
 
 
 def accepted(ignored: tuple[str, ...] = ()) -> Answer:
     """The answer to a heartbeat that was taken."""
-    if not ignored:
-        return _ACCEPTED
+    return success(201, POSTED + named_ignored(ignored), "") if ignored else _ACCEPTED
+
+
+def named_ignored(ignored: Sequence[str]) -> str:
+    """The sentence that names the fields which were ignored, a bounded number of them; empty where there are none."""
     names = ", ".join(name[:QUOTED_MAX] for name in ignored[:FAULTS_MAX])
-    return success(201, f"{POSTED} Ignored fields: {names}.", "")
+    return f" Ignored fields: {names}." if names else ""
 
 
-async def take_heartbeat(parts: ApiParts, body: bytes, address: str) -> Answer:
+async def take_heartbeat(parts: ApiParts, body: bytes, address: str, idempotency_key: str = "") -> Answer:
     """Take the heartbeat a body holds, and answer it. Never raises what the caller could have caused.
 
     Args:
         parts: The parts of the API.
         body: The request's body.
         address: The caller's address.
+        idempotency_key: That header, empty where it was not sent.
     """
+    strict = parts.settings.strict_status
+    return await answer_one(
+        parts, address, lambda: read_heartbeat(body, strict_status=strict, idempotency_key=idempotency_key)
+    )
+
+
+async def answer_one(parts: ApiParts, address: str, read_one: Callable[[], HeartbeatRead]) -> Answer:
+    """Take what `read_one` reads or refuses to, and answer it."""
     read = None
     try:
-        read = read_heartbeat(body, strict_status=parts.settings.strict_status)
+        read = read_one()
+        require_admitted(parts, read.beat.name, Caller(address))
         await parts.intake.take(read.beat)
     except MedicError as error:
         note_refused(parts, error, name=read.beat.name if read is not None else None, address=address)
         return refuse(error)
     return accepted(read.ignored)
+
+
+def require_admitted(parts: ApiParts, name: str, caller: Caller) -> None:
+    """Return if the caller may send heartbeats of that name now.
+
+    Raises:
+        MedicError: what the gatekeeper says instead.
+    """
+    refusal = parts.gatekeeper.admit_heartbeat(caller, name)
+    if refusal is not None:
+        raise refusal
 
 
 def note_refused(parts: ApiParts, error: MedicError, *, name: str | None, address: str) -> None:
@@ -115,7 +171,7 @@ def note_refused(parts: ApiParts, error: MedicError, *, name: str | None, addres
 
 async def post_heartbeat(parts: ApiParts, call: Call) -> Answer:
     """Take one heartbeat."""
-    return await take_heartbeat(parts, call.body, call.address)
+    return await take_heartbeat(parts, call.body, call.address, call.idempotency_key)
 
 
 async def list_heartbeats(parts: ApiParts, call: Call) -> Answer:
@@ -131,7 +187,8 @@ async def list_heartbeats(parts: ApiParts, call: Call) -> Answer:
     return success(200, "", [heartbeat_json(row) for row in rows])
 
 
-def _plain_beat(given: JsonObject) -> Beat | None:
+def plain_beat(given: JsonObject, key: str | None) -> Beat | None:
+    """An ordinary heartbeat, read the quick way, or None where the model has to look at it."""
     name, status = given.get("heartbeat_name"), given.get("status")
     if (
         type(name) is str
@@ -146,7 +203,7 @@ def _plain_beat(given: JsonObject) -> Beat | None:
         and status.isprintable()
         and given.keys() <= _PLAIN_FIELDS
     ):
-        return Beat(name=name, status=status)
+        return Beat(name=name, status=status, key=key)
     return None
 
 

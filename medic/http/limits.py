@@ -12,6 +12,19 @@ BODY_BYTES_MAX: Final = 1 << 20
 HEARTBEAT_BYTES_MAX: Final = 64 << 10
 """Bytes of one heartbeat's body: names, a status, a run id and some fields that are ignored fit many times over."""
 
+BULK_HEARTBEATS_MAX: Final = 10_000
+"""Heartbeats of one bulk request: some 50 ms of work, in slices, and one commit."""
+
+BULK_BYTES_MAX: Final = 4 << 20
+"""Bytes of a bulk request's body: 400 a heartbeat, five times what an ordinary one has."""
+
+BULK_MARKS_MAX: Final = 20 * BULK_HEARTBEATS_MAX
+"""Commas and opening brackets of a bulk request's body. JSON is read in one go, and 4 MiB of `[[],[],…` would hold the
+loop for a quarter of a second; so many marks hold it for 10 ms at the most."""
+
+BULK_SLICE: Final = 200
+"""Heartbeats of a bulk taken between two chances for every other task: 1 to 2 ms, 5 where all of them are refused."""
+
 BODY_DISCARD_MAX: Final = 16 << 20
 """Bytes beyond a body's limit that are still read and thrown away, so that the client reads its 413 and not a reset."""
 
@@ -40,6 +53,9 @@ STATUS_MAX: Final = 64
 
 RUN_ID_MAX: Final = 255
 """Characters of a run id: a UUID, a build's URL, a path of a scheduler."""
+
+IDEMPOTENCY_KEY_MAX: Final = 255
+"""Characters of an Idempotency-Key: seven times a UUID."""
 
 RUNBOOK_MAX: Final = 2_048
 """Characters of an address, as browsers and proxies agree to carry."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from medic.http.answers import JSON_TYPE, JsonObject, JsonValue
-from medic.http.limits import ACTOR_MAX
+from medic.http.limits import ACTOR_MAX, IDEMPOTENCY_KEY_MAX
 from medic.http.route import Parameter, Route, Told
 from medic.http.shapes import Refusal
 
@@ -93,6 +93,8 @@ def _operation(route: Route, references: References) -> JsonObject:
     parameters = [*_places(route.path), *(_parameter(parameter) for parameter in route.query or ())]
     if route.actor:
         parameters.append(_actor())
+    if route.keyed:
+        parameters.append(_key())
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:
@@ -126,6 +128,15 @@ def _parameter(parameter: Parameter) -> JsonObject:
     if parameter.most is not None:
         schema["maximum"] = parameter.most
     return {"name": parameter.name, "in": "query", "description": parameter.summary, "schema": schema}
+
+
+def _key() -> JsonObject:
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "The same for what is sent again because its answer was lost: answered again, counted once.",
+        "schema": {"type": "string", "maxLength": IDEMPOTENCY_KEY_MAX},
+    }
 
 
 def _actor() -> JsonObject:

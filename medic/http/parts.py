@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from medic.core.policy import Defaults
+from medic.history import History
 from medic.http.caller import TrustedProxies
+from medic.http.gate import OpenGate
 from medic.http.refused import RefusedHeartbeats
 from medic.metrics.exposition import Page
 from medic.metrics.services import ServiceFilter
-from medic.ports import Changes, Clock, Health, History, Intake, Roster, Webhooks
+from medic.ports import Changes, Clock, Gatekeeper, Health, Intake, Roster, Webhooks
 
 
 class Metrics(Protocol):
@@ -73,3 +75,4 @@ class ApiParts:
     version: str
     settings: ApiSettings = field(default_factory=ApiSettings)
     refused: RefusedHeartbeats = field(default_factory=RefusedHeartbeats)
+    gatekeeper: Gatekeeper = field(default_factory=OpenGate)

@@ -12,16 +12,28 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from medic.core.status import ClosedReason, OpenedReason, Outcome, Status
-from medic.http.bodies import HeartbeatBody, NoteBody, Registration, ServiceUpdate, WebhookBody
+from medic.http.bodies import (
+    BulkBody,
+    HeartbeatBody,
+    NamedHeartbeatBody,
+    NoteBody,
+    Registration,
+    ServiceUpdate,
+    WebhookBody,
+)
 from medic.http.limits import (
     ACTOR_MAX,
     ALERTS_DEFAULT,
     BODY_BYTES_MAX,
     BODY_SECONDS_MAX,
+    BULK_BYTES_MAX,
+    BULK_HEARTBEATS_MAX,
+    BULK_MARKS_MAX,
     CONNECTIONS_MAX,
     HEAD_BYTES_MAX,
     HEARTBEAT_BYTES_MAX,
     HEARTBEATS_MAX,
+    IDEMPOTENCY_KEY_MAX,
     KEEP_ALIVE_SECONDS,
     PAGE_MAX,
     REFUSED_NAMES_MAX,
@@ -34,10 +46,12 @@ from medic.http.shapes import (
     AlertHistoryShape,
     AlertMomentShape,
     AlertShape,
+    BulkTaken,
     DeliveryShape,
     HealthShape,
     HeartbeatShape,
     LastRefusal,
+    RefusedItem,
     RefusedNameShape,
     ServiceShape,
     WebhookShape,
@@ -50,7 +64,10 @@ Of a field given twice the last one counts."""
 
 LIMITS: Final = (
     ("request line and headers", f"{HEAD_BYTES_MAX} bytes", "431"),
-    ("body of `POST /heartbeat`", f"{HEARTBEAT_BYTES_MAX} bytes", "413"),
+    ("body of `POST /heartbeat`, `POST /heartbeat/{heartbeat_name}`", f"{HEARTBEAT_BYTES_MAX} bytes", "413"),
+    ("body of `POST /v2/heartbeats`", f"{BULK_BYTES_MAX} bytes", "413"),
+    ("heartbeats in it", str(BULK_HEARTBEATS_MAX), "400"),
+    ("commas and opening brackets in it", str(BULK_MARKS_MAX), "400"),
     ("any other body", f"{BODY_BYTES_MAX} bytes", "413"),
     ("time for a body to arrive", f"{BODY_SECONDS_MAX} s", "408"),
     ("time for a client to read one piece of an answer", f"{WRITE_SECONDS_MAX} s", "the connection is cut"),
@@ -59,11 +76,19 @@ LIMITS: Final = (
     ("heartbeats of one answer", str(HEARTBEATS_MAX), "the newest of them"),
     ("alerts without `active` and `limit`", str(ALERTS_DEFAULT), "`next_cursor`"),
     ("`limit` of a page", str(PAGE_MAX), "400"),
+    ("`Idempotency-Key`", f"{IDEMPOTENCY_KEY_MAX} characters", "400"),
     ("`X-Actor`", f"{ACTOR_MAX} characters", "400"),
     ("names remembered by `GET /v2/refused`", str(REFUSED_NAMES_MAX), "the oldest are forgotten"),
 )
 
-BODIES: Final[tuple[type[BaseModel], ...]] = (HeartbeatBody, Registration, ServiceUpdate, NoteBody, WebhookBody)
+BODIES: Final[tuple[type[BaseModel], ...]] = (
+    HeartbeatBody,
+    NamedHeartbeatBody,
+    Registration,
+    ServiceUpdate,
+    NoteBody,
+    WebhookBody,
+)
 SHAPES: Final[tuple[type[BaseModel], ...]] = (
     ServiceShape,
     LastRefusal,
@@ -74,6 +99,8 @@ SHAPES: Final[tuple[type[BaseModel], ...]] = (
     DeliveryShape,
     WebhookShape,
     RefusedNameShape,
+    BulkTaken,
+    RefusedItem,
     HealthShape,
 )
 
@@ -126,8 +153,9 @@ def _route(route: Route) -> Iterator[str]:
     if route.body is not None:
         yield ""
         optional = ", may be left out" if route.body_optional else ""
-        title = _title(route.body.__name__)
-        yield f"Body: [{title}](#{title.lower().replace(' ', '-')}){optional}."
+        many = route.body is BulkBody
+        title = _title((HeartbeatBody if many else route.body).__name__)
+        yield f"Body: {'a list of ' * many}[{title}](#{title.lower().replace(' ', '-')}){optional}."
     yield ""
     yield from _table(
         ("Status", "Means"),

@@ -60,17 +60,22 @@ def status_of(error: MedicError) -> int:
     return next(status for kind, status in STATUSES if isinstance(error, kind))
 
 
+def message_of(error: MedicError) -> str:
+    """What the caller is told of it."""
+    if isinstance(error, RefusedError | OverloadedError):
+        return error.message
+    return DATABASE_AWAY if isinstance(error, UnavailableError) else OWN_FAULT
+
+
 def refuse(error: MedicError) -> Answer:
     """The answer to a request over which this was raised."""
-    status = status_of(error)
+    status, message = status_of(error), message_of(error)
     if isinstance(error, RefusedError):
-        return refusal(status, error.message, error.faults)
-    if isinstance(error, OverloadedError):
-        return refusal(status, error.message, headers=_retry_after(error.retry_after_seconds))
-    if isinstance(error, UnavailableError):
-        return refusal(status, DATABASE_AWAY, headers=_retry_after(error.retry_after_seconds))
+        return refusal(status, message, error.faults)
+    if isinstance(error, OverloadedError | UnavailableError):
+        return refusal(status, message, headers=_retry_after(error.retry_after_seconds))
     _log.error("a request met a fault of Medic's own", exc_info=error)
-    return refusal(status, OWN_FAULT)
+    return refusal(status, message)
 
 
 def refuse_framework(status: int, *, path: str, limit: int, allow: str = "") -> Answer:

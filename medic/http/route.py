@@ -51,6 +51,7 @@ class Route:
         body_optional: Whether the body may be left out.
         query: Its parameters; None where any query is ignored.
         actor: Whether `X-Actor` says who does it.
+        keyed: Whether `Idempotency-Key` recognises what is sent again.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -64,3 +65,4 @@ class Route:
     body_optional: bool = False
     query: tuple[Parameter, ...] | None = ()
     actor: bool = False
+    keyed: bool = False

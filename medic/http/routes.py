@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from medic.http import alerts, documentation, heartbeats, operations, services, shapes, webhooks
-from medic.http.bodies import HeartbeatBody, NoteBody, Registration, ServiceUpdate, WebhookBody
-from medic.http.limits import HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX, PAGE_MAX
+from medic.http import alerts, bulk, documentation, heartbeats, named, operations, services, shapes, webhooks
+from medic.http.bodies import (
+    BulkBody,
+    HeartbeatBody,
+    NamedHeartbeatBody,
+    NoteBody,
+    Registration,
+    ServiceUpdate,
+    WebhookBody,
+)
+from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX, PAGE_MAX
 from medic.http.route import Parameter, Route, Told
+
+HEARTBEAT_PATH: Final = "/heartbeat"
+NAMED_PATH: Final = "/heartbeat/{heartbeat_name}"
+BULK_PATH: Final = "/v2/heartbeats"
 
 NO_SERVICE: Final = Told("No service of that name is registered.", shapes.Refusal)
 NO_ALERT: Final = Told("There is no such alert.", shapes.Refusal)
@@ -20,28 +32,97 @@ NOT_DURABLE: Final = Told("It cannot be made durable now. Retry-After says when 
 LIMIT: Final = Parameter("limit", "integer", "How many a page holds.", 1, PAGE_MAX)
 CURSOR: Final = Parameter("cursor", "string", "`next_cursor` of the page before.")
 
+TAKEN: Final = Told("Taken, and as durable as MEDIC_JOURNAL_SYNC says.", shapes.Envelope[Literal[""]])
+INACTIVE: Final = Told("A bad request, or the service is inactive (since when, by whom).", shapes.Refusal)
+BESIDE_THE_NAME: Final = (
+    Parameter("status", "string", "UP where it is left out."),
+    Parameter("run_id", "string", "Which run of a job this belongs to."),
+    Parameter("time", "string", "The sender's own time, ISO 8601 or seconds since 1970; a `+` in it as `%2B`."),
+    Parameter("service_name", "string", "A label, not checked."),
+    Parameter("idempotency_key", "string", "As the header Idempotency-Key."),
+)
+
 HEARTBEATS: Final = (
     Route(
         "POST",
-        "/heartbeat",
+        HEARTBEAT_PATH,
         heartbeats.post_heartbeat,
         "Heartbeats",
         "Send a heartbeat",
         {
-            201: Told("Taken, and as durable as MEDIC_JOURNAL_SYNC says.", shapes.Envelope[Literal[""]]),
-            400: Told("A bad body, or the service is inactive (since when, by whom).", shapes.Refusal),
+            201: TAKEN,
+            400: INACTIVE,
             404: NO_SERVICE,
             413: Told(f"More than {HEARTBEAT_BYTES_MAX} bytes.", shapes.Refusal),
             503: NOT_DURABLE,
         },
         "Further fields are ignored and named in `message`. With MEDIC_STRICT_STATUS=1 a status without a meaning is "
-        "refused.",
+        "refused. Sent again with the same header Idempotency-Key, it is answered 201 again, and counts once toward a "
+        "threshold above 1.",
         body=HeartbeatBody,
         query=None,
+        keyed=True,
+    ),
+    Route(
+        "POST",
+        BULK_PATH,
+        bulk.post_heartbeats,
+        "Heartbeats",
+        "Send many heartbeats",
+        {
+            201: Told("All were taken, and are as durable as MEDIC_JOURNAL_SYNC says.", shapes.BulkShape),
+            200: Told(
+                "Not all were taken; what was, is as durable. `results.refused` names the others.", shapes.BulkShape
+            ),
+            400: Told("No array and no NDJSON, none in it, or too many; nothing was taken.", shapes.Refusal),
+            413: Told(f"More than {BULK_BYTES_MAX} bytes.", shapes.Refusal),
+            503: Told(
+                "The journal refused. What `results.refused` does not name is safe. Retry-After says when to send the "
+                "others again.",
+                shapes.BulkShape,
+            ),
+        },
+        f"An array of up to {BULK_HEARTBEATS_MAX} heartbeats as POST /heartbeat takes them, or NDJSON: one a line, "
+        "blank lines left out. Each is taken or refused by itself. The header Idempotency-Key gives the n-th heartbeat "
+        "a key of its own, so that the same request sent again counts once.",
+        body=BulkBody,
+        query=None,
+        keyed=True,
     ),
     Route(
         "GET",
-        "/heartbeat",
+        NAMED_PATH,
+        named.send_heartbeat,
+        "Heartbeats",
+        "Send a heartbeat in one line",
+        {201: TAKEN, 400: INACTIVE, 404: NO_SERVICE, 503: NOT_DURABLE},
+        "For `curl -fsS URL` and cron. HEAD does the same and answers without a body.",
+        query=BESIDE_THE_NAME,
+        keyed=True,
+    ),
+    Route(
+        "POST",
+        NAMED_PATH,
+        named.post_named_heartbeat,
+        "Heartbeats",
+        "Send a heartbeat in one line, by POST",
+        {
+            201: TAKEN,
+            400: INACTIVE,
+            404: NO_SERVICE,
+            413: Told(f"More than {HEARTBEAT_BYTES_MAX} bytes.", shapes.Refusal),
+            503: NOT_DURABLE,
+        },
+        "A body that is a JSON object or a form of the same fields is read, and the query stands before it. Any other "
+        "body, such as the output of a job, is passed over.",
+        body=NamedHeartbeatBody,
+        body_optional=True,
+        query=BESIDE_THE_NAME,
+        keyed=True,
+    ),
+    Route(
+        "GET",
+        HEARTBEAT_PATH,
         heartbeats.list_heartbeats,
         "Heartbeats",
         "List heartbeats, newest first",
@@ -326,3 +407,8 @@ _DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *OPERATIONS)
 
 ROUTES: Final = (*_DESCRIBED, *documentation.routes(_DESCRIBED))
 """All routes."""
+
+
+def is_heartbeat_path(path: str) -> bool:
+    """Whether heartbeats are sent to this path, one or many."""
+    return path in {HEARTBEAT_PATH, BULK_PATH} or path.startswith(f"{HEARTBEAT_PATH}/")

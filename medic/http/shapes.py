@@ -124,6 +124,31 @@ class HeartbeatShape(Shape):
     team: str
     priority: Priority
     run_id: str | None
+    said_at: Time | None = Field(description="Its sender's own time.")
+
+
+class RefusedItem(Shape):
+    """A heartbeat of a bulk that was not taken."""
+
+    index: int = Field(description="Its place in the body, from 0; blank lines are not counted.")
+    heartbeat_name: str | None = Field(description="Null where that could not be read.")
+    status: int = Field(description="What POST /heartbeat would have answered.")
+    message: str
+
+
+class BulkTaken(Shape):
+    """What became of the heartbeats of a bulk."""
+
+    accepted: int = Field(description="How many were taken.")
+    refused: list[RefusedItem]
+
+
+class BulkShape(Shape):
+    """The answer to a bulk that was read. `success`: all of them were taken."""
+
+    success: bool
+    message: str
+    results: BulkTaken
 
 
 class AlertShape(Shape):

@@ -10,9 +10,10 @@ from medic.core.deadline import late_deadline
 from medic.core.notification import alert_key, alert_name
 from medic.core.service import Service
 from medic.core.units import InstantMs, SkewMs, isoformat, ms_to_minutes, ms_to_seconds
+from medic.history import AlertHistory, AlertRow, HeartbeatRow
 from medic.http.answers import JsonObject, JsonValue
 from medic.http.refused import RefusedName, ServiceRefusal
-from medic.ports import AlertHistory, AlertRow, HealthReport, HeartbeatRow, Webhook
+from medic.ports import HealthReport, Webhook
 
 SECRET_SHOWN = "***"  # noqa: S105 - what stands in a secret's place
 """Shown for the values of a webhook's headers: tokens stand there."""
@@ -70,6 +71,7 @@ def heartbeat_json(row: HeartbeatRow) -> JsonObject:
         "team": row.team,
         "priority": row.priority,
         "run_id": row.run_id,
+        "said_at": _shown(row.said_at),
     }
 
 

@@ -31,6 +31,12 @@ HEARTBEATS: Final = Spec(
     "Heartbeats taken, by what they said; OTHER for words without a meaning of their own.",
     ("status",),
 )
+HEARTBEATS_DISCOUNTED: Final = Spec(
+    "medic_heartbeats_discounted_total",
+    "counter",
+    "Heartbeats taken that counted for nothing: sent longer ago than interval and grace, or repeated.",
+    ("reason",),
+)
 HEARTBEATS_REFUSED: Final = Spec(
     "medic_heartbeats_refused_total", "counter", "Heartbeats that were not taken, by reason.", ("reason",)
 )

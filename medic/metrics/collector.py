@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from medic.actors.host import LATENESS_BOUNDS_SECONDS
 from medic.alerting.statistics import TargetStatistics
 from medic.core.notification import PAGERDUTY, SLACK
-from medic.core.status import HeartbeatStatus, Outcome, Status
+from medic.core.status import Discount, HeartbeatStatus, Outcome, Status
 from medic.metrics import catalogue
 from medic.metrics.catalogue import Spec
 from medic.metrics.distribution import Reading
@@ -80,6 +80,7 @@ class MedicCollector(Collector):
     def _outbox(self) -> Iterator[Metric]:
         outbox = self._parts.outbox()
         yield from _by_word(catalogue.HEARTBEATS, {kind: outbox.heartbeats.get(kind, 0) for kind in HeartbeatStatus})
+        yield from _by_word(catalogue.HEARTBEATS_DISCOUNTED, {why: outbox.discounted.get(why, 0) for why in Discount})
         yield from _family(catalogue.ALERTS, outbox.alerts_opened)
         yield from _single(catalogue.ALERTS_RESOLVED, outbox.alerts_closed)
         yield from _single(catalogue.FRESH_INTERVALS, outbox.fresh_intervals)

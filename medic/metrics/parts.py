@@ -14,7 +14,7 @@ from medic.alerting.statistics import AlertingStatistics
 from medic.metrics.distribution import Reading
 from medic.metrics.requests import RequestStatistics
 from medic.metrics.stall import StallStatistics
-from medic.store.journal.file_journal import JournalStatistics
+from medic.store.journal.statistics import JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.tables.writer import WriterStatistics
 

@@ -6,6 +6,8 @@ no run_id came. Everything else is rare and may cost microseconds: its body is t
 pydantic adapter of the very dataclass, so that enums, nested values and tuples come back as their exact types, a field
 added later takes its default from old records, and a value of a wrong type is an error and not a surprise.
 
+A heartbeat that is known by a mark, or is discounted, has a kind of its own: the same body, with both behind its head.
+
 The version byte belongs to the layout of the struct forms. A release that changes one gives it the next number and
 goes on reading this one. A record that this release cannot read was written by a later one, and the operator is told.
 """
@@ -13,7 +15,6 @@ goes on reading this one. A record that this release cannot read was written by 
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Callable
 from typing import Final
 
@@ -38,19 +39,26 @@ from medic.core.effects import (
 )
 from medic.core.heartbeat_words import shared_word
 from medic.core.policy import Policy
+from medic.core.ring import NO_MARK, Ring
 from medic.core.service import Alert, Mute, Service, ServiceRow
-from medic.core.status import HeartbeatStatus, Status
+from medic.core.status import Discount, HeartbeatStatus, Status
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import UnreadableRecordError
 
 RECORD_VERSION: Final = 1
 STATE_VERSION: Final = 1
+STATE_MARKED_VERSION: Final = 2
+"""A state whose ring has marks. All others are written as the release before reads them."""
 
 _HEARTBEAT: Final = 1
 _HEARTBEAT_WIDE: Final = 2
 """A heartbeat whose texts do not fit the struct's counters. HTTP's bounds make it impossible; the codec is total."""
 
+_HEARTBEAT_MARKED: Final = 15
+"""A heartbeat with a mark or a discount, which stand right behind the head."""
+
 _HEARTBEAT_HEAD: Final = struct.Struct("<BBQqqQBBHH")
+_HEARTBEAT_MARK: Final = struct.Struct("<qB")
 _HEARTBEAT_SAID: Final = struct.Struct("<q")
 _TEXT_BYTES_MAX: Final = 0xFFFF
 
@@ -69,7 +77,11 @@ _KINDS: Final = (
     HeartbeatStatus.FAILED,
     HeartbeatStatus.OTHER,
 )
-_WORDS: Final = tuple(kind.value for kind in _KINDS)
+_DISCOUNTS: Final = (None, Discount.HISTORY, Discount.REPEATED)
+_DISCOUNT_NUMBERS: Final = {discount: number for number, discount in enumerate(_DISCOUNTS)}
+KIND_WORDS: Final = tuple(kind.value for kind in _KINDS)
+"""The word of each kind, by the kind's number."""
+
 _KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
 _STATUSES: Final = (Status.NEW, Status.UP, Status.DEGRADED, Status.LATE, Status.DOWN, Status.INACTIVE)
 _STATUS_NUMBERS: Final = {status: number for number, status in enumerate(_STATUSES)}
@@ -120,8 +132,8 @@ def decode(record: bytes) -> Effect:
     version, kind = record[0], record[1]
     if version != RECORD_VERSION:
         raise UnreadableRecordError(f"a journal record of version {version}; this Medic reads {RECORD_VERSION}")
-    if kind == _HEARTBEAT:
-        return _decode_heartbeat(record)
+    if kind in (_HEARTBEAT, _HEARTBEAT_MARKED):
+        return _decode_heartbeat(record, kind)
     reader = _READERS.get(kind)
     if reader is None:
         raise UnreadableRecordError(f"a journal record of the unknown kind {kind}")
@@ -146,6 +158,23 @@ def encode_plain_heartbeat(
     )
 
 
+PLAIN_HEARTBEAT_BYTES: Final = _HEARTBEAT_HEAD.size
+"""The length of every plain heartbeat's record, and of hardly any other's."""
+
+unpack_plain_heartbeat: Final = _HEARTBEAT_HEAD.unpack
+"""Version, kind of record, service_id, at, sighted, heartbeat_id, number of the kind, and three zeros."""
+
+_PLAIN_PREFIX: Final = bytes((RECORD_VERSION, _HEARTBEAT))
+_PLAIN_FLAGS_AT: Final = struct.calcsize("<BBQqqQB")
+
+
+def is_plain_heartbeat(record: bytes) -> bool:
+    """Whether a record of `PLAIN_HEARTBEAT_BYTES` is a plain heartbeat that this release can read."""
+    return (
+        record[:2] == _PLAIN_PREFIX and record[_PLAIN_FLAGS_AT] == 0 and record[_PLAIN_FLAGS_AT - 1] < len(KIND_WORDS)
+    )
+
+
 def _encode_heartbeat(effect: RecordHeartbeat) -> bytes:
     kind = effect.kind
     flags = 0
@@ -161,11 +190,14 @@ def _encode_heartbeat(effect: RecordHeartbeat) -> bytes:
         said = _HEARTBEAT_SAID.pack(effect.said_at)
     if len(status) > _TEXT_BYTES_MAX or len(run_id) > _TEXT_BYTES_MAX:
         return _PREFIXES[RecordHeartbeat] + orjson.dumps(effect)
-    if not flags:
+    mark = b""
+    if effect.mark != NO_MARK or effect.discount is not None:
+        mark = _HEARTBEAT_MARK.pack(effect.mark, _DISCOUNT_NUMBERS[effect.discount])
+    elif not flags:
         return encode_plain_heartbeat(effect.service_id, effect.at, effect.sighted, effect.heartbeat_id, kind)
     head = _HEARTBEAT_HEAD.pack(
         RECORD_VERSION,
-        _HEARTBEAT,
+        _HEARTBEAT_MARKED if mark else _HEARTBEAT,
         effect.service_id,
         effect.at,
         effect.sighted,
@@ -175,27 +207,32 @@ def _encode_heartbeat(effect: RecordHeartbeat) -> bytes:
         len(status),
         len(run_id),
     )
-    return head + said + status + run_id
+    return head + mark + said + status + run_id
 
 
-def _decode_heartbeat(record: bytes) -> RecordHeartbeat:
+def _decode_heartbeat(record: bytes, record_kind: int) -> RecordHeartbeat:
     try:
         head = _HEARTBEAT_HEAD.unpack_from(record)
         _, _, service_id, at, sighted, heartbeat_id, number, flags, status_bytes, run_bytes = head
         kind = _KINDS[number]
-        if not flags:
-            return RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, _WORDS[number])
+        if not flags and record_kind == _HEARTBEAT:
+            return RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, KIND_WORDS[number])
         place = _HEARTBEAT_HEAD.size
+        mark, discount = NO_MARK, None
+        if record_kind == _HEARTBEAT_MARKED:
+            mark, discount_number = _HEARTBEAT_MARK.unpack_from(record, place)
+            discount = _DISCOUNTS[discount_number]
+            place += _HEARTBEAT_MARK.size
         said_at = None
         if flags & _SAID:
             said_at = _HEARTBEAT_SAID.unpack_from(record, place)[0]
             place += _HEARTBEAT_SAID.size
-        status = record[place : place + status_bytes].decode() if flags & _WORDED else _WORDS[number]
+        status = record[place : place + status_bytes].decode() if flags & _WORDED else KIND_WORDS[number]
         place += status_bytes
         run_id = record[place : place + run_bytes].decode() if flags & _RUN else None
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise UnreadableRecordError("a heartbeat record that does not say what one must") from error
-    return RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, status, run_id, said_at)
+    return RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, status, run_id, said_at, mark, discount)
 
 
 # ---------------------------------------------------------------------------------------------------------- hot state
@@ -212,12 +249,13 @@ _MUTES: Final = TypeAdapter(Mute)
 def pack_state(service: Service) -> bytes:
     """The hot state of a service: every slot but `row` and `policy`. Some 80 bytes while nothing is wrong with it."""
     last_status = service.last_status.encode()
-    ring = b"" if service.ring is None else struct.pack(f"<{len(service.ring)}q", *service.ring)
+    ring = b"" if service.ring is None else _pack_ring(service.ring)
+    is_marked = service.ring is not None and service.ring.marks is not None
     openings = struct.pack(f"<{len(service.openings)}q", *service.openings)
     alert = b"" if service.alert is None else orjson.dumps(service.alert)
     mute = b"" if service.mute is None else orjson.dumps(service.mute)
     head = _STATE_HEAD.pack(
-        STATE_VERSION,
+        STATE_MARKED_VERSION if is_marked else STATE_VERSION,
         _STATUS_NUMBERS[service.status],
         _NOT_HEARD if service.heard_kind is None else _KIND_NUMBERS[service.heard_kind],
         _FRESH_GIVEN * service.fresh_interval_given | _RINGED * (service.ring is not None),
@@ -228,7 +266,7 @@ def pack_state(service: Service) -> bytes:
         service.heartbeats_total,
         service.position,
         len(last_status),
-        len(ring) // 8,
+        0 if service.ring is None else len(service.ring),
         len(service.openings),
         len(alert),
         len(mute),
@@ -242,7 +280,7 @@ def unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
     Raises:
         UnreadableRecordError: a later release packed it, or it was never a packed state.
     """
-    if not state or state[0] != STATE_VERSION:
+    if not state or state[0] not in (STATE_VERSION, STATE_MARKED_VERSION):
         version = state[0] if state else "none"
         raise UnreadableRecordError(f"a state of service {row.service_id} of version {version}")
     try:
@@ -253,11 +291,12 @@ def unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
 
 def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
     head = _STATE_HEAD.unpack_from(state)
-    _, status, heard_kind, flags, registered, last_sign, last_heartbeat_at, gap_ms, total, position = head[:10]
+    version, status, heard_kind, flags, registered, last_sign, last_heartbeat_at, gap_ms, total, position = head[:10]
     last_status_bytes, ring_signs, openings, alert_bytes, mute_bytes = head[10:]
     parts: list[bytes] = []
     place = _STATE_HEAD.size
-    for length in (last_status_bytes, ring_signs * 8, openings * 8, alert_bytes, mute_bytes):
+    ring_bytes = ring_signs * 8 * (2 if version == STATE_MARKED_VERSION else 1)
+    for length in (last_status_bytes, ring_bytes, openings * 8, alert_bytes, mute_bytes):
         parts.append(state[place : place + length])
         place += length
     if place != len(state):
@@ -267,7 +306,7 @@ def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
     service.status = _STATUSES[status]
     service.heard_kind = None if heard_kind == _NOT_HEARD else _KINDS[heard_kind]
     service.fresh_interval_given = bool(flags & _FRESH_GIVEN)
-    service.ring = array("q", struct.unpack(f"<{ring_signs}q", parts[1])) if flags & _RINGED else None
+    service.ring = _unpack_ring(parts[1], ring_signs) if flags & _RINGED else None
     service.last_heartbeat_at = InstantMs(last_heartbeat_at)
     service.gap_ms = DurationMs(gap_ms)
     service.heartbeats_total = total
@@ -277,3 +316,14 @@ def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
     service.alert = _ALERTS.validate_json(parts[3], strict=True) if alert_bytes else None
     service.mute = _MUTES.validate_json(parts[4], strict=True) if mute_bytes else None
     return service
+
+
+def _pack_ring(ring: Ring) -> bytes:
+    """Its signs, and behind them its marks where it has any."""
+    values = [*ring, *(ring.marks or ())]
+    return struct.pack(f"<{len(values)}q", *values)
+
+
+def _unpack_ring(packed: bytes, signs: int) -> Ring:
+    values = struct.unpack(f"<{len(packed) // 8}q", packed)
+    return Ring(values[:signs], values[signs:])

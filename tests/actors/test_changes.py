@@ -22,7 +22,7 @@ from medic.errors import (
     UnknownAlertError,
     UnknownServiceError,
 )
-from medic.ports import AlertHistory, AlertRow
+from medic.history import AlertHistory, AlertRow
 from tests.actors.world import World, row, settle
 
 DRAFT = ServiceDraft(heartbeat_name="Job", service_name="owner", interval_ms=DurationMs(60_000))

@@ -35,7 +35,7 @@ ORIGIN = InstantMs(1_767_225_600_000)
 DEFAULTS = Defaults(first_heartbeat_ms=DurationMs(0), renotify_ms=DurationMs(0))
 
 
-RING_BYTES_MAX = 10_000
+RING_BYTES_MAX = 20_000
 """Room for one ring of the largest threshold, and not for two."""
 
 
@@ -92,10 +92,6 @@ class SteadyClock(SightedClock):
     def sighted(self) -> SightedMs:
         self._looked_ms = self._monotonic_ms()
         return super().sighted()
-
-    def read(self) -> tuple[InstantMs, SightedMs]:
-        self._looked_ms = self._monotonic_ms()
-        return super().read()
 
 
 class World:

@@ -10,7 +10,7 @@ import pytest
 from medic.core.policy import Defaults
 from medic.core.service import Service, ServiceRow
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
-from medic.ports import AlertHistory, AlertMoment, AlertQuery, AlertRow, Delivery, HeartbeatRow, History
+from medic.history import AlertHistory, AlertMoment, AlertQuery, AlertRow, Delivery, HeartbeatRow, History
 from medic.store.journal.memory_journal import MemoryJournal
 from medic.store.postgres.database import Database
 from medic.store.tables.history import PgHistory
@@ -54,6 +54,7 @@ def heartbeat(number: int, of: Service, at: int, *, status: str = "UP", run_id: 
         time=InstantMs(at),
         status=status,
         run_id=run_id,
+        said_at=InstantMs(at - 1_000) if run_id else None,
     )
 
 
@@ -130,9 +131,11 @@ class StoredArchive:
             await self._database.execute(
                 "SELECT medic.ensure_heartbeat_day(($1::timestamptz AT TIME ZONE 'UTC')::date)", row.time
             )
-        columns = ("heartbeat_id", "time", "status", "service_id", "run_id")
+        columns = ("heartbeat_id", "time", "status", "service_id", "run_id", "said_at")
         async with self._database.transaction() as transaction:
-            records = [(row.heartbeat_id, row.time, row.status, row.service_id, row.run_id) for row in rows]
+            records = [
+                (row.heartbeat_id, row.time, row.status, row.service_id, row.run_id, row.said_at) for row in rows
+            ]
             await transaction.copy_records("heartbeatEvents", columns, records)
 
     async def keep_alerts(self, histories: Sequence[AlertHistory]) -> None:

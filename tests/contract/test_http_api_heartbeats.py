@@ -88,12 +88,12 @@ async def test_strict_status_refuses_a_word_without_a_meaning(mock_clock: MockCl
 
 async def test_what_is_sent_beside_the_status_is_kept(api: Api) -> None:
     await api.register("job")
-    assert (await api.beat("job", run_id=17, time="2026-01-01T12:00:00+01:00")).status_code == 201
-    assert (await api.beat("job", run_id="", time=1_767_268_800.5, service_name=None)).status_code == 201
+    assert (await api.beat("job", run_id=17, time="2025-12-31T12:00:00+01:00")).status_code == 201
+    assert (await api.beat("job", run_id="", time=1_767_182_400.5, service_name=None)).status_code == 201
     assert (await api.beat("job", run_id=None, time=None)).status_code == 201
     first, second, _ = [effect for effect in api.world.journal.effects() if isinstance(effect, RecordHeartbeat)]
-    assert (first.run_id, first.said_at) == ("17", 1_767_265_200_000)
-    assert (second.run_id, second.said_at) == (None, 1_767_268_800_500)
+    assert (first.run_id, first.said_at) == ("17", 1_767_178_800_000)
+    assert (second.run_id, second.said_at) == (None, 1_767_182_400_500)
 
 
 async def test_a_heartbeat_for_an_unknown_name_is_404_and_remembered(api: Api, mock_clock: MockClock) -> None:
@@ -231,6 +231,7 @@ async def test_the_listing_has_what_was_answered_201_newest_first(api: Api, mock
     assert [row["status"] for row in rows] == ["step-2", "step-1", "step-0"]
     assert set(rows[0]) == {
         "heartbeat_id", "heartbeat_name", "service_name", "time", "status", "team", "priority", "run_id",
+        "said_at",
     }  # fmt: skip
     assert (rows[0]["team"], rows[0]["priority"], rows[0]["run_id"]) == ("red", "p2", "r")
     assert rows[0]["time"].endswith("Z")

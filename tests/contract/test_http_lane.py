@@ -14,6 +14,7 @@ import trio.testing
 from medic.errors import ActorBusyError
 from medic.http import door, express_lane
 from medic.http.lane_connection import LaneConnection
+from medic.ports import Caller
 from tests.actors.world import until
 from tests.contract.served import HEARTBEAT, Served, get, post, read_all, read_answer, receive, serve, status_of
 
@@ -351,7 +352,7 @@ async def test_after_the_deadline_the_lane_cuts_what_is_left() -> None:
 
 
 def test_a_connection_knows_when_it_is_idle() -> None:
-    connection = LaneConnection(socket.socket(), "192.0.2.1")
+    connection = LaneConnection(socket.socket(), Caller("192.0.2.1"))
     assert connection.is_idle
     connection.keep(b"POST", needs=5)
     assert connection.is_idle, "a head that is not whole is nobody's request yet"

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from medic.core.effects import EndMute, RecordHeartbeat
 from medic.core.status import HeartbeatStatus
 from medic.errors import JournalRefusedError
-from medic.store.codec import decode
 from medic.store.journal.file_journal import FileJournal, Sync
+from medic.store.journal.files import entries_of
 from medic.store.journal.memory_journal import MemoryJournal
 
 
@@ -101,7 +101,7 @@ async def test_records_are_read_as_they_were_encoded(opened):
         await journal.wait_durable(positions[-1])
         run = await journal.read_records_after(positions[0], most=10)
         assert list(run.positions) == positions[1:]
-        assert [decode(record) for record in run.records] == effects[1:]
+        assert [entry.effect for entry in entries_of(run)] == effects[1:]
         assert list((await journal.read_records_after(0, most=2)).positions) == positions[:2]
 
 

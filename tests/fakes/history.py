@@ -8,7 +8,7 @@ from medic.core.names import name_key
 from medic.core.service import Service
 from medic.core.units import EventId
 from medic.errors import DatabaseUnavailableError
-from medic.ports import AlertHistory, AlertQuery, AlertRow, HeartbeatRow
+from medic.history import AlertHistory, AlertQuery, AlertRow, HeartbeatRow
 
 
 class MemoryHistory:

@@ -16,7 +16,7 @@ from medic.core.effects import (
 )
 from medic.core.service import Alert, Service, ServiceRow
 from medic.core.units import EventId, ServiceId
-from medic.ports import AlertHistory, AlertMoment, AlertQuery, AlertRow, Delivery, HeartbeatRow
+from medic.history import AlertHistory, AlertMoment, AlertQuery, AlertRow, Delivery, HeartbeatRow
 from medic.store.journal.memory_journal import MemoryJournal
 from tests.fakes.history import MemoryHistory
 
@@ -78,6 +78,7 @@ def _heartbeat(effect: RecordHeartbeat, row: ServiceRow) -> HeartbeatRow:
         time=effect.at,
         status=effect.status,
         run_id=effect.run_id,
+        said_at=effect.said_at,
     )
 
 

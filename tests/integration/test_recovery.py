@@ -15,7 +15,8 @@ from medic.core.draft import ServiceDraft
 from medic.core.effects import RecordHeartbeat
 from medic.core.events import HeartbeatReceived, ServiceChanged
 from medic.core.policy import Defaults
-from medic.core.service import NO_SIGN, Service
+from medic.core.ring import NO_SIGN
+from medic.core.service import Service
 from medic.core.status import HeartbeatStatus, Status
 from medic.core.step import register, step
 from medic.errors import ConfigurationError, UnreadableRecordError

@@ -21,7 +21,7 @@ from medic.core.effects import (
     StoreService,
 )
 from medic.core.service import Mute
-from medic.core.status import ClosedReason, Outcome, Status
+from medic.core.status import ClosedReason, HeartbeatStatus, Outcome, Status
 from medic.store.codec import decode, unpack_state
 from tests.integration.writing import DAY, HEARTBEATS, MINUTE, NOW, World, alert, closed, heartbeat, notify, opened, row
 
@@ -40,6 +40,21 @@ async def test_heartbeats_arrive_as_they_were_sent_in_the_partition_of_their_day
     ]
     partitions = await world.rows("SELECT count(*) FROM pg_inherits WHERE inhparent = '\"heartbeatEvents\"'::regclass")
     assert partitions == [(2,)]
+
+
+async def test_plain_heartbeats_arrive_like_any_other_however_many_they_are(world):
+    kinds = (HeartbeatStatus.UP, HeartbeatStatus.COMPLETED, HeartbeatStatus.DOWN)
+    for number in range(12_000):
+        world.journal.append_heartbeat_nowait(number % 7, NOW + number, NOW, number + 1, kinds[number % 3])
+    await world.write(heartbeat(12_001))
+    rows = await world.rows(HEARTBEATS)
+    assert len(rows) == 12_001
+    assert rows[:3] == [
+        (1, NOW, "UP", 0, None, None),
+        (2, NOW + 1, "COMPLETED", 1, None, None),
+        (3, NOW + 2, "DOWN", 2, None, None),
+    ]
+    assert rows[11_999] == (12_000, NOW + 11_999, "DOWN", 11_999 % 7, None, None)
 
 
 async def test_the_position_and_the_watermark_move_with_the_rows(world):

@@ -14,6 +14,7 @@ from medic.core.effects import (
     StoreService,
 )
 from medic.core.service import Mute
+from medic.core.status import HeartbeatStatus
 from medic.store.journal.file_journal import FileJournal
 from medic.store.postgres.database import CommitUnknownError, Database, open_database
 from medic.store.tables import rejected
@@ -118,6 +119,14 @@ async def test_a_record_postgresql_will_never_take_is_kept_aside_and_the_rest_go
     assert len(kept) == 2
     assert '"heartbeat_id": 17' in kept[0].read_text()
     assert "invalid byte sequence" in kept[0].read_text()
+
+
+async def test_a_record_that_no_row_can_say_is_kept_aside_as_well(world):
+    for heartbeat_id in (1, 1 << 63, 3):
+        world.journal.append_heartbeat_nowait(1, NOW, NOW, heartbeat_id, HeartbeatStatus.UP)
+    await world.write(heartbeat(4))
+    assert [one[0] for one in await world.rows(HEARTBEATS)] == [1, 3, 4]
+    assert world.writer.statistics().rejected == 1
 
 
 async def test_beyond_so_many_rejected_records_they_are_only_counted(world, monkeypatch):

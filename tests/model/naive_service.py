@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from medic.core.blind import BlindSpan
 from medic.core.events import (
@@ -44,6 +45,21 @@ class NaiveAlert:
     closed: str | None = None
 
 
+class Sign(NamedTuple):
+    """A sign of life, and the heartbeat that it was where more than one is asked for."""
+
+    at: int
+    event: HeartbeatReceived | None = None
+
+
+def is_same(one: HeartbeatReceived, other: HeartbeatReceived) -> bool:
+    """Whether both are one heartbeat that was sent twice: the same run and status, or without a run the same key."""
+    if one.run_id is None and other.run_id is None:
+        return one.key is not None and one.key == other.key
+    said_same = one.kind == other.kind and (one.kind != "OTHER" or one.status == other.status)
+    return one.run_id == other.run_id and said_same
+
+
 class NaiveService:
     """What is known of a service after some events, each of them taken in the most obvious way."""
 
@@ -51,8 +67,9 @@ class NaiveService:
         self.row = row
         self.defaults = defaults
         self.registered = sighted
-        self.signs: list[int] = [sighted] * row.threshold
+        self.signs: list[Sign] = [Sign(sighted)] * row.threshold
         self.heartbeats: list[HeartbeatReceived] = []
+        self.discounted: list[HeartbeatReceived] = []
         self.gaps: list[int] = []
         self.said: str | None = None
         self.status = "new" if row.active else "inactive"
@@ -83,7 +100,7 @@ class NaiveService:
         return self.defaults.renotify_ms if self.row.renotify_ms is None else self.row.renotify_ms
 
     def signs_after(self, instant: int) -> int:
-        return sum(1 for sign in self.signs if sign > instant)
+        return sum(1 for sign in self.signs if sign.at > instant)
 
     def late_at(self) -> int | None:
         """The first instant at which fewer than `threshold` signs lie within interval and grace."""
@@ -92,7 +109,7 @@ class NaiveService:
         patience = self.row.interval_ms + self.row.grace_ms
         late = min(
             instant
-            for instant in (sign + patience for sign in self.signs)
+            for instant in (sign.at + patience for sign in self.signs)
             if self.signs_after(instant - patience) < self.row.threshold
         )
         if not self.heartbeats:
@@ -157,7 +174,7 @@ class NaiveService:
                     self.tell("acknowledge", self.alert)
         elif isinstance(event, ResolveRequested):
             if self.alert is not None:
-                self.signs += [event.sighted] * self.row.threshold
+                self.signs += [Sign(event.sighted)] * self.row.threshold
                 self.status = "up" if self.heartbeats else "new"
                 self.close(event, "by_hand")
         elif isinstance(event, TestRequested):
@@ -165,6 +182,9 @@ class NaiveService:
 
     def heartbeat(self, event: HeartbeatReceived) -> None:
         if self.status == "inactive":
+            return
+        if self.says_nothing_of_now(event) or self.was_said_before(event):
+            self.discounted.append(event)
             return
         if self.heartbeats and self.alert is None and not self.excused:
             before = self.heartbeats[-1]
@@ -181,10 +201,10 @@ class NaiveService:
         if not is_started:
             self.said = event.kind
         if not (is_started and self.alert is not None and self.alert.reported):
-            self.signs.append(event.sighted)
+            self.signs.append(Sign(event.sighted, None if self.row.threshold == 1 else event))
             self.excused = False
         if len(self.heartbeats) == 1 and self.alert is None and self.late_at() <= event.sighted:
-            self.signs += [event.sighted] * self.row.threshold
+            self.signs += [Sign(event.sighted)] * self.row.threshold
         before_status = self.status
         if self.alert is None:
             if not (is_started and self.status in {"up", "degraded"}):
@@ -192,6 +212,21 @@ class NaiveService:
         else:
             self.look_whether_well(event, "recovered")
         self.tell_degraded(before_status)
+
+    def says_nothing_of_now(self, event: HeartbeatReceived) -> bool:
+        return event.said_at is not None and event.at > event.said_at + self.row.interval_ms + self.row.grace_ms
+
+    def was_said_before(self, event: HeartbeatReceived) -> bool:
+        """Whether one of the newest `threshold` signs, no older than the interval, was this very heartbeat."""
+        if event.kind in {"DOWN", "FAILED"}:
+            return False
+        return any(
+            sign.event is not None and sign.at > event.sighted - self.row.interval_ms and is_same(sign.event, event)
+            for sign in self.newest_signs()
+        )
+
+    def newest_signs(self) -> list[Sign]:
+        return sorted(self.signs, key=lambda sign: sign.at)[-self.row.threshold :]
 
     def report(self, event: HeartbeatReceived) -> None:
         alert = self.alert
@@ -244,7 +279,7 @@ class NaiveService:
         span = self.lost_in()
         if span is not None and span.sighted + self.row.interval_ms + self.row.grace_ms > event.sighted:
             self.excused = True
-            self.signs += [span.sighted] * self.row.threshold
+            self.signs += [Sign(span.sighted)] * self.row.threshold
             return
         self.open(event, "late" if self.heartbeats else "never_heard", reported=False)
 
@@ -264,11 +299,13 @@ class NaiveService:
         promises = [(row.interval_ms, row.grace_ms, row.threshold) for row in (old, new)]
         is_changed = promises[0] != promises[1]
         renotify_before = self.renotify
-        self.signs = sorted(self.signs)[-old.threshold :]
+        self.signs = self.newest_signs()
+        if new.threshold == 1:
+            self.signs = [Sign(sign.at) for sign in self.signs]
         self.row = new
         alert = self.alert
         if new.active and not old.active:
-            self.signs += [event.sighted] * new.threshold
+            self.signs += [Sign(event.sighted)] * new.threshold
             self.status = "up" if self.heartbeats else "new"
         elif not new.active:
             if alert is not None:
@@ -277,7 +314,7 @@ class NaiveService:
             self.status = "inactive"
         else:
             if is_changed and not (alert is not None and alert.reported and alert.well_since is None):
-                self.signs += [event.sighted] * new.threshold
+                self.signs += [Sign(event.sighted)] * new.threshold
             if is_changed and alert is not None and not alert.reported:
                 before = self.status
                 self.look_whether_well(event, "policy_changed")

@@ -47,7 +47,9 @@ TARGETS = ("pagerduty", "slack")
 
 def slots(service: Service) -> dict[str, object]:
     values = {name: getattr(service, name) for name in Service.__slots__}
-    return values | {"ring": None if service.ring is None else tuple(service.ring)}
+    ring = service.ring
+    shown = None if ring is None else (tuple(ring), tuple(ring.marks or ()))
+    return values | {"ring": shown}
 
 
 @dataclass(frozen=True)

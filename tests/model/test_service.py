@@ -30,6 +30,9 @@ renotifies = st.sampled_from([None, 0, 7 * MINUTE, HOUR]).map(
 )
 priorities = st.sampled_from(["p1", "p2", "p3", "p4", "p5"])
 words = st.sampled_from(["UP", "UP", "up", "COMPLETED", "STARTED", "DEGRADED", "DOWN", "FAILED", "step 2"])
+runs = st.sampled_from([None, None, "r1", "r2"])
+keys = st.sampled_from([None, "k1", "k2"])
+ages = st.sampled_from([None, None, -HOUR, 0, SECOND, 30 * SECOND, 26 * HOUR])
 durations = st.sampled_from([0, 1, 300, SECOND, 9 * SECOND, 30 * SECOND, 5 * MINUTE, HOUR, 26 * HOUR])
 defaults = st.builds(
     Defaults,
@@ -92,6 +95,13 @@ class ServiceMachine(RuleBasedStateMachine):
         for _ in range(times):
             self.web.beat(word)
             self.medic.advance(every)
+
+    @rule(word=words, run_id=runs, key=keys, age=ages, again_after=st.sampled_from([0, 300, 9 * SECOND, MINUTE]))
+    def beat_twice(self, word: str, run_id: str | None, key: str | None, age: int | None, again_after: int) -> None:
+        said_at = None if age is None else self.medic.at - age
+        self.web.beat(word, run_id=run_id, key=key, said_at=said_at)
+        self.medic.advance(again_after)
+        self.web.beat(word, run_id=run_id, key=key)
 
     @rule()
     def wait_for_the_next_deadline(self) -> None:
@@ -182,7 +192,7 @@ class ServiceMachine(RuleBasedStateMachine):
         if not naive.deleted:
             assert late_deadline(service) == naive.late_at()
             assert next_deadline(service, skew) == naive.next_instant(skew)
-        assert service.heartbeats_total == len(naive.heartbeats)
+        assert service.heartbeats_total == len(naive.heartbeats) + len(naive.discounted)
         assert (service.mute is None) == (naive.mute is None)
         told = [
             (str(told.kind), told.alert_id, told.priority)

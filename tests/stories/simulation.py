@@ -46,7 +46,9 @@ FIRINGS_MAX = 100_000
 
 def state_of(service: Service) -> dict[str, object]:
     """Every slot of a service, to compare two of them."""
-    return {slot: copy.copy(getattr(service, slot)) for slot in Service.__slots__}
+    ring = service.ring
+    marks = () if ring is None or ring.marks is None else tuple(ring.marks)
+    return {slot: copy.copy(getattr(service, slot)) for slot in Service.__slots__} | {"marks": marks}
 
 
 class SimulatedService:
@@ -76,9 +78,12 @@ class SimulatedService:
 
     # ------------------------------------------------------------------------------------------------- what happens
 
-    def beat(self, status: str = "UP") -> tuple[ServiceEffect, ...]:
+    def beat(
+        self, status: str = "UP", *, run_id: str | None = None, key: str | None = None, said_at: int | None = None
+    ) -> tuple[ServiceEffect, ...]:
         medic = self.medic
-        return self.take(HeartbeatReceived(medic.at, medic.sighted, medic.draw_id(), kind_of(status), status))
+        kind, event_id = kind_of(status), medic.draw_id()
+        return self.take(HeartbeatReceived(medic.at, medic.sighted, event_id, kind, status, run_id, said_at, key))
 
     def expire(self, armed_for: SightedMs | None = None) -> tuple[ServiceEffect, ...]:
         """Fire the timer, whatever is due."""

@@ -30,7 +30,6 @@ with a queue in place of trio's; telling the pending records lost after a failur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from pathlib import Path
@@ -46,10 +45,11 @@ from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import InvariantError, JournalRefusedError
 from medic.ports import Entry, Position, Records, WhenDurable
 from medic.store.codec import encode, encode_plain_heartbeat
+from medic.store.journal.commit import Commit, run_call
 from medic.store.journal.files import Disk, JournalFiles, Opening, entries_of
 from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
 from medic.store.journal.recent import RecentRecords
-from medic.store.journal.when_durable import run_call
+from medic.store.journal.statistics import JournalStatistics
 
 _log = structlog.get_logger(__name__)
 
@@ -92,66 +92,6 @@ class Sync(StrEnum):
     INTERVAL = "interval"
 
 
-@dataclass(frozen=True, slots=True)
-class JournalStatistics:
-    """Where a journal stands, and what it did since the process began.
-
-    Attributes:
-        newest, durable: Positions.
-        records, bytes: Appended.
-        commits: Good ones. `commit_counts` are those by `COMMIT_BOUNDS_SECONDS`, one more for those beyond, not
-            cumulative.
-        commit_seconds_total, commit_seconds_max, commit_seconds_last: How long they took, hop to the thread included.
-        pending_bytes: In memory, not synced.
-        refusing: Why records are refused now, or None; `refusing_since` is trio's clock when that began.
-        failures: Writes and syncs that failed, attempts to begin a new file included.
-        committing_since: trio's clock when the commit now under way began, or None.
-        damaged_bytes: What could not be read when the journal was opened.
-    """
-
-    newest: Position
-    durable: Position
-    records: int
-    bytes: int
-    commits: int
-    commit_counts: tuple[int, ...]
-    commit_seconds_total: float
-    commit_seconds_max: float
-    commit_seconds_last: float
-    pending_bytes: int
-    refusing: str | None
-    refusing_since: float | None
-    failures: int
-    committing_since: float | None
-    damaged_bytes: int
-
-
-class _Commit:
-    """What becomes durable together: everything up to `end`, the one event for all who wait for it, and the calls."""
-
-    __slots__ = ("_calls", "_done", "end")
-
-    def __init__(self) -> None:
-        self._done = trio.Event()
-        self._calls: list[WhenDurable] = []
-        self.end = 0
-
-    async def wait_settled(self) -> None:
-        """Return once `settle` was called."""
-        await self._done.wait()
-
-    def add_call(self, call: WhenDurable) -> None:
-        """Have `call` run when this is settled."""
-        self._calls.append(call)
-
-    def settle(self, refused: JournalRefusedError | None) -> None:
-        """Wake who waits, and run the calls in their order."""
-        self._done.set()
-        calls, self._calls = self._calls, []
-        for call in calls:
-            run_call(call, refused)
-
-
 class FileJournal:
     """Implements `ports.Journal` on a directory. Opening it reads its files once: about a microsecond a record.
 
@@ -178,8 +118,8 @@ class FileJournal:
         self._unsynced_since = inf
         self._recent = RecentRecords(self._files.end)
         self._arrived = trio.Event()
-        self._next = _Commit()
-        self._underway: _Commit | None = None
+        self._next = Commit()
+        self._underway: Commit | None = None
         self._committing_since: float | None = None
         self._failed = False
         self._closing = False
@@ -238,8 +178,8 @@ class FileJournal:
         record = encode(effect)
         if len(record) > RECORD_BYTES_MAX:
             raise InvariantError(f"a record of {len(record)} bytes; {RECORD_BYTES_MAX} is the most")
-        position = self._append(record)
-        if not isinstance(effect, _SYNCED_LATER):
+        position = self._append(record, effect)
+        if type(effect) not in _SYNCED_LATER:
             self._must_sync = True
         return position
 
@@ -256,9 +196,10 @@ class FileJournal:
         Raises:
             JournalRefusedError: full, failing or closed.
         """
-        return self._append(encode_plain_heartbeat(service_id, at, sighted, heartbeat_id, kind))
+        record = encode_plain_heartbeat(service_id, at, sighted, heartbeat_id, kind)
+        return self._append(record, record)
 
-    def _append(self, record: bytes) -> Position:
+    def _append(self, record: bytes, kept: bytes | Effect) -> Position:
         pending = self._pending
         if pending.newest > self._room_end:
             raise JournalRefusedError(self._refusal or _FULL)
@@ -267,7 +208,7 @@ class FileJournal:
             self._arrived.set()
         end = pending.add(record)
         position = Position(end)
-        self._recent.add(position, record)
+        self._recent.add(position, kept)
         self._records += 1
         return position
 
@@ -303,7 +244,7 @@ class FileJournal:
         else:
             self._commit_of(position).add_call(call)
 
-    def _commit_of(self, position: Position) -> _Commit:
+    def _commit_of(self, position: Position) -> Commit:
         """The commit that makes the position durable, which it is not yet."""
         underway = self._underway
         return self._next if underway is None or position > underway.end else underway
@@ -394,7 +335,7 @@ class FileJournal:
         """Write what is pending, sync it if that is due, and wake who waits for it."""
         self._arrived = trio.Event()
         if self._underway is None:
-            self._underway, self._next = self._next, _Commit()
+            self._underway, self._next = self._next, Commit()
         self._underway.end = self.newest
         self._committing_since = trio.current_time()
         began = perf_counter()
@@ -463,8 +404,8 @@ class FileJournal:
         self._refusing_since = trio.current_time()
         self._measure_room()
         refused = (self._underway, self._next)
-        self._underway = None if self._underway is None else _Commit()
-        self._next = _Commit()
+        self._underway = None if self._underway is None else Commit()
+        self._next = Commit()
         for commit in refused:
             if commit is not None:
                 commit.settle(JournalRefusedError(reason))

@@ -22,6 +22,7 @@ from typing import Final
 
 import structlog
 
+from medic.core.effects import Effect
 from medic.errors import ConfigurationError, Fault
 from medic.ports import Entry, Position, Records
 from medic.store.codec import decode
@@ -155,7 +156,7 @@ class JournalFiles:
     def read_records(self, position: int, until: int, *, most: int) -> Records:
         """The same, not decoded."""
         positions: list[Position] = []
-        records: list[bytes] = []
+        records: list[bytes | Effect] = []
         enough = position + READ_FRAMES_BYTES
         for found in self.scan(position, until):
             if isinstance(found, Damage):
@@ -296,7 +297,10 @@ class JournalFiles:
 
 def entries_of(run: Records) -> list[Entry]:
     """The records of a run, decoded."""
-    return [Entry(position, decode(record)) for position, record in zip(*run, strict=True)]
+    return [
+        Entry(position, decode(record) if isinstance(record, bytes) else record)
+        for position, record in zip(run.positions, run.records, strict=True)
+    ]
 
 
 def sync_directory(directory: Path) -> None:

@@ -13,8 +13,8 @@ from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import JournalRefusedError
 from medic.ports import Entry, Position, Records, WhenDurable
 from medic.store.codec import encode
+from medic.store.journal.commit import run_call
 from medic.store.journal.frames import FRAME_HEAD_BYTES
-from medic.store.journal.when_durable import run_call
 
 
 class MemoryJournal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Final
 
+from medic.core.effects import Effect
 from medic.ports import Position, Records
 
 RECENT_RECORDS_MAX: Final = 32_768
@@ -14,17 +15,17 @@ RECENT_RECORDS_MAX: Final = 32_768
 class RecentRecords:
     """Records in the order of their positions, the oldest forgotten beyond twice `most`.
 
-    They are kept as they were encoded: a packed heartbeat is two objects that no garbage collection looks at, and who
-    wants the effect, decodes it.
+    Of a plain heartbeat the record itself is kept, of which no garbage collection takes notice and from which a row can
+    be made; of all else the effect, because that is what its reader wants.
     """
 
     def __init__(self, start: int, *, most: int = RECENT_RECORDS_MAX) -> None:
         self._start = start
         self._most = most
         self._ends: list[Position] = []
-        self._records: list[bytes] = []
+        self._records: list[bytes | Effect] = []
 
-    def add(self, end: Position, record: bytes) -> None:
+    def add(self, end: Position, record: bytes | Effect) -> None:
         """Keep the record whose position is `end`. Costs some 100 ns, forgetting included."""
         self._ends.append(end)
         self._records.append(record)

@@ -76,6 +76,12 @@ STREAM_ROWS: Final = 5_000
 COPY_TURN_ROWS: Final = 1_000
 """Rows COPY encodes before it lets others run: 2 to 3 ms."""
 
+COPY_PART_BYTES: Final = 256 << 10
+"""What COPY sends of packed rows before it lets others run: 5 000 heartbeats, well under a millisecond."""
+
+_COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+_COPY_TRAILER: Final = b"\xff\xff"
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatistics:
@@ -128,6 +134,17 @@ class Statements:
         """COPY the records into a table of schema medic; how many went in."""
         tag: str = await self._run("copy", self._copy, table, tuple(columns), records)
         return int(tag.rpartition(" ")[2])
+
+    async def copy_packed(self, table: str, columns: Sequence[str], rows: bytes | bytearray) -> int:
+        """The same for rows that are packed already, as the binary format of COPY has them; how many went in."""
+        tag: str = await self._run("copy", self._copy_packed, table, tuple(columns), rows)
+        return int(tag.rpartition(" ")[2])
+
+    async def _copy_packed(self, table: str, columns: tuple[str, ...], rows: bytes | bytearray) -> str:
+        tag: str = await self._connection.copy_to_table(
+            table, schema_name="medic", columns=columns, source=_in_parts(rows), format="binary"
+        )
+        return tag
 
     async def _copy(self, table: str, columns: tuple[str, ...], records: Iterable[Sequence[object]]) -> str:
         tag: str = await self._connection.copy_records_to_table(
@@ -455,6 +472,14 @@ async def _in_turns(records: Iterable[Sequence[object]]) -> AsyncIterator[Sequen
         yield record
         if number % COPY_TURN_ROWS == 0:
             await asyncio.sleep(0)
+
+
+async def _in_parts(rows: bytes | bytearray) -> AsyncIterator[bytes]:
+    yield _COPY_HEADER
+    for place in range(0, len(rows), COPY_PART_BYTES):
+        yield bytes(rows[place : place + COPY_PART_BYTES])
+        await asyncio.sleep(0)
+    yield _COPY_TRAILER
 
 
 def _verb(sql: str) -> str:

@@ -32,14 +32,9 @@ from medic.core.effects import (
 )
 from medic.core.service import Alert, Mute
 from medic.core.status import ClosedReason
-from medic.core.units import DAY_MS, EventId, InstantMs, ServiceId
-from medic.ports import Entry
-from medic.store.codec import encode
-
-HeartbeatValues = tuple[EventId, InstantMs, str, ServiceId, str | None, InstantMs | None]
-"""heartbeat_id, time, status, service_id, run_id, said_at."""
-
-HEARTBEAT_COLUMNS = ("heartbeat_id", "time", "status", "service_id", "run_id", "said_at")
+from medic.core.units import EventId, InstantMs, ServiceId
+from medic.store.codec import decode, encode
+from medic.store.tables.heartbeat_rows import HeartbeatRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +86,16 @@ class Batch:
 
     Attributes:
         heartbeats: For COPY, in the order they came.
-        days: Days since 1970 on which they came.
         alerts: By id, as they stand at the end.
         moments, audits, decided: In the order they were journaled.
         settled: The last word on each notification and target.
         mutes: For each service whose mute was set or ended: the mute in force at the end, or None.
         removed: Services that are no more.
         changed: Services of which the state has to be written at once; a dict for its order.
-        heard: Services of which it may wait.
+        credited: Services of which it may wait; those that were heard of are in `heartbeats`.
     """
 
-    heartbeats: list[HeartbeatValues] = field(default_factory=list)
-    days: set[int] = field(default_factory=set)
+    heartbeats: HeartbeatRows = field(default_factory=HeartbeatRows)
     alerts: dict[EventId, AlertValues] = field(default_factory=dict)
     moments: list[Moment] = field(default_factory=list)
     audits: list[Audit] = field(default_factory=list)
@@ -111,36 +104,35 @@ class Batch:
     mutes: dict[ServiceId, Mute | None] = field(default_factory=dict)
     removed: set[ServiceId] = field(default_factory=set)
     changed: dict[ServiceId, None] = field(default_factory=dict)
-    heard: set[ServiceId] = field(default_factory=set)
+    credited: set[ServiceId] = field(default_factory=set)
 
-    def add_all(self, entries: Sequence[Entry]) -> None:
-        """Take further entries, in their order. Costs half a microsecond for a heartbeat."""
-        for entry in entries:
-            effect = entry.effect
-            if type(effect) is RecordHeartbeat:
-                self._add_heartbeat(effect)
-            else:
-                self._add_rare(effect)
+    def add_all(self, records: Sequence[bytes | Effect]) -> None:
+        """Take further records of the journal, in their order. Costs half a microsecond for a plain heartbeat.
+
+        Raises:
+            RowRefusedError: no row can say what one of them says.
+            UnreadableRecordError: one of them is what this release does not know.
+        """
+        self.heartbeats.add_records(records, self._add_other)
+
+    @property
+    def heard(self) -> set[ServiceId]:
+        """Services of which the state may wait to be written."""
+        return self.heartbeats.heard | self.credited
 
     @property
     def rows(self) -> int:
         """How many rows it writes, about."""
         rare = len(self.alerts) + len(self.moments) + len(self.audits) + len(self.decided) + len(self.settled)
-        return len(self.heartbeats) + rare + len(self.mutes)
+        return self.heartbeats.count + rare + len(self.mutes)
 
-    def _add_heartbeat(self, effect: RecordHeartbeat) -> None:
-        self.days.add(effect.at // DAY_MS)
-        self.heard.add(effect.service_id)
-        self.heartbeats.append(
-            (effect.heartbeat_id, effect.at, effect.status, effect.service_id, effect.run_id, effect.said_at)
-        )
-
-    def _add_rare(self, effect: Effect) -> None:
+    def _add_other(self, record: bytes | Effect) -> None:
+        effect = decode(record) if isinstance(record, bytes) else record
         match effect:
             case RecordHeartbeat():
-                self._add_heartbeat(effect)
+                self.heartbeats.add(effect)
             case CreditSigns():
-                self.heard.add(effect.service_id)
+                self.credited.add(effect.service_id)
             case ChangeStatus() | StoreService():
                 self.changed[effect.service_id] = None
             case OpenAlert() | AmendAlert() | CloseAlert():

@@ -15,7 +15,8 @@ import orjson
 from medic.core.notification import alert_key, alert_name
 from medic.core.status import ClosedReason
 from medic.store.postgres.database import Transaction
-from medic.store.tables.batch import HEARTBEAT_COLUMNS, AlertValues, Batch, storable
+from medic.store.tables.batch import AlertValues, Batch, storable
+from medic.store.tables.heartbeat_rows import HEARTBEAT_COLUMNS
 
 _ALERTS: Final = """
 INSERT INTO medic.alerts AS stored (
@@ -106,8 +107,8 @@ async def store_batch(transaction: Transaction, batch: Batch) -> int:
         DatabaseUnavailableError: none of them was.
     """
     superseded = 0
-    if batch.heartbeats:
-        await transaction.copy_records("heartbeatEvents", HEARTBEAT_COLUMNS, batch.heartbeats)
+    if batch.heartbeats.count:
+        await transaction.copy_packed("heartbeatEvents", HEARTBEAT_COLUMNS, batch.heartbeats.packed)
     if batch.alerts:
         superseded = await _store_alerts(transaction, list(batch.alerts.values()))
     if batch.moments:

@@ -17,17 +17,8 @@ from medic.core.effects import RecordHeartbeat
 from medic.core.names import name_key
 from medic.core.service import Service
 from medic.core.units import EventId, InstantMs, ServiceId
-from medic.ports import (
-    AlertHistory,
-    AlertMoment,
-    AlertQuery,
-    AlertRow,
-    Delivery,
-    HeartbeatRow,
-    Journal,
-    Position,
-    Roster,
-)
+from medic.history import AlertHistory, AlertMoment, AlertQuery, AlertRow, Delivery, HeartbeatRow
+from medic.ports import Journal, Position, Roster
 from medic.store.postgres.database import Database, Row
 from medic.store.postgres.time_limit import answered_within
 
@@ -44,8 +35,8 @@ MERGE_SLICE: Final = 2_000
 """Journal records looked through at once."""
 
 _HEARTBEATS: Final = (
-    'SELECT h.heartbeat_id, h.service_id, h."time", h.status, h.run_id, n.heartbeat_name, n.service_name, n.team,'
-    ' n.priority FROM medic."heartbeatEvents" h JOIN ('
+    'SELECT h.heartbeat_id, h.service_id, h."time", h.status, h.run_id, h.said_at, n.heartbeat_name, n.service_name,'
+    ' n.team, n.priority FROM medic."heartbeatEvents" h JOIN ('
     "SELECT service_id, heartbeat_name, service_name, team, priority FROM medic.services UNION ALL"
     " SELECT service_id, heartbeat_name, service_name, team, priority FROM medic.deleted_services"
     ") n USING (service_id)"
@@ -194,7 +185,7 @@ class PgHistory:
     ) -> list[HeartbeatRow]:
         if service is not None:
             records = await self._database.fetch(
-                'SELECT heartbeat_id, service_id, "time", status, run_id FROM medic."heartbeatEvents"'
+                'SELECT heartbeat_id, service_id, "time", status, run_id, said_at FROM medic."heartbeatEvents"'
                 ' WHERE service_id = $2 ORDER BY "time" DESC, heartbeat_id DESC LIMIT $1',
                 limit,
                 service.row.service_id,
@@ -252,6 +243,7 @@ class PgHistory:
             time=effect.at,
             status=effect.status,
             run_id=effect.run_id,
+            said_at=effect.said_at,
         )
 
 
@@ -266,6 +258,7 @@ def _heartbeat_of(record: Row, heartbeat_name: str, service_name: str, team: str
         time=InstantMs(record["time"]),
         status=record["status"],
         run_id=record["run_id"],
+        said_at=None if record["said_at"] is None else InstantMs(record["said_at"]),
     )
 
 

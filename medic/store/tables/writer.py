@@ -34,10 +34,12 @@ from typing import Final
 import structlog
 import trio
 
+from medic.core.effects import Effect
 from medic.core.service import Service
 from medic.core.units import InstantMs, ServiceId
 from medic.errors import DatabaseUnavailableError, JournalRefusedError, MedicError
-from medic.ports import Clock, Entry, Journal, Position
+from medic.ports import Clock, Entry, Journal, Position, Records
+from medic.store.journal.files import entries_of
 from medic.store.postgres.database import Database, RowRefusedError, StatementRefusedError, Transaction
 from medic.store.tables.batch import Batch
 from medic.store.tables.batch_tables import store_batch
@@ -53,7 +55,7 @@ BATCH_SECONDS: Final = 0.2
 """How old a record may get before its batch begins, where nobody waits for it."""
 
 TURN_RECORDS: Final = 2_000
-"""Records worked out between two chances for every other task: one to two milliseconds."""
+"""Records worked out between two chances for every other task: a millisecond of heartbeats, eight of alerts."""
 
 TURN_STATES: Final = 500
 """States packed between two such chances: two to three milliseconds."""
@@ -263,10 +265,10 @@ class Writer:
         """One batch, or as many as a refused row breaks it into."""
         self._woken = trio.Event()
         until = self._journal.durable
-        entries = await self._journal.read_after(self._committed, most=BATCH_RECORDS_MAX)
-        if entries:
-            self._oldest_at = entries[0].effect.at
-            await self._write(entries)
+        run = await self._journal.read_records_after(self._committed, most=BATCH_RECORDS_MAX)
+        if run.records:
+            self._oldest_at = _first_of(run).effect.at
+            await self._write(run)
         elif self._committed < until:
             # Nothing there can be read; the journal has reported the damage.
             await self._store(Batch(), until)
@@ -274,32 +276,36 @@ class Writer:
         if not self._is_behind:
             self._oldest_at = None
 
-    async def _write(self, entries: Sequence[Entry]) -> None:
-        """All of the entries but those that PostgreSQL will never take."""
-        batch = Batch()
-        for first in range(0, len(entries), TURN_RECORDS):
-            batch.add_all(entries[first : first + TURN_RECORDS])
-            await trio.lowlevel.checkpoint()
+    async def _write(self, run: Records) -> None:
+        """All of the records but those that PostgreSQL will never take."""
         try:
-            await self._store_with_days(batch, entries[-1].position)
+            batch = await self._batch_of(run.records)
+            await self._store_with_days(batch, run.positions[-1])
         except RowRefusedError as refused:
-            if len(entries) == 1:
-                await self._reject(entries[0], refused)
-            else:
-                half = len(entries) // 2
-                await self._write(entries[:half])
-                await self._write(entries[half:])
+            half = len(run.records) // 2
+            if half == 0:
+                await self._reject(run, refused)
+                return
+            await self._write(Records(run.positions[:half], run.records[:half]))
+            await self._write(Records(run.positions[half:], run.records[half:]))
+
+    async def _batch_of(self, records: Sequence[bytes | Effect]) -> Batch:
+        batch = Batch()
+        for first in range(0, len(records), TURN_RECORDS):
+            batch.add_all(records[first : first + TURN_RECORDS])
+            await trio.lowlevel.checkpoint()
+        return batch
 
     async def _store_with_days(self, batch: Batch, end: Position) -> None:
         try:
-            await self._ensure_days(batch.days)
+            await self._ensure_days(batch.heartbeats.days)
             await self._store(batch, end)
         except RowRefusedError as refused:
-            if refused.sqlstate != _NO_PARTITION or not batch.days:
+            if refused.sqlstate != _NO_PARTITION or not batch.heartbeats.days:
                 raise
             # A day that is still written to may have been dropped since it was made.
             self._days.clear()
-            await self._ensure_days(batch.days)
+            await self._ensure_days(batch.heartbeats.days)
             await self._store(batch, end)
 
     async def _ensure_days(self, days: set[int]) -> None:
@@ -341,8 +347,9 @@ class Writer:
             raise OvertakenError(f"the database is held with token {row['token']}, this process has {self._token}")
         return Position(row["position"])
 
-    async def _reject(self, entry: Entry, refused: RowRefusedError) -> None:
-        """Keep the record aside, and move on."""
+    async def _reject(self, run: Records, refused: RowRefusedError) -> None:
+        """Keep the one record of the run aside, and move on."""
+        entry = _first_of(run)
         path = await trio.to_thread.run_sync(self._kept.keep, entry, refused.message)
         await self._store(Batch(), entry.position)
         self._rejected += 1
@@ -390,3 +397,7 @@ class Writer:
             if number % TURN_STATES == 0:
                 await trio.lowlevel.checkpoint()
         return rows
+
+
+def _first_of(run: Records) -> Entry:
+    return entries_of(Records(run.positions[:1], run.records[:1]))[0]

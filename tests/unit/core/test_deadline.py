@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
 
 from medic.core.deadline import Cause, due_now, has_wall_timer, late_deadline, next_deadline, waits
 from medic.core.units import DAY_MS, HOUR_MS, MINUTE_MS, SkewMs
+from tests import strategies
 from tests.stories.simulation import BEGINNING, SimulatedMedic
 
 
@@ -68,3 +70,11 @@ def test_something_is_due_exactly_when_the_next_deadline_has_passed():
         medic.jump(1)
         assert due_now(web.service, medic.at, medic.sighted).instant == deadline
         web.expire()
+
+
+@given(strategies.services(), strategies.instants, strategies.instants)
+def test_the_short_ways_to_the_next_deadline_lead_where_all_the_waits_do(service, at, sighted):
+    skew = SkewMs(at - sighted)
+    found = waits(service, skew)
+    assert next_deadline(service, skew) == min((wait.instant for wait in found), default=None)
+    assert due_now(service, at, sighted) == next((wait for wait in found if wait.instant <= sighted), None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from array import array
 
 import pytest
 
 from medic.core.effects import AmendAlert, CloseAlert, CreditSigns, Notify, OpenAlert, RecordHeartbeat
 from medic.core.fold import fold
-from medic.core.service import NO_SIGN, Service, ring_bytes, ring_of
+from medic.core.ring import NO_SIGN, Ring, ring_bytes, ring_of
+from medic.core.service import Service
 from medic.core.status import HeartbeatStatus
 from medic.core.turn import Turn
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
@@ -78,9 +78,13 @@ def test_amending_and_closing_are_believed_whatever_they_meet():
 @pytest.mark.parametrize("threshold", [2, 3, 10, 1000])
 def test_a_ring_costs_what_is_said(threshold):
     ring = ring_of(NO_SIGN, threshold)
-    assert isinstance(ring, array)
+    assert isinstance(ring, Ring)
     assert len(ring) == threshold
-    assert abs(sys.getsizeof(ring) - ring_bytes(threshold)) <= 16
+    unmarked = sys.getsizeof(ring)
+    ring.push(SightedMs(0), 7)
+    assert unmarked < ring_bytes(threshold)
+    # What an array keeps ready for its next elements comes on top: a sixteenth.
+    assert sys.getsizeof(ring) + sys.getsizeof(ring.marks) <= ring_bytes(threshold) * 17 / 16 + 128
 
 
 def test_a_threshold_of_one_needs_no_ring():

@@ -6,7 +6,7 @@ import pytest
 
 from medic.core.effects import AmendAlert, ChangeStatus, CloseAlert, CreditSigns, Notify, RemoveService, StoreService
 from medic.core.events import ServiceChanged
-from medic.core.service import NO_SIGN
+from medic.core.ring import NO_SIGN
 from medic.core.status import ClosedReason, NotificationKind, Status
 from medic.core.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, DurationMs
 from tests.stories.simulation import SimulatedMedic

@@ -7,7 +7,7 @@ import pytest
 from medic.core.deadline import late_deadline, missed_intervals
 from medic.core.effects import ChangeStatus, CloseAlert, CreditSigns, Notify, OpenAlert, RecordHeartbeat
 from medic.core.policy import Defaults
-from medic.core.service import NO_SIGN
+from medic.core.ring import NO_SIGN
 from medic.core.status import ClosedReason, NotificationKind, OpenedReason, Status
 from medic.core.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, DurationMs
 from tests.stories.simulation import BEGINNING, SimulatedMedic

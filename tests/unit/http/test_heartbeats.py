@@ -22,13 +22,13 @@ TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=260) | st.sa
 VALUES = TEXTS | st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.lists(st.integers())
 BODIES = st.fixed_dictionaries(
     {"heartbeat_name": TEXTS, "status": TEXTS},
-    optional={"service_name": VALUES, "run_id": VALUES, "time": VALUES, "host": VALUES},
+    optional={"service_name": VALUES, "run_id": VALUES, "time": VALUES, "idempotency_key": VALUES, "host": VALUES},
 ) | st.dictionaries(st.sampled_from(["heartbeat_name", "status", "service_name", "x"]), VALUES)
 
 
 @given(BODIES)
 def test_the_quick_way_agrees_with_the_thorough_one(given_fields: dict) -> None:
-    beat = heartbeats._plain_beat(given_fields)
+    beat = heartbeats.plain_beat(given_fields, None)
     if beat is not None:
         checked = check_fields(HeartbeatBody, given_fields)
         assert beat == Beat(name=checked.heartbeat_name, status=checked.status, run_id=checked.run_id)

@@ -16,14 +16,15 @@ from medic.core.draft import ServiceDraft
 from medic.core.names import name_key
 from medic.core.policy import Defaults
 from medic.core.service import Service
-from medic.core.status import HeartbeatStatus, Status
+from medic.core.status import Discount, HeartbeatStatus, Status
 from medic.core.units import DurationMs, InstantMs, ServiceId, SightedMs, SkewMs
 from medic.metrics.operations import OperationMeter
 from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
 from medic.ports import ComponentHealth, HealthReport
-from medic.store.journal.file_journal import COMMIT_BOUNDS_SECONDS, JournalStatistics
+from medic.store.journal.file_journal import COMMIT_BOUNDS_SECONDS
+from medic.store.journal.statistics import JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.tables.writer import WriterStatistics
 
@@ -47,6 +48,7 @@ DIRECTORY = DirectoryStatistics(
 )
 OUTBOX = OutboxStatistics(
     heartbeats={HeartbeatStatus.UP: 31, HeartbeatStatus.OTHER: 32},
+    discounted={Discount.REPEATED: 30},
     alerts_opened={("p1", 'team "a"\\b'): 33},
     alerts_closed=34,
     fresh_intervals=35,

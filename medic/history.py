@@ -1,0 +1,112 @@
+"""The seam between who asks for history and who keeps it: what was heard, what was alerted, who was told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from medic.core.service import Service
+from medic.core.units import EventId, InstantMs, ServiceId
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatRow:
+    """One stored heartbeat, as `GET /heartbeat` lists it; `status` as sent, `time` its arrival, `said_at` its own."""
+
+    heartbeat_id: EventId
+    service_id: ServiceId
+    heartbeat_name: str
+    service_name: str
+    team: str
+    priority: str
+    time: InstantMs
+    status: str
+    run_id: str | None
+    said_at: InstantMs | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """One alert, open or closed, as `GET /alerts` lists it. Names are those it opened with."""
+
+    alert_id: EventId
+    service_id: ServiceId
+    heartbeat_name: str
+    service_name: str
+    team: str
+    priority: str
+    runbook: str
+    reason: str
+    alert_cycle: int
+    created_date: InstantMs
+    closed_date: InstantMs | None
+    closed_reason: str
+    acknowledged_date: InstantMs | None
+    acknowledged_by: str
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AlertMoment:
+    """One line of an alert's history."""
+
+    at: InstantMs
+    change: str
+    by: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How one notification went to one target. `outcome` is empty while it is pending."""
+
+    notification_id: str
+    target: str
+    action: str
+    decided_at: InstantMs
+    settled_at: InstantMs | None
+    attempts: int
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertHistory:
+    """An alert, what happened to it, and whom it was told."""
+
+    alert: AlertRow
+    moments: Sequence[AlertMoment]
+    deliveries: Sequence[Delivery]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertQuery:
+    """What `GET /alerts` asks for. `service_ids` narrows to services whose name matched; `before` is a cursor."""
+
+    active: bool | None = None
+    heartbeat_name: str | None = None
+    team: str | None = None
+    limit: int = 100
+    before: tuple[InstantMs, EventId] | None = None
+
+
+class History(Protocol):
+    """Reads of what PostgreSQL keeps, own writes included (HARD-CASES H23). Never waits over 2 s for them.
+
+    Every method raises `DatabaseUnavailableError` where PostgreSQL does not answer: never an empty list instead.
+    """
+
+    async def heartbeats(
+        self, *, service: Service | None, service_name: str | None, limit: int
+    ) -> Sequence[HeartbeatRow]:
+        """The newest heartbeats, newest first: of one service, of all with that label, or of all."""
+        ...
+
+    async def alerts(self, query: AlertQuery) -> tuple[Sequence[AlertRow], int]:
+        """One page of alerts, newest first, and how many match in all."""
+        ...
+
+    async def alert(self, alert_id: EventId) -> AlertHistory | None:
+        """One alert with its history and deliveries, or None."""
+        ...

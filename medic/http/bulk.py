@@ -1,0 +1,199 @@
+"""`POST /v2/heartbeats`: many heartbeats in one request, each taken or refused by itself, one commit for all.
+
+A relay that collects the heartbeats of a site sends them so, and one bad heartbeat must not cost the others theirs.
+So each is taken in its turn, as `POST /heartbeat` would, and the answer says which were not, by index and reason:
+
+    201   all were taken
+    200   not all were; `success` is false, and what was refused is not worth sending again as it is
+    503   the journal refused: what is not named as refused is safe, the rest is worth sending again
+    400   the body is no array and no NDJSON, or holds none or too many; nothing was taken
+
+Why 200 and not 207: that status promises WebDAV's body. A client that looks at the status alone takes both for done,
+which for these heartbeats is right: sending them again changes nothing.
+
+The aim is 200 000 heartbeats a second at 1 000 a request. An array is read by one call of orjson, an ordinary
+heartbeat takes the quick way (`heartbeats.plain_beat`) and allocates its `Beat` alone, and there is one wait for the
+journal, for the newest position. Every `BULK_SLICE` heartbeats everybody else has a turn (HARD-CASES H7), so others'
+heartbeats may come between. Reading holds the loop as long as there are commas and brackets: they are counted first.
+
+A service whose actor is being rebuilt refuses its heartbeat here with a 503 of its own, where `POST /heartbeat` waits:
+one broken service must not hold the thousand others' answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import orjson
+import trio
+
+from medic.core.names import NAME_MAX
+from medic.errors import ActorBusyError, Fault, InvalidInputError, JournalRefusedError, MedicError, OverloadedError
+from medic.http.answers import Answer, JsonObject, JsonValue
+from medic.http.bodies import BYTE_ORDER_MARK, read_json, require_object
+from medic.http.call import Call
+from medic.http.heartbeats import check_heartbeat, named_ignored, note_refused, plain_beat, read_key
+from medic.http.limits import BULK_HEARTBEATS_MAX, BULK_MARKS_MAX, BULK_SLICE, FAULTS_MAX
+from medic.http.parts import ApiParts
+from medic.http.refusals import message_of, refuse, status_of
+from medic.ports import Beat, Caller, Position
+
+Item = JsonValue | bytes
+"""One heartbeat of a body: its JSON, or a line of NDJSON that is still to be read."""
+
+ALL_POSTED: Final = "Heartbeats Posted Successfully."
+PART_POSTED: Final = "{count} of {total} heartbeats were taken; results.refused says which were not, and why."
+
+
+def read_items(body: bytes) -> Sequence[Item]:
+    """The heartbeats of a body: an array where its first character is `[`, else a line each.
+
+    Raises:
+        InvalidInputError: it is neither, or holds none, or more than `BULK_HEARTBEATS_MAX`.
+    """
+    text = body.removeprefix(BYTE_ORDER_MARK).strip()
+    if text.count(b",") + text.count(b"[") + text.count(b"{") > BULK_MARKS_MAX:
+        raise _no_bulk(f"must have at most {BULK_MARKS_MAX} commas and opening brackets")
+    items: Sequence[Item]
+    if text.startswith(b"["):
+        try:
+            items = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise _no_bulk(f"is no JSON: {error}") from None
+    elif text.count(b"\n") > 2 * BULK_HEARTBEATS_MAX:
+        raise _no_bulk(f"must have at most {2 * BULK_HEARTBEATS_MAX} lines")
+    else:
+        items = [line for line in text.split(b"\n") if line and not line.isspace()]
+    if not 1 <= len(items) <= BULK_HEARTBEATS_MAX:
+        raise _no_bulk(f"must hold 1 to {BULK_HEARTBEATS_MAX} heartbeats, this one has {len(items)}")
+    return items
+
+
+async def take_bulk(parts: ApiParts, body: bytes, address: str, idempotency_key: str = "") -> Answer:
+    """Take the heartbeats a body holds, and answer for each. Never raises what the caller could have caused.
+
+    Args:
+        parts: The parts of the API.
+        body: The request's body.
+        address: The caller's address.
+        idempotency_key: That header, empty where it was not sent. With it, the n-th heartbeat has a key of its own, so
+            that a bulk that is sent again counts once.
+    """
+    try:
+        items = read_items(body)
+        key = read_key(idempotency_key)
+    except InvalidInputError as error:
+        note_refused(parts, error, name=None, address=address)
+        return refuse(error)
+    bulk = _Bulk(parts, Caller(address), key)
+    for begin in range(0, len(items), BULK_SLICE):
+        if begin:
+            await trio.lowlevel.checkpoint()
+        bulk.take_slice(items, begin)
+    await bulk.wait_durable()
+    return bulk.answer(len(items))
+
+
+async def post_heartbeats(parts: ApiParts, call: Call) -> Answer:
+    """Take many heartbeats."""
+    return await take_bulk(parts, call.body, call.address, call.idempotency_key)
+
+
+class _Bulk:
+    """What became of the heartbeats of one request so far."""
+
+    def __init__(self, parts: ApiParts, caller: Caller, key: str | None) -> None:
+        self._parts = parts
+        self._caller = caller
+        self._key = key
+        self._strict = parts.settings.strict_status
+        self._taken: list[tuple[int, str]] = []
+        self._newest = Position(0)
+        self._refused: dict[int, JsonObject] = {}
+        self._ignored: dict[str, None] = {}
+        self._overload: OverloadedError | None = None
+
+    def take_slice(self, items: Sequence[Item], begin: int) -> None:
+        """Take the heartbeats from `begin` on, `BULK_SLICE` at the most."""
+        admit, caller = self._parts.gatekeeper.admit_heartbeat, self._caller
+        for index in range(begin, min(begin + BULK_SLICE, len(items))):
+            beat = self._read(items[index], index)
+            if beat is None:
+                continue
+            refusal = self._overload or admit(caller, beat.name)
+            if refusal is None:
+                self._take(index, beat)
+            else:
+                self._refuse(index, refusal, beat.name)
+
+    async def wait_durable(self) -> None:
+        """Return once all that was taken is durable, or known not to be."""
+        if not self._taken:
+            return
+        try:
+            await self._parts.intake.wait_durable(self._newest)
+        except JournalRefusedError as error:
+            self._overload = error
+            for index, name in self._taken:
+                self._refuse(index, error, name)
+            self._taken = []
+
+    def answer(self, total: int) -> Answer:
+        """The answer to all of it."""
+        count, overload = len(self._taken), self._overload
+        message = ALL_POSTED if count == total else PART_POSTED.format(count=count, total=total)
+        fields: JsonObject = {
+            "success": count == total,
+            "message": message + named_ignored(tuple(self._ignored)),
+            "results": {"accepted": count, "refused": [self._refused[index] for index in sorted(self._refused)]},
+        }
+        if overload is None:
+            return Answer(201 if count == total else 200, orjson.dumps(fields))
+        return Answer(status_of(overload), orjson.dumps(fields), refuse(overload).headers)
+
+    def _read(self, item: Item, index: int) -> Beat | None:
+        """The heartbeat of an item, or None where it was refused."""
+        given: JsonValue = None
+        key = None if self._key is None else f"{self._key}#{index}"
+        try:
+            given = read_json(item) if isinstance(item, bytes) else require_object(item)
+            beat = None if self._strict else plain_beat(given, key)
+            return self._check(given, key) if beat is None else beat
+        except InvalidInputError as error:
+            name = given.get("heartbeat_name") if isinstance(given, dict) else None
+            self._refuse(index, error, None, shown=name[:NAME_MAX] if isinstance(name, str) else None)
+            return None
+
+    def _check(self, given: JsonObject, key: str | None) -> Beat:
+        read = check_heartbeat(given, strict_status=self._strict, key=key)
+        for name in read.ignored:
+            if len(self._ignored) < FAULTS_MAX:
+                self._ignored[name] = None
+        return read.beat
+
+    def _take(self, index: int, beat: Beat) -> None:
+        try:
+            self._newest = self._parts.intake.take_nowait(beat)
+        except ActorBusyError as error:
+            self._refuse(index, error, beat.name)
+        except OverloadedError as error:
+            self._overload = error
+            self._refuse(index, error, beat.name)
+        except MedicError as error:
+            self._refuse(index, error, beat.name)
+        else:
+            self._taken.append((index, beat.name))
+
+    def _refuse(self, index: int, error: MedicError, name: str | None, *, shown: str | None = None) -> None:
+        note_refused(self._parts, error, name=name, address=self._caller.address)
+        self._refused[index] = {
+            "index": index,
+            "heartbeat_name": name or shown,
+            "status": status_of(error),
+            "message": message_of(error),
+        }
+
+
+def _no_bulk(sentence: str) -> InvalidInputError:
+    return InvalidInputError((Fault("body", sentence),))
