@@ -49,7 +49,7 @@ _KNOWN_FIELDS: Final = frozenset(HeartbeatBody.model_fields)
 
 
 class HeartbeatRead(NamedTuple):
-    """A heartbeat as read from a body, and the names of the fields that were ignored. A tuple: one is made a request."""
+    """A heartbeat as read from a body, and the names of the fields that were ignored."""
 
     beat: Beat
     ignored: tuple[str, ...] = ()
