@@ -274,8 +274,7 @@ class Settlements(Protocol):
 # ------------------------------------------------------------------------------------------------- what http asks for
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(NamedTuple):
     """A heartbeat as a client sent it, checked: `name` normalised, `status` 1 to 64 characters.
 
     `said_at` is the sender's own time, `key` its Idempotency-Key.

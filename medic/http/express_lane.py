@@ -256,19 +256,20 @@ class ExpressLane:
             if isinstance(head, Verdict):
                 self._take_none(connection, received[begin:], head)
                 return
-            if end - begin < head.whole:
+            behind = begin + head.whole
+            if behind > end:
                 connection.keep(received[begin:], needs=head.whole, head=head)
                 break
-            body = received[begin + head.length : begin + head.whole]
-            if not self._take_one(connection, head, body):
+            if not self._take_one(connection, head, received[begin + head.length : behind]):
                 self._pause(connection, received[begin:])
                 return
-            begin += head.whole
+            begin = behind
             if connection.apart:
                 self._pause(connection, received[begin:])
                 return
-        if not connection.ended and not connection.outgoing:
-            self._connections.watch(connection, 0 if connection.closing else READ)
+        interest = 0 if connection.closing else READ
+        if connection.interest != interest and not connection.ended and not connection.outgoing:
+            self._connections.watch(connection, interest)
 
     def _take_none(self, connection: LaneConnection, rest: bytes, verdict: Verdict) -> None:
         """What follows is no hot request, or none yet."""
@@ -286,45 +287,49 @@ class ExpressLane:
         in_turn = head.route is HEARTBEAT
         if connection.unanswered >= (LANE_UNANSWERED_MAX if in_turn else 1) or connection.outgoing:
             return False
-        closing = head.closes or self._draining or connection.requests >= KEEP_ALIVE_REQUESTS_MAX
-        if not (in_turn and self._take_heartbeat(connection, head, body, closing=closing)):
+        if not (in_turn and self._take_heartbeat(connection, head, body)):
             if connection.unanswered:
                 return False
-            self._take_apart(connection, head, body, closing=closing)
-        connection.requests += 1
-        self._requests += 1
+            self._take_apart(connection, head, body)
         return True
 
-    def _take_heartbeat(self, connection: LaneConnection, head: HotHead, body: bytes, *, closing: bool) -> bool:
+    def _note_taken(self, connection: LaneConnection, head: HotHead) -> None:
+        """Count a request that was taken, and see whether it is the connection's last."""
+        self._requests += 1
+        connection.requests += 1
+        if head.closes or self._draining or connection.requests >= KEEP_ALIVE_REQUESTS_MAX:
+            connection.closing = True
+
+    def _take_heartbeat(self, connection: LaneConnection, head: HotHead, body: bytes) -> bool:
         """Take a heartbeat in this turn. False: its actor is being rebuilt, and it has to be waited for."""
-        name, caller = None, self._caller(connection, head)
+        parts = self._parts
+        caller = connection.caller if head.is_direct else self._caller(connection, head)
+        name, answer = None, ACCEPTED
         try:
             beat, ignored = read_heartbeat(
                 body, strict_status=self._strict_status, idempotency_key=head.idempotency_key
             )
             name = beat.name
-            require_admitted(self._parts, name, caller)
-            self._newest = self._parts.intake.take_nowait(beat)
+            require_admitted(parts, name, caller)
+            self._newest = parts.intake.take_nowait(beat)
+            if ignored:
+                answer = accepted(ignored)
         except ActorBusyError:
             return False
         except MedicError as error:
-            connection.closing = closing
-            answer = self._refuse(error, name, caller)
-            if connection.unanswered:
-                connection.unanswered += 1
-                self._entries.append((connection, answer, None, caller))
-            else:
-                self._parts.meter.observe(head.method, head.route.path, answer.status, trio.current_time() - self._now)
-                self._answer(connection, answer)
-            return True
-        connection.closing = closing
-        connection.unanswered += 1
-        self._entries.append((connection, accepted(ignored) if ignored else ACCEPTED, name, caller))
+            answer, name = self._refuse(error, name, caller), None
+        self._note_taken(connection, head)
+        if name is None and not connection.unanswered:
+            parts.meter.observe(head.method, head.route.path, answer.status, trio.current_time() - self._now)
+            self._answer(connection, answer)
+        else:
+            connection.unanswered += 1
+            self._entries.append((connection, answer, name, caller))
         return True
 
-    def _take_apart(self, connection: LaneConnection, head: HotHead, body: bytes, *, closing: bool) -> None:
+    def _take_apart(self, connection: LaneConnection, head: HotHead, body: bytes) -> None:
         """Let a task answer; what follows waits for it."""
-        connection.closing = closing
+        self._note_taken(connection, head)
         connection.apart = True
         connection.unanswered += 1
         self._nursery.start_soon(self._answer_apart, connection, head, body)
@@ -376,7 +381,13 @@ class ExpressLane:
             connection.unanswered -= 1
             if connection.ended:
                 continue
-            if connection.unanswered or connection.outgoing or connection.is_special:
+            if (
+                connection.unanswered
+                or connection.outgoing
+                or connection.closing
+                or connection.kept
+                or connection.at_end
+            ):
                 closes = connection.closing and not connection.unanswered
                 connection.outgoing += (
                     plain if answer is ACCEPTED and not closes else self._wire.write(answer, closes=closes)
@@ -475,9 +486,7 @@ class ExpressLane:
         return LaneStatistics(len(self._connections), self._accepted, self._passed_on, self._crashed, self._requests)
 
     def _caller(self, connection: LaneConnection, head: HotHead) -> Caller:
-        """Who is calling: the other end, or whom proxies that are trusted name."""
-        if not head.forwarded_for and not head.forwarded:
-            return connection.caller
+        """Whom proxies that are trusted name as the caller, if they are."""
         address = caller_address(
             connection.caller.address,
             forwarded_for=head.forwarded_for,

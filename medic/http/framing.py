@@ -84,6 +84,7 @@ class HotHead:
         query: The query string.
         idempotency_key: That header, empty where it was not sent.
         forwarded_for, forwarded: `X-Forwarded-For` and `Forwarded`, in order.
+        is_direct: Whether there is none of these.
     """
 
     route: HotRoute
@@ -96,6 +97,7 @@ class HotHead:
     idempotency_key: str
     forwarded_for: tuple[str, ...]
     forwarded: tuple[str, ...]
+    is_direct: bool
 
 
 _HEAD: Final = re.compile(
@@ -164,6 +166,7 @@ class Framing:
             idempotency_key=headers.first("idempotency-key"),
             forwarded_for=headers.all("x-forwarded-for"),
             forwarded=headers.all("forwarded"),
+            is_direct=not (headers.all("x-forwarded-for") or headers.all("forwarded")),
         )
         self._remember(head, hot)
         return hot

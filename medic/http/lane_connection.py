@@ -65,11 +65,6 @@ class LaneConnection:
         """Whether it stands between two requests, or within a head that nobody can answer yet."""
         return not (self.unanswered or self.outgoing or self.resuming or self.head is not None)
 
-    @property
-    def is_special(self) -> bool:
-        """Whether there is more to do once its answers are written than to wait for the next request."""
-        return bool(self.closing or self.at_end or self.kept)
-
     def keep(self, rest: bytes, *, needs: int, head: HotHead | None = None) -> None:
         """Keep what cannot be taken yet."""
         self.kept[:] = rest

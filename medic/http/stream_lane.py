@@ -103,7 +103,7 @@ class StreamLane:
             body = bytes(received[head.length : head.whole])
             del received[: head.whole]
             requests += 1
-            last = head.closes or requests > KEEP_ALIVE_REQUESTS_MAX
+            last = head.closes or requests >= KEEP_ALIVE_REQUESTS_MAX
             if await self._answer(stream, head, body, peer, last=last):
                 return None
 
