@@ -162,7 +162,7 @@ class ExpressLane:
             connection = LaneConnection(opened, caller)
             connection.deadline = self._now + KEEP_ALIVE_SECONDS
             self._connections.add(connection)
-            self._attend(connection, READ)
+            self._supervise(connection, self._read)
 
     async def _turn(self) -> None:
         """Read everything that is there, in slices."""
@@ -172,23 +172,21 @@ class ExpressLane:
             if connection is None:
                 self._door.accept(key.fd)
             elif not connection.ended:
-                self._attend(connection, mask)
+                self._supervise(connection, self._flush if mask & WRITE else self._read)
             if len(self._entries) >= LANE_SLICE_REQUESTS or count % LANE_SLICE_REQUESTS == 0:
                 self._end_slice()
                 await trio.lowlevel.checkpoint()
                 self._now = trio.current_time()
         self._end_slice()
 
-    def _attend(self, connection: LaneConnection, mask: int) -> None:
+    def _supervise(self, connection: LaneConnection, step: Callable[[LaneConnection], None]) -> None:
+        """Do that with the connection. Whatever is raised within ends it, and it alone."""
         try:
-            if mask & WRITE:
-                self._flush(connection)
-            else:
-                self._read(connection)
+            step(connection)
         except Exception as error:  # noqa: BLE001 - for connections this is the supervisor
             self._crash(connection, error)
 
-    def _crash(self, connection: LaneConnection, error: BaseException) -> None:
+    def _crash(self, connection: LaneConnection, error: Exception) -> None:
         self._crashed += 1
         _log.error("a connection of the express lane ended by a fault of ours", exc_info=error)
         self._connections.end(connection)
@@ -339,7 +337,6 @@ class ExpressLane:
         try:
             answer = await self._routes[head.route](self._parts, head, body, self._caller(connection, head).address)
         except Exception as error:  # noqa: BLE001 - for connections this is the supervisor
-            connection.unanswered -= 1
             self._crash(connection, error)
             return
         self._now = trio.current_time()
@@ -360,11 +357,11 @@ class ExpressLane:
         connection.resuming = False
         if not connection.ended:
             self._now = trio.current_time()
-            try:
-                self._take(connection, connection.take_kept())
-            except Exception as error:  # noqa: BLE001 - for connections this is the supervisor
-                self._crash(connection, error)
+            self._supervise(connection, self._take_again)
             self._end_slice()
+
+    def _take_again(self, connection: LaneConnection) -> None:
+        self._take(connection, connection.take_kept())
 
     # -------------------------------------------------------------------------------------------------------- answering
 
