@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import struct
+from ipaddress import ip_network
 
 import pytest
 import trio
@@ -14,6 +15,7 @@ import trio.testing
 from medic.errors import ActorBusyError
 from medic.http import door, express_lane
 from medic.http.lane_connection import LaneConnection
+from medic.http.parts import ApiSettings
 from medic.ports import Caller
 from tests.actors.world import until
 from tests.contract.served import HEARTBEAT, Served, get, post, read_all, read_answer, receive, serve, status_of
@@ -102,7 +104,52 @@ async def test_requests_and_refusals_are_counted_as_quart_counts_them() -> None:
         assert counted.heartbeats_refused == {"invalid": 1}
 
 
+async def test_a_heartbeat_in_one_line_is_answered_to_head_without_a_body() -> None:
+    async with serve() as served:
+        request = get("/heartbeat/job?status=COMPLETED", "Connection: close")
+        whole, bare = await served.exchange(request), await served.exchange(request.replace(b"GET", b"HEAD"))
+        assert bare == whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+        assert (beats(served), hot_requests(served)) == (2, 2)
+        assert served.world.meter.statistics().requests == {
+            ("GET", "/heartbeat/{heartbeat_name}", 201): 1,
+            ("HEAD", "/heartbeat/{heartbeat_name}", 201): 1,
+        }
+
+
+async def test_whom_a_trusted_proxy_names_is_the_caller() -> None:
+    trusting = ApiSettings(trusted_proxies=(ip_network("127.0.0.0/8"),))
+    for settings, caller in ((trusting, "192.0.2.9"), (None, "127.0.0.1")):
+        async with serve(settings=settings) as served:
+            unknown = post("/heartbeat", b'{"heartbeat_name":"typo","status":"UP"}', "X-Forwarded-For: 192.0.2.9")
+            async with await served.connect() as stream:
+                await stream.send_all(unknown)
+                assert status_of(await read_answer(stream)) == 404
+            [refused] = served.world.parts.refused.names()
+            assert refused.address == caller
+
+
 # ---------------------------------------------------------------------------------------------------------- pipelining
+
+
+async def test_what_takes_a_task_of_its_own_keeps_its_place() -> None:
+    async with serve() as served, await served.connect() as stream:
+        bulk = post("/v2/heartbeats", b"[" + HEARTBEAT + b"]")
+        await stream.send_all(post("/heartbeat", HEARTBEAT) + bulk + post("/heartbeat", b"{") + bulk + get("/nowhere"))
+        received = b""
+        while received.count(b'"success"') < 5:
+            received += await receive(stream)
+        assert [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]] == [201, 201, 400, 201, 404]
+
+
+async def test_a_client_may_leave_while_a_task_answers_it() -> None:
+    async with serve() as served:
+        served.world.journal.hold()
+        async with await served.connect() as stream:
+            await stream.send_all(post("/v2/heartbeats", b"[" + HEARTBEAT + b"]"))
+            await until(lambda: beats(served) == 1)
+        served.world.journal.release()
+        await until(lambda: served.server.statistics().open == 0)
+        assert served.world.meter.statistics().requests == {("POST", "/v2/heartbeats", 201): 1}
 
 
 async def test_pipelined_requests_are_answered_in_order_whoever_answers_them() -> None:
@@ -292,6 +339,14 @@ async def test_a_fault_of_ours_ends_one_connection(monkeypatch: pytest.MonkeyPat
         monkeypatch.undo()
         await other.send_all(post("/heartbeat", HEARTBEAT))
         assert status_of(await read_answer(other)) == 201
+
+
+async def test_a_fault_of_a_task_of_ours_ends_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve() as served:
+        # Lets the answer's task fail, and nothing before it.
+        monkeypatch.setattr("medic.http.named.answer_one", lambda *_: 1 // 0)
+        assert await served.exchange(get("/heartbeat/job")) == b""
+        assert (served.server.statistics().crashed, served.server.statistics().open) == (1, 0)
 
 
 async def test_out_of_descriptors_it_waits_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
