@@ -406,6 +406,29 @@ async def test_after_the_deadline_the_lane_cuts_what_is_left() -> None:
         served.world.journal.release()
 
 
+async def test_a_send_that_the_kernel_takes_half_of_goes_on_when_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    send, short = socket.socket.send, 3
+
+    def send_little(opened: socket.socket, piece: bytes) -> int:
+        nonlocal short
+        short -= 1
+        if short == 1:
+            raise BlockingIOError
+        return send(opened, piece[:10] if short == 2 else piece)
+
+    async with serve() as served, await served.connect() as stream:
+        await stream.send_all(post("/heartbeat", HEARTBEAT))
+        await read_answer(stream)
+        await stream.send_all(post("/heartbeat", HEARTBEAT)[:-1])
+        served.world.journal.hold()
+        await stream.send_all(HEARTBEAT[-1:])
+        await until(lambda: beats(served) == 2)
+        monkeypatch.setattr(socket.socket, "send", send_little)
+        served.world.journal.release()
+        assert status_of(await read_answer(stream)) == 201
+        assert short < 1
+
+
 def test_a_connection_knows_when_it_is_idle() -> None:
     connection = LaneConnection(socket.socket(), Caller("192.0.2.1"))
     assert connection.is_idle
