@@ -274,9 +274,11 @@ class Settlements(Protocol):
 # ------------------------------------------------------------------------------------------------- what http asks for
 
 
-class Beat(NamedTuple):
+@dataclass(slots=True)
+class Beat:
     """A heartbeat as a client sent it, checked: `name` normalised, `status` 1 to 64 characters.
 
+    Not frozen: one is made for every heartbeat, and freezing it costs as much again as making it.
     `said_at` is the sender's own time, `key` its Idempotency-Key.
     """
 

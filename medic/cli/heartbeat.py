@@ -26,13 +26,20 @@ def send(
         typer.Option("--status", "-s", help="UP, DOWN, DEGRADED, STARTED, COMPLETED, FAILED, or a word of your own."),
     ] = "UP",
     run_id: Annotated[str | None, typer.Option("--run-id", help="Which run of a job this belongs to.")] = None,
+    time: Annotated[
+        str | None,
+        typer.Option("--time", help="When it was, if not now: ISO 8601. Older than interval and grace: history only."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--idempotency-key", help="The same when this is sent again: it counts once.")
+    ] = None,
     url: Url = None,
     output: Format = Output.TABLE,
 ) -> None:
     """Send a heartbeat. It is safe once this returns 0."""
     body: JsonObject = {"heartbeat_name": name, "service_name": "", "status": status}
-    if run_id is not None:
-        body["run_id"] = run_id
+    beside = {"run_id": run_id, "time": time, "idempotency_key": key}
+    body |= {name: value for name, value in beside.items() if value is not None}
     with connect(url) as api:
         reply = api.post("/heartbeat", body)
     if output is Output.JSON:

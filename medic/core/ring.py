@@ -12,6 +12,7 @@ nothing that matters: those k signs keep the promise without it.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
@@ -31,7 +32,7 @@ else:
 
 
 class Ring(_Signs):
-    """The k newest signs of life as sighted instants, oldest first, `NO_SIGN` where there is none.
+    """The k newest signs of life as sighted instants, oldest first and so in order; `NO_SIGN` where there is none.
 
     Attributes:
         marks: Of each sign what recognises its heartbeat; None while no sign has a mark.
@@ -49,6 +50,10 @@ class Ring(_Signs):
         ring.marks = kept if kept is not None and any(kept) else None
         return ring
 
+    def __copy__(self) -> Self:
+        """Another ring with the same signs and marks; an array's own way knows no marks."""
+        return type(self)(self, self.marks)
+
     def push(self, sign: SightedMs, mark: int) -> None:
         """The newest sign comes, the oldest goes."""
         if mark != NO_MARK and self.marks is None:
@@ -61,10 +66,13 @@ class Ring(_Signs):
 
     def holds(self, mark: int, *, after: SightedMs) -> bool:
         """Whether a sign that is newer than `after` has this mark."""
-        marks = self.marks
-        if marks is None or mark not in marks:
+        if self.marks is None:
             return False
-        return any(kept == mark and sign > after for sign, kept in zip(self, marks, strict=True))
+        try:
+            self.marks.index(mark, bisect_right(self, after))
+        except ValueError:
+            return False
+        return True
 
     def credited(self, since: SightedMs) -> Ring:
         """The ring once `since` counts as k signs: older ones, and their marks, give way to it."""

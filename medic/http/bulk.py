@@ -28,7 +28,7 @@ from typing import Final
 import orjson
 import trio
 
-from medic.core.names import NAME_MAX
+from medic.core.names import NAME_MAX, normal_name
 from medic.errors import ActorBusyError, Fault, InvalidInputError, JournalRefusedError, MedicError, OverloadedError
 from medic.http.answers import Answer, JsonObject, JsonValue
 from medic.http.bodies import BYTE_ORDER_MARK, read_json, require_object
@@ -86,13 +86,13 @@ async def take_bulk(parts: ApiParts, body: bytes, address: str, idempotency_key:
     except InvalidInputError as error:
         note_refused(parts, error, name=None, address=address)
         return refuse(error)
-    bulk = _Bulk(parts, Caller(address), key)
+    bulk = _Bulk(parts, items, Caller(address), key)
     for begin in range(0, len(items), BULK_SLICE):
         if begin:
             await trio.lowlevel.checkpoint()
-        bulk.take_slice(items, begin)
+        bulk.take_slice(begin)
     await bulk.wait_durable()
-    return bulk.answer(len(items))
+    return bulk.answer()
 
 
 async def post_heartbeats(parts: ApiParts, call: Call) -> Answer:
@@ -101,47 +101,55 @@ async def post_heartbeats(parts: ApiParts, call: Call) -> Answer:
 
 
 class _Bulk:
-    """What became of the heartbeats of one request so far."""
+    """What became of the heartbeats of one request so far. What was not refused was taken."""
 
-    def __init__(self, parts: ApiParts, caller: Caller, key: str | None) -> None:
+    def __init__(self, parts: ApiParts, items: Sequence[Item], caller: Caller, key: str | None) -> None:
         self._parts = parts
+        self._items = items
         self._caller = caller
         self._key = key
         self._strict = parts.settings.strict_status
-        self._taken: list[tuple[int, str]] = []
-        self._newest = Position(0)
+        self._newest: Position | None = None
         self._refused: dict[int, JsonObject] = {}
         self._ignored: dict[str, None] = {}
         self._overload: OverloadedError | None = None
 
-    def take_slice(self, items: Sequence[Item], begin: int) -> None:
+    def take_slice(self, begin: int) -> None:
         """Take the heartbeats from `begin` on, `BULK_SLICE` at the most."""
-        admit, caller = self._parts.gatekeeper.admit_heartbeat, self._caller
+        items, caller, newest = self._items, self._caller, self._newest
+        admit, take_nowait = self._parts.gatekeeper.admit_heartbeat, self._parts.intake.take_nowait
         for index in range(begin, min(begin + BULK_SLICE, len(items))):
             beat = self._read(items[index], index)
             if beat is None:
                 continue
             refusal = self._overload or admit(caller, beat.name)
-            if refusal is None:
-                self._take(index, beat)
-            else:
+            if refusal is not None:
                 self._refuse(index, refusal, beat.name)
+                continue
+            try:
+                newest = take_nowait(beat)
+            except MedicError as error:
+                if isinstance(error, OverloadedError) and not isinstance(error, ActorBusyError):
+                    self._overload = error
+                self._refuse(index, error, beat.name)
+        self._newest = newest
 
     async def wait_durable(self) -> None:
         """Return once all that was taken is durable, or known not to be."""
-        if not self._taken:
+        if self._newest is None:
             return
         try:
             await self._parts.intake.wait_durable(self._newest)
         except JournalRefusedError as error:
             self._overload = error
-            for index, name in self._taken:
-                self._refuse(index, error, name)
-            self._taken = []
+            for index, item in enumerate(self._items):
+                if index not in self._refused:
+                    self._refuse(index, error, _name_of(read_json(item) if isinstance(item, bytes) else item))
 
-    def answer(self, total: int) -> Answer:
+    def answer(self) -> Answer:
         """The answer to all of it."""
-        count, overload = len(self._taken), self._overload
+        total, overload = len(self._items), self._overload
+        count = total - len(self._refused)
         message = ALL_POSTED if count == total else PART_POSTED.format(count=count, total=total)
         fields: JsonObject = {
             "success": count == total,
@@ -154,15 +162,15 @@ class _Bulk:
 
     def _read(self, item: Item, index: int) -> Beat | None:
         """The heartbeat of an item, or None where it was refused."""
-        given: JsonValue = None
         key = None if self._key is None else f"{self._key}#{index}"
+        if type(item) is dict and not self._strict and (beat := plain_beat(item, key)) is not None:
+            return beat
+        given: JsonValue = None
         try:
             given = read_json(item) if isinstance(item, bytes) else require_object(item)
-            beat = None if self._strict else plain_beat(given, key)
-            return self._check(given, key) if beat is None else beat
+            return self._check(given, key)
         except InvalidInputError as error:
-            name = given.get("heartbeat_name") if isinstance(given, dict) else None
-            self._refuse(index, error, None, shown=name[:NAME_MAX] if isinstance(name, str) else None)
+            self._refuse(index, error, None, shown=_name_of(given))
             return None
 
     def _check(self, given: JsonObject, key: str | None) -> Beat:
@@ -172,19 +180,6 @@ class _Bulk:
                 self._ignored[name] = None
         return read.beat
 
-    def _take(self, index: int, beat: Beat) -> None:
-        try:
-            self._newest = self._parts.intake.take_nowait(beat)
-        except ActorBusyError as error:
-            self._refuse(index, error, beat.name)
-        except OverloadedError as error:
-            self._overload = error
-            self._refuse(index, error, beat.name)
-        except MedicError as error:
-            self._refuse(index, error, beat.name)
-        else:
-            self._taken.append((index, beat.name))
-
     def _refuse(self, index: int, error: MedicError, name: str | None, *, shown: str | None = None) -> None:
         note_refused(self._parts, error, name=name, address=self._caller.address)
         self._refused[index] = {
@@ -193,6 +188,12 @@ class _Bulk:
             "status": status_of(error),
             "message": message_of(error),
         }
+
+
+def _name_of(given: JsonValue) -> str | None:
+    """The name an object has, whether it may be one or not; None where it has none."""
+    name = given.get("heartbeat_name") if isinstance(given, dict) else None
+    return normal_name(name)[:NAME_MAX] if isinstance(name, str) else None
 
 
 def _no_bulk(sentence: str) -> InvalidInputError:

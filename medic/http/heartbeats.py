@@ -201,7 +201,7 @@ def plain_beat(given: JsonObject, key: str | None) -> Beat | None:
         and 0 < len(status) <= STATUS_MAX
         and status.isascii()
         and status.isprintable()
-        and given.keys() <= _PLAIN_FIELDS
+        and (len(given) == 2 or given.keys() <= _PLAIN_FIELDS)
     ):
         return Beat(name=name, status=status, key=key)
     return None

@@ -9,6 +9,7 @@ from medic.core.effects import ChangeStatus, Notify, OpenAlert, RecordHeartbeat,
 from medic.core.notification import Notification
 from medic.core.status import NotificationKind, Outcome, Status
 from medic.errors import JournalRefusedError
+from medic.ports import Beat
 from tests.actors.world import World, settle
 
 
@@ -185,10 +186,12 @@ async def test_what_passes_through_is_counted(autojump_clock, nursery):
     world = await late_world(nursery, "job")
     await world.beat("job", "degraded")
     await world.beat("job", "whatever")
+    await world.intake.take(Beat("job", "DOWN", said_at=0))
     await trio.sleep(61)
     await world.beat("job")
     statistics = world.outbox.statistics()
-    assert statistics.heartbeats == {"UP": 2, "DEGRADED": 1, "OTHER": 1}
+    assert statistics.heartbeats == {"UP": 2, "DEGRADED": 1, "OTHER": 1, "DOWN": 1}
+    assert statistics.discounted == {"history": 1}
     assert statistics.alerts_opened == {("p3", "site-reliability"): 1}
     assert statistics.alerts_closed == 1
     assert sum(statistics.heartbeats.values()) == len(world.effects(RecordHeartbeat))

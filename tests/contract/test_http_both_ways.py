@@ -122,8 +122,8 @@ async def answered(pieces: list[bytes], heads: list[bool], *, by_quart: bool) ->
 
 async def both_ways(pieces: list[bytes], heads: list[bool]) -> None:
     lane = await answered(pieces, heads, by_quart=False)
-    # Of a request with nonsense behind it, Hypercorn answers the one or the other, as its tasks happen to run and as the
-    # bytes happen to come. It is asked several times; what the lane answered must be among what it says.
+    # Of a request with nonsense behind it, Hypercorn answers the one or the other, as its tasks happen to run and as
+    # the bytes happen to come. It is asked several times; what the lane answered must be among what it says.
     said: list[list[Exchange]] = []
     for _ in range(3):
         for sent in (pieces, [b"".join(pieces)]):

@@ -118,7 +118,13 @@ class Life:
                 self.sighted += value
             case "beat":
                 status = ("UP", "DOWN", "FAILED", "DEGRADED", "STARTED", "COMPLETED", "läuft")[value % 7]
-                event = HeartbeatReceived(**times, event_id=self.draw(), kind=kind_of(status), status=status)
+                # One in three is sent twice, and then with an hour-old time of its own.
+                key = f"k{value % 2}" if value % 3 == 0 else None
+                event = HeartbeatReceived(**times, event_id=self.draw(), kind=kind_of(status), status=status, key=key)
+                self.tell(service_id, event)
+                if key is None:
+                    return
+                event = replace(event, event_id=self.draw(), said_at=self.at - 60 * MINUTE if value % 2 else None)
                 self.tell(service_id, event)
             case "expire":
                 self.expire(service_id)

@@ -25,6 +25,9 @@ def test_send_is_a_heartbeat(small: SmallMedic, run: Run) -> None:
     assert small.last.body == {"heartbeat_name": "x", "service_name": "", "status": "UP"}
     run("heartbeat", "send", "x", "--status", "FAILED", "--run-id", "7", "--output", "json")
     assert small.last.body == {"heartbeat_name": "x", "service_name": "", "status": "FAILED", "run_id": "7"}
+    run("heartbeat", "send", "x", "--time", "2026-01-01T00:00:00Z", "--idempotency-key", "k")
+    beside = {"time": "2026-01-01T00:00:00Z", "idempotency_key": "k"}
+    assert small.last.body == {"heartbeat_name": "x", "service_name": "", "status": "UP", **beside}
     assert run("heartbeat", "send", "nobody").status == 1
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import pytest
 
 from medic.core.effects import RecordHeartbeat
@@ -155,6 +157,14 @@ def test_a_credit_forgets_the_marks_of_the_signs_that_it_stands_for():
     assert (list(credited), list(credited.marks or ())) == ([20, 20, 30], [0, 0, 3])
     assert ring.credited(30).marks is None
     assert Ring([10, 20]).credited(15).marks is None
+
+
+def test_a_copied_ring_lives_its_own_life():
+    ring = Ring([10, 20], [1, 2])
+    twin = copy(ring)
+    twin.push(30, 3)
+    assert (list(ring), list(ring.marks or ())) == ([10, 20], [1, 2])
+    assert (list(twin), list(twin.marks or ())) == ([20, 30], [2, 3])
 
 
 @pytest.mark.parametrize(("threshold", "signs", "marks"), [(4, 4, [0, 0, 1, 2]), (2, 2, [1, 2]), (1, 1, None)])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import typing
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -9,12 +10,14 @@ from hypothesis import strategies as st
 
 from medic.core import effects as effects_module
 from medic.core.effects import EndMute, RecordHeartbeat
+from medic.core.ring import Ring
 from medic.core.service import Service
-from medic.core.status import HeartbeatStatus
+from medic.core.status import Discount, HeartbeatStatus
 from medic.errors import UnreadableRecordError
 from medic.store import codec
 from medic.store.codec import decode, encode, pack_state, unpack_state
 from tests import strategies
+from tests.stories.simulation import SimulatedMedic
 
 BEAT = RecordHeartbeat(
     service_id=7,
@@ -97,6 +100,26 @@ def _slots(service: Service) -> dict[str, object]:
 def test_hot_state_comes_back_whole(service):
     again = unpack_state(pack_state(service), service.row, service.policy)
     assert _slots(again) == _slots(service)
+
+
+def service_with(ring: Ring | None) -> Service:
+    service = SimulatedMedic().register(threshold=3).service
+    service.ring = ring
+    return service
+
+
+def test_only_what_needs_the_newer_layout_is_written_in_it():
+    assert encode(BEAT)[:2] == b"\x01\x01"
+    assert encode(replace(BEAT, mark=5))[:2] == b"\x01\x0f"
+    assert encode(replace(BEAT, discount=Discount.HISTORY))[:2] == b"\x01\x0f"
+    assert pack_state(service_with(Ring([1, 2, 3])))[0] == 1
+    assert pack_state(service_with(Ring([1, 2, 3], [0, 7, 0])))[0] == 2
+
+
+def test_a_mark_takes_9_bytes_of_a_record_and_8_of_a_state():
+    assert len(encode(replace(BEAT, mark=5))) == len(encode(BEAT)) + 9
+    plain, marked = service_with(Ring([1, 2, 3])), service_with(Ring([1, 2, 3], [4, 5, 6]))
+    assert len(pack_state(marked)) == len(pack_state(plain)) + 3 * 8
 
 
 @given(strategies.services(), st.data())
