@@ -54,8 +54,8 @@ from medic.http.answers import Answer
 from medic.http.caller import caller_address
 from medic.http.door import Door
 from medic.http.framing import Framing, HotHead, HotRoute, Verdict
-from medic.http.heartbeats import accepted, note_refused, read_heartbeat
-from medic.http.hot_routes import HEARTBEAT, HOT_ROUTES, Take
+from medic.http.heartbeats import accepted, note_refused, read_heartbeat, require_admitted
+from medic.http.hot_routes import HEARTBEAT, HOT_ROUTES, Take, refuse_late
 from medic.http.lane_connection import READ, WRITE, LaneConnection, LaneConnections
 from medic.http.limits import (
     KEEP_ALIVE_REQUESTS_MAX,
@@ -68,10 +68,9 @@ from medic.http.limits import (
     WRITE_SECONDS_MAX,
 )
 from medic.http.parts import ApiParts
-from medic.http.refusals import refuse, refuse_framework
-from medic.http.refused import INVALID
+from medic.http.refusals import refuse
 from medic.http.wire import ACCEPTED, Wire
-from medic.ports import Position, WhenDurable
+from medic.ports import Caller, Position, WhenDurable
 
 _log = structlog.get_logger(__name__)
 
@@ -81,8 +80,8 @@ PassOn = Callable[[socket.socket, bytes], None]
 Admit = Callable[[socket.socket, str], bool]
 """Asked for each new connection, with its peer's address; where it says False it has taken care of it itself."""
 
-Entry = tuple[LaneConnection, str | None, Answer]
-"""A connection, the name whose heartbeat it waits for (None: the answer stands, come what may), and the answer."""
+Entry = tuple[LaneConnection, Answer, str | None, Caller]
+"""A connection, what is to be answered, the name whose heartbeat that waits for (None: it stands), and whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +158,11 @@ class ExpressLane:
         """A connection was accepted. What its client sends with it is mostly there already."""
         self._accepted += 1
         if self._admit(opened, peer):
-            connection = LaneConnection(opened, peer)
+            caller = Caller(caller_address(peer, forwarded_for=(), forwarded=(), trusted=()))
+            connection = LaneConnection(opened, caller)
             connection.deadline = self._now + KEEP_ALIVE_SECONDS
             self._connections.add(connection)
-            self._attend(connection, READ)
+            self._supervise(connection, self._read)
 
     async def _turn(self) -> None:
         """Read everything that is there, in slices."""
@@ -172,23 +172,21 @@ class ExpressLane:
             if connection is None:
                 self._door.accept(key.fd)
             elif not connection.ended:
-                self._attend(connection, mask)
+                self._supervise(connection, self._flush if mask & WRITE else self._read)
             if len(self._entries) >= LANE_SLICE_REQUESTS or count % LANE_SLICE_REQUESTS == 0:
                 self._end_slice()
                 await trio.lowlevel.checkpoint()
                 self._now = trio.current_time()
         self._end_slice()
 
-    def _attend(self, connection: LaneConnection, mask: int) -> None:
+    def _supervise(self, connection: LaneConnection, step: Callable[[LaneConnection], None]) -> None:
+        """Do that with the connection. Whatever is raised within ends it, and it alone."""
         try:
-            if mask & WRITE:
-                self._flush(connection)
-            else:
-                self._read(connection)
+            step(connection)
         except Exception as error:  # noqa: BLE001 - for connections this is the supervisor
             self._crash(connection, error)
 
-    def _crash(self, connection: LaneConnection, error: BaseException) -> None:
+    def _crash(self, connection: LaneConnection, error: Exception) -> None:
         self._crashed += 1
         _log.error("a connection of the express lane ended by a fault of ours", exc_info=error)
         self._connections.end(connection)
@@ -213,10 +211,7 @@ class ExpressLane:
             self._connections.end(connection)
         elif connection.head and not connection.unanswered:
             head, connection.head, connection.closing = connection.head, None, True
-            self._parts.meter.observe(head.method, head.route.path, 408, REQUEST_SECONDS_MAX)
-            if head.route is HEARTBEAT:
-                self._parts.meter.refuse_heartbeat(INVALID)
-            self._answer(connection, refuse_framework(408, path=head.route.path, limit=head.route.body_bytes_max))
+            self._answer(connection, refuse_late(self._parts, head))
 
     # ---------------------------------------------------------------------------------------------------------- reading
 
@@ -259,19 +254,20 @@ class ExpressLane:
             if isinstance(head, Verdict):
                 self._take_none(connection, received[begin:], head)
                 return
-            if end - begin < head.whole:
+            behind = begin + head.whole
+            if behind > end:
                 connection.keep(received[begin:], needs=head.whole, head=head)
                 break
-            body = received[begin + head.length : begin + head.whole]
-            if not self._take_one(connection, head, body):
+            if not self._take_one(connection, head, received[begin + head.length : behind]):
                 self._pause(connection, received[begin:])
                 return
-            begin += head.whole
+            begin = behind
             if connection.apart:
                 self._pause(connection, received[begin:])
                 return
-        if not connection.ended and not connection.outgoing:
-            self._connections.watch(connection, 0 if connection.closing else READ)
+        interest = 0 if connection.closing else READ
+        if connection.interest != interest and not connection.ended and not connection.outgoing:
+            self._connections.watch(connection, interest)
 
     def _take_none(self, connection: LaneConnection, rest: bytes, verdict: Verdict) -> None:
         """What follows is no hot request, or none yet."""
@@ -289,42 +285,49 @@ class ExpressLane:
         in_turn = head.route is HEARTBEAT
         if connection.unanswered >= (LANE_UNANSWERED_MAX if in_turn else 1) or connection.outgoing:
             return False
-        closing = head.closes or self._draining or connection.requests >= KEEP_ALIVE_REQUESTS_MAX
-        if not (in_turn and self._take_heartbeat(connection, head, body, closing=closing)):
+        if not (in_turn and self._take_heartbeat(connection, head, body)):
             if connection.unanswered:
                 return False
-            self._take_apart(connection, head, body, closing=closing)
-        connection.requests += 1
-        self._requests += 1
+            self._take_apart(connection, head, body)
         return True
 
-    def _take_heartbeat(self, connection: LaneConnection, head: HotHead, body: bytes, *, closing: bool) -> bool:
+    def _note_taken(self, connection: LaneConnection, head: HotHead) -> None:
+        """Count a request that was taken, and see whether it is the connection's last."""
+        self._requests += 1
+        connection.requests += 1
+        if head.closes or self._draining or connection.requests >= KEEP_ALIVE_REQUESTS_MAX:
+            connection.closing = True
+
+    def _take_heartbeat(self, connection: LaneConnection, head: HotHead, body: bytes) -> bool:
         """Take a heartbeat in this turn. False: its actor is being rebuilt, and it has to be waited for."""
-        read = None
+        parts = self._parts
+        caller = connection.caller if head.is_direct else self._caller(connection, head)
+        name, answer = None, ACCEPTED
         try:
-            read = read_heartbeat(body, strict_status=self._strict_status)
-            self._newest = self._parts.intake.take_nowait(read.beat)
+            beat, ignored = read_heartbeat(
+                body, strict_status=self._strict_status, idempotency_key=head.idempotency_key
+            )
+            name = beat.name
+            require_admitted(parts, name, caller)
+            self._newest = parts.intake.take_nowait(beat)
+            if ignored:
+                answer = accepted(ignored)
         except ActorBusyError:
             return False
         except MedicError as error:
-            connection.closing = closing
-            name = None if read is None else read.beat.name
-            answer = self._refuse(error, name=name, address=self._address(connection, head))
-            if connection.unanswered:
-                self._entries.append((connection, None, answer))
-                connection.unanswered += 1
-            else:
-                self._parts.meter.observe(head.method, head.route.path, answer.status, trio.current_time() - self._now)
-                self._answer(connection, answer)
-            return True
-        connection.closing = closing
-        connection.unanswered += 1
-        self._entries.append((connection, read.beat.name, accepted(read.ignored) if read.ignored else ACCEPTED))
+            answer, name = self._refuse(error, name, caller), None
+        self._note_taken(connection, head)
+        if name is None and not connection.unanswered:
+            parts.meter.observe(head.method, head.route.path, answer.status, trio.current_time() - self._now)
+            self._answer(connection, answer)
+        else:
+            connection.unanswered += 1
+            self._entries.append((connection, answer, name, caller))
         return True
 
-    def _take_apart(self, connection: LaneConnection, head: HotHead, body: bytes, *, closing: bool) -> None:
+    def _take_apart(self, connection: LaneConnection, head: HotHead, body: bytes) -> None:
         """Let a task answer; what follows waits for it."""
-        connection.closing = closing
+        self._note_taken(connection, head)
         connection.apart = True
         connection.unanswered += 1
         self._nursery.start_soon(self._answer_apart, connection, head, body)
@@ -332,9 +335,8 @@ class ExpressLane:
     async def _answer_apart(self, connection: LaneConnection, head: HotHead, body: bytes) -> None:
         began = trio.current_time()
         try:
-            answer = await self._routes[head.route](self._parts, head, body, self._address(connection, head))
+            answer = await self._routes[head.route](self._parts, head, body, self._caller(connection, head).address)
         except Exception as error:  # noqa: BLE001 - for connections this is the supervisor
-            connection.unanswered -= 1
             self._crash(connection, error)
             return
         self._now = trio.current_time()
@@ -355,11 +357,11 @@ class ExpressLane:
         connection.resuming = False
         if not connection.ended:
             self._now = trio.current_time()
-            try:
-                self._take(connection, connection.take_kept())
-            except Exception as error:  # noqa: BLE001 - for connections this is the supervisor
-                self._crash(connection, error)
+            self._supervise(connection, self._take_again)
             self._end_slice()
+
+    def _take_again(self, connection: LaneConnection) -> None:
+        self._take(connection, connection.take_kept())
 
     # -------------------------------------------------------------------------------------------------------- answering
 
@@ -370,15 +372,19 @@ class ExpressLane:
         plain = self._wire.accepted()
         counts: dict[int, int] = {}
         later: list[LaneConnection] = []
-        for connection, name, given in entries:
-            answer = given
-            if refused is not None and name is not None:
-                answer = self._refuse(refused, name=name, address=connection.peer)
+        for connection, given, name, caller in entries:
+            answer = given if refused is None or name is None else self._refuse(refused, name, caller)
             counts[answer.status] = counts.get(answer.status, 0) + 1
             connection.unanswered -= 1
             if connection.ended:
                 continue
-            if connection.unanswered or connection.outgoing or connection.is_special:
+            if (
+                connection.unanswered
+                or connection.outgoing
+                or connection.closing
+                or connection.kept
+                or connection.at_end
+            ):
                 closes = connection.closing and not connection.unanswered
                 connection.outgoing += (
                     plain if answer is ACCEPTED and not closes else self._wire.write(answer, closes=closes)
@@ -393,8 +399,8 @@ class ExpressLane:
         for status, count in counts.items():
             self._parts.meter.observe("POST", HEARTBEAT.path, status, self._now - began, count)
 
-    def _refuse(self, error: MedicError, *, name: str | None, address: str) -> Answer:
-        note_refused(self._parts, error, name=name, address=address)
+    def _refuse(self, error: MedicError, name: str | None, caller: Caller) -> Answer:
+        note_refused(self._parts, error, name=name, address=caller.address)
         return refuse(error)
 
     def _answer(self, connection: LaneConnection, answer: Answer, *, bodiless: bool = False) -> None:
@@ -476,11 +482,12 @@ class ExpressLane:
         """Counters for metrics."""
         return LaneStatistics(len(self._connections), self._accepted, self._passed_on, self._crashed, self._requests)
 
-    def _address(self, connection: LaneConnection, head: HotHead) -> str:
-        """The caller's address, behind proxies that are trusted."""
-        return caller_address(
-            connection.peer,
+    def _caller(self, connection: LaneConnection, head: HotHead) -> Caller:
+        """Whom proxies that are trusted name as the caller, if they are."""
+        address = caller_address(
+            connection.caller.address,
             forwarded_for=head.forwarded_for,
             forwarded=head.forwarded,
             trusted=self._parts.settings.trusted_proxies,
         )
+        return Caller(address)

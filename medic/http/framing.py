@@ -82,8 +82,9 @@ class HotHead:
         closes: Whether the client wants the connection to end after the answer.
         place: What stands in the path's place, still percent-encoded; empty where there is none.
         query: The query string.
-        content_type, idempotency_key: These headers, empty where they were not sent.
+        idempotency_key: That header, empty where it was not sent.
         forwarded_for, forwarded: `X-Forwarded-For` and `Forwarded`, in order.
+        is_direct: Whether there is none of these.
     """
 
     route: HotRoute
@@ -93,10 +94,10 @@ class HotHead:
     closes: bool
     place: str
     query: bytes
-    content_type: str
     idempotency_key: str
     forwarded_for: tuple[str, ...]
     forwarded: tuple[str, ...]
+    is_direct: bool
 
 
 _HEAD: Final = re.compile(
@@ -162,10 +163,10 @@ class Framing:
             closes=framing.closes,
             place=place.decode(),
             query=query,
-            content_type=headers.last("content-type"),
-            idempotency_key=headers.last("idempotency-key"),
+            idempotency_key=headers.first("idempotency-key"),
             forwarded_for=headers.all("x-forwarded-for"),
             forwarded=headers.all("forwarded"),
+            is_direct=not (headers.all("x-forwarded-for") or headers.all("forwarded")),
         )
         self._remember(head, hot)
         return hot
@@ -227,9 +228,9 @@ class _Headers:
         """Called by httptools for each line."""
         self._lines.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")))
 
-    def last(self, name: str) -> str:
-        """The last value of that name, or the empty string."""
-        return next((value for known, value in reversed(self._lines) if known == name), "")
+    def first(self, name: str) -> str:
+        """The first value of that name, or the empty string."""
+        return next(iter(self.all(name)), "")
 
     def all(self, name: str) -> tuple[str, ...]:
         """All values of that name, in order."""

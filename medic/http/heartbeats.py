@@ -12,8 +12,7 @@ the model, whose refusals name the fields. It accepts nothing that the model ref
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic_core import PydanticCustomError
 
@@ -49,8 +48,7 @@ _PLAIN_FIELDS: Final = frozenset({"heartbeat_name", "status", "service_name"})
 _KNOWN_FIELDS: Final = frozenset(HeartbeatBody.model_fields)
 
 
-@dataclass(frozen=True, slots=True)
-class HeartbeatRead:
+class HeartbeatRead(NamedTuple):
     """A heartbeat as read from a body, and the names of the fields that were ignored."""
 
     beat: Beat

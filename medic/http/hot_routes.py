@@ -10,20 +10,45 @@ from types import MappingProxyType
 from typing import Final
 
 from medic.http.answers import Answer
+from medic.http.bulk import take_bulk
 from medic.http.framing import HotHead, HotRoute
 from medic.http.heartbeats import take_heartbeat
-from medic.http.limits import HEARTBEAT_BYTES_MAX
+from medic.http.limits import BULK_BYTES_MAX, HEARTBEAT_BYTES_MAX, REQUEST_SECONDS_MAX
+from medic.http.named import take_named
 from medic.http.parts import ApiParts
+from medic.http.refusals import refuse_framework
+from medic.http.refused import INVALID
+from medic.http.routes import BULK_PATH, HEARTBEAT_PATH, NAMED_PATH
 
 Take = Callable[[ApiParts, HotHead, bytes, str], Awaitable[Answer]]
 """Takes what a request brings (head, body, the caller's address) and answers it; never raises what a caller causes."""
 
-HEARTBEAT: Final = HotRoute(("POST",), "/heartbeat", HEARTBEAT_BYTES_MAX)
+HEARTBEAT: Final = HotRoute(("POST",), HEARTBEAT_PATH, HEARTBEAT_BYTES_MAX)
 """The one that is taken in the turn in which it is read."""
 
+BULK: Final = HotRoute(("POST",), BULK_PATH, BULK_BYTES_MAX)
+NAMED: Final = HotRoute(("GET", "HEAD", "POST"), NAMED_PATH, HEARTBEAT_BYTES_MAX)
 
-async def _heartbeat(parts: ApiParts, head: HotHead, body: bytes, address: str) -> Answer:  # noqa: ARG001
-    return await take_heartbeat(parts, body, address)
+
+async def _heartbeat(parts: ApiParts, head: HotHead, body: bytes, address: str) -> Answer:
+    return await take_heartbeat(parts, body, address, head.idempotency_key)
 
 
-HOT_ROUTES: Final[Mapping[HotRoute, Take]] = MappingProxyType({HEARTBEAT: _heartbeat})
+async def _bulk(parts: ApiParts, head: HotHead, body: bytes, address: str) -> Answer:
+    return await take_bulk(parts, body, address, head.idempotency_key)
+
+
+async def _named(parts: ApiParts, head: HotHead, body: bytes, address: str) -> Answer:
+    said = body if head.method == "POST" else b""
+    return await take_named(parts, head.place, head.query, said, address, head.idempotency_key)
+
+
+HOT_ROUTES: Final[Mapping[HotRoute, Take]] = MappingProxyType({HEARTBEAT: _heartbeat, BULK: _bulk, NAMED: _named})
+
+
+def refuse_late(parts: ApiParts, head: HotHead) -> Answer:
+    """The answer to a request whose body did not come in time; it is counted."""
+    parts.meter.observe(head.method, head.route.path, 408, REQUEST_SECONDS_MAX)
+    if head.method == "POST":
+        parts.meter.refuse_heartbeat(INVALID)
+    return refuse_framework(408, path=head.route.path, limit=head.route.body_bytes_max)

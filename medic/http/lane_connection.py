@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from medic.http.framing import HotHead
+from medic.ports import Caller
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
@@ -21,7 +22,7 @@ class LaneConnection:
 
     Attributes:
         socket: Not blocking.
-        peer: The address of the other end.
+        caller: Its other end.
         interest: What the selector watches it for now; 0 while it is not there.
         kept: Bytes received and not taken yet.
         needs: With fewer bytes than this in `kept`, looking at them again says nothing new; 0: they wait their turn.
@@ -38,13 +39,13 @@ class LaneConnection:
     """
 
     __slots__ = (
-        "apart", "at_end", "closing", "deadline", "ended", "head", "interest", "kept", "needs", "outgoing", "peer",
+        "apart", "at_end", "caller", "closing", "deadline", "ended", "head", "interest", "kept", "needs", "outgoing",
         "requests", "resuming", "socket", "unanswered",
     )  # fmt: skip
 
-    def __init__(self, opened: socket.socket, peer: str) -> None:
+    def __init__(self, opened: socket.socket, caller: Caller) -> None:
         self.socket = opened
-        self.peer = peer
+        self.caller = caller
         self.interest = 0
         self.kept = bytearray()
         self.needs = 0
@@ -63,11 +64,6 @@ class LaneConnection:
     def is_idle(self) -> bool:
         """Whether it stands between two requests, or within a head that nobody can answer yet."""
         return not (self.unanswered or self.outgoing or self.resuming or self.head is not None)
-
-    @property
-    def is_special(self) -> bool:
-        """Whether there is more to do once its answers are written than to wait for the next request."""
-        return bool(self.closing or self.at_end or self.kept)
 
     def keep(self, rest: bytes, *, needs: int, head: HotHead | None = None) -> None:
         """Keep what cannot be taken yet."""

@@ -16,7 +16,7 @@ import trio
 
 from medic.http.caller import caller_address
 from medic.http.framing import Framing, HotHead, HotRoute, Verdict
-from medic.http.hot_routes import HOT_ROUTES, Take
+from medic.http.hot_routes import HOT_ROUTES, Take, refuse_late
 from medic.http.limits import (
     HANDSHAKE_SECONDS_MAX,
     KEEP_ALIVE_REQUESTS_MAX,
@@ -26,7 +26,6 @@ from medic.http.limits import (
     WRITE_SECONDS_MAX,
 )
 from medic.http.parts import ApiParts
-from medic.http.refusals import refuse_framework
 from medic.http.wire import Wire
 
 _log = structlog.get_logger(__name__)
@@ -104,7 +103,7 @@ class StreamLane:
             body = bytes(received[head.length : head.whole])
             del received[: head.whole]
             requests += 1
-            last = head.closes or requests > KEEP_ALIVE_REQUESTS_MAX
+            last = head.closes or requests >= KEEP_ALIVE_REQUESTS_MAX
             if await self._answer(stream, head, body, peer, last=last):
                 return None
 
@@ -134,9 +133,7 @@ class StreamLane:
                     return False
                 received += piece
         if scope.cancelled_caught:
-            self._parts.meter.observe(head.method, head.route.path, 408, REQUEST_SECONDS_MAX)
-            late = refuse_framework(408, path=head.route.path, limit=head.route.body_bytes_max)
-            await self._send(stream, self._wire.write(late, closes=True))
+            await self._send(stream, self._wire.write(refuse_late(self._parts, head), closes=True))
             return False
         return True
 

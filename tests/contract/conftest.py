@@ -6,11 +6,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.contract.http_api import Api, open_api
+from tests.contract.http_api import Api, Way, open_api
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[Api]:
+def way() -> Way:
+    """How requests reach the API. Suites that hold for every way override this."""
+    return open_api
+
+
+@pytest.fixture
+async def api(way: Way) -> AsyncIterator[Api]:
     """The API over real actors. In a test that asks for `mock_clock` as well, time stands still."""
-    async with open_api() as opened:
+    async with way(None) as opened:
         yield opened

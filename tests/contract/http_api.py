@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from typing import Any
 
@@ -97,6 +97,10 @@ class Api:
         return next(
             alert for alert in (await self.get("/alerts?active=1")).json()["results"] if alert["heartbeat_name"] == name
         )
+
+
+Way = Callable[[ApiSettings | None], AbstractAsyncContextManager[Api]]
+"""Opens the API, and says by which way requests come to it."""
 
 
 @asynccontextmanager

@@ -19,7 +19,12 @@ from medic.http.bulk import read_items
 from medic.http.limits import BULK_HEARTBEATS_MAX, BULK_MARKS_MAX, BULK_SLICE
 from medic.http.parts import ApiSettings
 from medic.ports import Beat, Position
-from tests.contract.http_api import Api, faults, open_api
+from tests.contract.http_api import Api, Way, faults, open_api, open_lane
+
+
+@pytest.fixture(params=[open_api, open_lane], ids=["quart", "lane"])
+def way(request: pytest.FixtureRequest) -> Way:
+    return request.param
 
 
 def item(name: str = "job", status: str = "UP", **fields: object) -> dict[str, object]:
@@ -230,8 +235,8 @@ async def test_a_crash_of_an_actor_costs_its_own_heartbeat(api: Api, monkeypatch
     assert "secret" not in answer.text
 
 
-async def test_strict_status_holds_for_each(mock_clock: MockClock) -> None:
-    async with open_api(ApiSettings(strict_status=True)) as api:
+async def test_strict_status_holds_for_each(mock_clock: MockClock, way: Way) -> None:
+    async with way(ApiSettings(strict_status=True)) as api:
         await api.register("job")
         answer = await send(api, [item(status="fine"), item(status="up")])
         assert (answer.status_code, refused(answer)) == (200, {0: ("job", 400)})

@@ -6,17 +6,12 @@ and Hypercorn the rest.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-
 import pytest
 from trio.testing import MockClock
 
 from medic.core.effects import RecordHeartbeat
 from medic.http.parts import ApiSettings
-from tests.contract.http_api import Api, faults, open_api, open_lane
-
-Way = Callable[[ApiSettings | None], AbstractAsyncContextManager[Api]]
+from tests.contract.http_api import Api, Way, faults, open_api, open_lane
 
 ONE_WAY = pytest.mark.parametrize("way", [open_api], ids=["quart"], indirect=True)
 """For what the lane never takes."""
@@ -25,12 +20,6 @@ ONE_WAY = pytest.mark.parametrize("way", [open_api], ids=["quart"], indirect=Tru
 @pytest.fixture(params=[open_api, open_lane], ids=["quart", "lane"])
 def way(request: pytest.FixtureRequest) -> Way:
     return request.param
-
-
-@pytest.fixture
-async def api(way: Way) -> AsyncIterator[Api]:
-    async with way(None) as opened:
-        yield opened
 
 
 async def test_a_heartbeat_is_answered_201_with_the_earlier_systems_words(api: Api) -> None:

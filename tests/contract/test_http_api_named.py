@@ -7,7 +7,12 @@ from trio.testing import MockClock
 
 from medic.core.effects import RecordHeartbeat
 from medic.http.parts import ApiSettings
-from tests.contract.http_api import Api, faults, open_api
+from tests.contract.http_api import Api, Way, faults, open_api, open_lane
+
+
+@pytest.fixture(params=[open_api, open_lane], ids=["quart", "lane"])
+def way(request: pytest.FixtureRequest) -> Way:
+    return request.param
 
 
 def records(api: Api) -> list[RecordHeartbeat]:
@@ -126,8 +131,8 @@ async def test_a_body_over_the_limit_of_a_heartbeat_is_413_and_counted(api: Api)
     assert api.world.meter.statistics().heartbeats_refused == {"too_large": 1}
 
 
-async def test_strict_status_holds_here_too(mock_clock: MockClock) -> None:
-    async with open_api(ApiSettings(strict_status=True)) as api:
+async def test_strict_status_holds_here_too(mock_clock: MockClock, way: Way) -> None:
+    async with way(ApiSettings(strict_status=True)) as api:
         await api.register("job")
         assert (await api.get("/heartbeat/job?status=fine")).status_code == 400
         assert (await api.get("/heartbeat/job")).status_code == 201

@@ -360,10 +360,13 @@ async def _drain_seconds(count: int) -> tuple[float, float]:
     """Seconds of the drain by the wall, and of our own work."""
 
     async def prepare(stream: trio.SocketStream, number: int) -> None:
-        if number % 3 == 1:
+        if number % 4 == 1:
             await stream.send_all(get("/health/live"))
             await read_answer(stream)
-        elif number % 3 == 2:
+        elif number % 4 == 2:
+            await stream.send_all(post("/heartbeat", HEARTBEAT))
+            await read_answer(stream)
+        elif number % 4 == 3:
             await stream.send_all(HTTP2_PREFACE)
             await stream.receive_some()
 

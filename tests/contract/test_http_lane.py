@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import struct
+from ipaddress import ip_network
 
 import pytest
 import trio
@@ -14,6 +15,8 @@ import trio.testing
 from medic.errors import ActorBusyError
 from medic.http import door, express_lane
 from medic.http.lane_connection import LaneConnection
+from medic.http.parts import ApiSettings
+from medic.ports import Caller
 from tests.actors.world import until
 from tests.contract.served import HEARTBEAT, Served, get, post, read_all, read_answer, receive, serve, status_of
 
@@ -87,7 +90,7 @@ async def test_a_client_that_has_sent_enough_is_asked_to_come_anew(monkeypatch: 
     monkeypatch.setattr(express_lane, "KEEP_ALIVE_REQUESTS_MAX", 2)
     async with serve() as served:
         answer = await served.exchange(post("/heartbeat", HEARTBEAT) * 5)
-        assert answer.count(b"HTTP/1.1 201") == 3
+        assert answer.count(b"HTTP/1.1 201") == 2
         assert answer.count(b"connection: close") == 1
 
 
@@ -101,7 +104,52 @@ async def test_requests_and_refusals_are_counted_as_quart_counts_them() -> None:
         assert counted.heartbeats_refused == {"invalid": 1}
 
 
+async def test_a_heartbeat_in_one_line_is_answered_to_head_without_a_body() -> None:
+    async with serve() as served:
+        request = get("/heartbeat/job?status=COMPLETED", "Connection: close")
+        whole, bare = await served.exchange(request), await served.exchange(request.replace(b"GET", b"HEAD"))
+        assert bare == whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+        assert (beats(served), hot_requests(served)) == (2, 2)
+        assert served.world.meter.statistics().requests == {
+            ("GET", "/heartbeat/{heartbeat_name}", 201): 1,
+            ("HEAD", "/heartbeat/{heartbeat_name}", 201): 1,
+        }
+
+
+async def test_whom_a_trusted_proxy_names_is_the_caller() -> None:
+    trusting = ApiSettings(trusted_proxies=(ip_network("127.0.0.0/8"),))
+    for settings, caller in ((trusting, "192.0.2.9"), (None, "127.0.0.1")):
+        async with serve(settings=settings) as served:
+            unknown = post("/heartbeat", b'{"heartbeat_name":"typo","status":"UP"}', "X-Forwarded-For: 192.0.2.9")
+            async with await served.connect() as stream:
+                await stream.send_all(unknown)
+                assert status_of(await read_answer(stream)) == 404
+            [refused] = served.world.parts.refused.names()
+            assert refused.address == caller
+
+
 # ---------------------------------------------------------------------------------------------------------- pipelining
+
+
+async def test_what_takes_a_task_of_its_own_keeps_its_place() -> None:
+    async with serve() as served, await served.connect() as stream:
+        bulk = post("/v2/heartbeats", b"[" + HEARTBEAT + b"]")
+        await stream.send_all(post("/heartbeat", HEARTBEAT) + bulk + post("/heartbeat", b"{") + bulk + get("/nowhere"))
+        received = b""
+        while received.count(b'"success"') < 5:
+            received += await receive(stream)
+        assert [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]] == [201, 201, 400, 201, 404]
+
+
+async def test_a_client_may_leave_while_a_task_answers_it() -> None:
+    async with serve() as served:
+        served.world.journal.hold()
+        async with await served.connect() as stream:
+            await stream.send_all(post("/v2/heartbeats", b"[" + HEARTBEAT + b"]"))
+            await until(lambda: beats(served) == 1)
+        served.world.journal.release()
+        await until(lambda: served.server.statistics().open == 0)
+        assert served.world.meter.statistics().requests == {("POST", "/v2/heartbeats", 201): 1}
 
 
 async def test_pipelined_requests_are_answered_in_order_whoever_answers_them() -> None:
@@ -293,6 +341,14 @@ async def test_a_fault_of_ours_ends_one_connection(monkeypatch: pytest.MonkeyPat
         assert status_of(await read_answer(other)) == 201
 
 
+async def test_a_fault_of_a_task_of_ours_ends_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve() as served:
+        # Lets the answer's task fail, and nothing before it.
+        monkeypatch.setattr("medic.http.named.answer_one", lambda *_: 1 // 0)
+        assert await served.exchange(get("/heartbeat/job")) == b""
+        assert (served.server.statistics().crashed, served.server.statistics().open) == (1, 0)
+
+
 async def test_out_of_descriptors_it_waits_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "ACCEPT_PAUSE_SECONDS", 0.01)
     accept, failures = socket.socket.accept, [errno.EMFILE, errno.ECONNABORTED]
@@ -350,8 +406,31 @@ async def test_after_the_deadline_the_lane_cuts_what_is_left() -> None:
         served.world.journal.release()
 
 
+async def test_a_send_that_the_kernel_takes_half_of_goes_on_when_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    send, short = socket.socket.send, 3
+
+    def send_little(opened: socket.socket, piece: bytes) -> int:
+        nonlocal short
+        short -= 1
+        if short == 1:
+            raise BlockingIOError
+        return send(opened, piece[:10] if short == 2 else piece)
+
+    async with serve() as served, await served.connect() as stream:
+        await stream.send_all(post("/heartbeat", HEARTBEAT))
+        await read_answer(stream)
+        await stream.send_all(post("/heartbeat", HEARTBEAT)[:-1])
+        served.world.journal.hold()
+        await stream.send_all(HEARTBEAT[-1:])
+        await until(lambda: beats(served) == 2)
+        monkeypatch.setattr(socket.socket, "send", send_little)
+        served.world.journal.release()
+        assert status_of(await read_answer(stream)) == 201
+        assert short < 1
+
+
 def test_a_connection_knows_when_it_is_idle() -> None:
-    connection = LaneConnection(socket.socket(), "192.0.2.1")
+    connection = LaneConnection(socket.socket(), Caller("192.0.2.1"))
     assert connection.is_idle
     connection.keep(b"POST", needs=5)
     assert connection.is_idle, "a head that is not whole is nobody's request yet"

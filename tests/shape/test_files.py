@@ -41,7 +41,9 @@ SUPERVISORS = {
     "actors/supervisor.py": "an actor that raises is rebuilt; the others never notice",
     "store/journal/commit.py": "a call that raises is reported; the commit and the other calls never notice",
     "alerting/supervision.py": "a target that raises is started anew",
+    "http/express_lane.py": "a connection that raises ends alone",
     "http/hypercorn_server.py": "a connection that raises ends alone",
+    "http/stream_lane.py": "a connection that raises ends alone",
 }
 """Where whatever is raised may be caught, by file under medic/."""
 

@@ -54,7 +54,10 @@ ALLOWED = {
 FOREIGN = {
     "cli/alerts.py": {"get_alert": "the verb is `alerts get`"},
     "cli/service.py": {"get_service": "the verb is `service get`"},
-    "http/hypercorn_server.py": {"data": "the parameter of trio's SendStream.send_all"},
+    "http/hypercorn_server.py": {
+        "data": "the parameter of trio's SendStream.send_all",
+        "do_handshake": "Hypercorn's name for a stream over TLS",
+    },
     "http/requests.py": {
         "data": "the parameter of Quart's Body.append",
         "handle_request": "Quart-trio's method",

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+import trustme
 
 from medic.config.load import known_names, load_settings, load_settings_to_serve, secret_names
 from medic.config.variables import NOT_BUILT, NOT_IN_USE_YET
@@ -426,3 +427,38 @@ def test_a_folder_that_can_be_made_is_not_made_by_reading_the_environment(tmp_pa
     settings = load_settings_to_serve({"MEDIC_DATA_DIR": str(tmp_path / "data")})
     assert settings.storage.folder == tmp_path / "data"
     assert not settings.storage.folder.exists()
+
+
+# --------------------------------------------------------------------------------------------------------------- TLS
+
+
+def test_a_certificate_without_its_key_is_a_fault_that_names_what_is_missing(tmp_path: Path) -> None:
+    file = tmp_path / "file.pem"
+    file.write_bytes(b"")
+    assert faults(MEDIC_TLS_CERT=str(file)) == {"MEDIC_TLS_KEY": "is missing: MEDIC_TLS_CERT needs it"}
+    assert faults(MEDIC_TLS_KEY=str(file)) == {"MEDIC_TLS_CERT": "is missing: MEDIC_TLS_KEY needs it"}
+
+
+def test_files_that_are_none_or_do_not_belong_together_are_faults(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued, other = authority.issue_cert("a.example"), authority.issue_cert("b.example")
+    chain, key, junk = tmp_path / "chain.pem", tmp_path / "key.pem", tmp_path / "junk.pem"
+    chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    key.write_bytes(other.private_key_pem.bytes())
+    junk.write_bytes(b"junk")
+    found = faults(MEDIC_TLS_CERT=str(chain), MEDIC_TLS_KEY=str(key))
+    assert found == {"MEDIC_TLS_KEY": "is not the key of the certificate in MEDIC_TLS_CERT"}
+    assert "PEM files" in faults(MEDIC_TLS_CERT=str(junk), MEDIC_TLS_KEY=str(key))["MEDIC_TLS_CERT"]
+    assert faults(MEDIC_TLS_CERT=str(tmp_path / "none"), MEDIC_TLS_KEY=str(key)).keys() == {"MEDIC_TLS_CERT"}
+
+
+def test_a_certificate_makes_every_address_https(tmp_path: Path) -> None:
+    issued = trustme.CA().issue_cert("localhost")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    key.write_bytes(issued.private_key_pem.bytes())
+    listen = load_settings({"MEDIC_TLS_CERT": str(chain), "MEDIC_TLS_KEY": str(key)}).listen
+    assert (listen.scheme, listen.base_url) == ("https", "https://localhost:8080")
+    assert listen.certificate is not None
+    assert (listen.certificate.chain, listen.certificate.key) == (chain, key)
+    assert load_settings({}).listen.scheme == "http"
