@@ -16,6 +16,7 @@ from medic.errors import (
     InvariantError,
     MedicError,
     OverloadedError,
+    OvertakenError,
     RefusedError,
     UnavailableError,
     UnknownAlertError,
@@ -35,13 +36,18 @@ STATUSES: Final[tuple[tuple[type[MedicError], int], ...]] = (
     (RefusedError, 400),
     (OverloadedError, 503),
     (UnavailableError, 503),
+    (OvertakenError, 503),
     (InvariantError, 500),
     (MedicError, 500),
 )
 """The first row whose class fits decides."""
 
 DATABASE_AWAY: Final = "PostgreSQL does not answer. Nothing was changed; try again."
+OVERTAKEN: Final = "Another Medic is the active one now. Nothing was changed; try again."
 OWN_FAULT: Final = "Medic met a fault of its own. Its log says more."
+
+OVERTAKEN_RETRY_SECONDS: Final = 1
+"""This process ends within a second; whoever routes requests finds the other one."""
 
 FRAMEWORK_MESSAGES: Final = {
     400: "The request could not be read.",
@@ -69,6 +75,8 @@ def refuse(error: MedicError) -> Answer:
         return refusal(status, error.message, headers=_retry_after(error.retry_after_seconds))
     if isinstance(error, UnavailableError):
         return refusal(status, DATABASE_AWAY, headers=_retry_after(error.retry_after_seconds))
+    if isinstance(error, OvertakenError):
+        return refusal(status, OVERTAKEN, headers=_retry_after(OVERTAKEN_RETRY_SECONDS))
     _log.error("a request met a fault of Medic's own", exc_info=error)
     return refusal(status, OWN_FAULT)
 

@@ -1,0 +1,23 @@
+-- One active Medic a database: where it can be reached, and what each of its transactions shows before it does anything.
+
+ALTER TABLE medic.medic_instance
+    ADD COLUMN active_address   text NOT NULL DEFAULT '',
+    ADD COLUMN active_directory text NOT NULL DEFAULT '';
+COMMENT ON COLUMN medic.medic_instance.active_directory IS 'The data directory for which the token was drawn; it stays when that Medic steps down.';
+COMMENT ON COLUMN medic.medic_instance.active_since IS 'Null where nobody is active, or the last one stepped down in order.';
+
+-- The row is locked until the end of the transaction that shows its token, so that nobody can be overtaken in the midst of
+-- one: whoever takes over waits for it to end, or ends its session.
+CREATE FUNCTION medic.require_token(shown bigint) RETURNS void
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    newest bigint;
+BEGIN
+    SELECT token INTO newest FROM medic.medic_instance FOR SHARE;
+    IF newest IS DISTINCT FROM shown THEN
+        RAISE EXCEPTION 'the token is % now', newest USING ERRCODE = 'MD001';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION medic.require_token IS 'Refuses a transaction of a Medic that is not the active one any more.';
