@@ -34,7 +34,7 @@ from medic.store.postgres.bridge import open_bridge
 from medic.store.postgres.database import Database, Observe, open_database
 from medic.store.postgres.leadership import Identity, Leadership, Watch, lead
 from medic.store.postgres.migrate import migrate
-from medic.store.recovery import Recovered, recover
+from medic.store.recovery import Inheritance, Recovered, recover
 from medic.store.tables.ids import BlockIds
 from medic.store.tables.services import PgServiceStore
 from medic.store.tables.webhooks import PgWebhookStore
@@ -119,14 +119,10 @@ async def _open(
     # Only for services whose registration reached neither a written state nor this journal: SQL inserted them.
     provisional = SightedClock(resume_at=resumes_at(mark, now, blind_max_ms))
     loading = PgServiceStore(database, ids, provisional, defaults)
-    inherits = leadership.inherits
-    recovered = await recover(
-        loading.load(),
-        journal,
-        defaults,
-        heard=heard_since(database, pairing.mark, journal.journal_id) if pairing.mark and inherits else None,
-        told=told_so_far(database) if inherits else None,
-    )
+    inheritance = None
+    if leadership.inherits and pairing.mark is not None:
+        inheritance = Inheritance(heard_since(database, pairing.mark, journal.journal_id), told_so_far(database))
+    recovered = await recover(loading.load(), journal, defaults, inheritance=inheritance)
     if recovered.last is not None:
         mark = later(mark, recovered.last.at, recovered.last.sighted)
     away = outage(mark, now, blind_max_ms)

@@ -55,6 +55,19 @@ READ_RECORDS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What another Medic wrote, and its states do not say.
+
+    Attributes:
+        heard: Heartbeats that are newer than the states.
+        told: Records of its notifications.
+    """
+
+    heard: AsyncIterable[Sequence[RecordHeartbeat]]
+    told: AsyncIterable[Sequence[Effect]]
+
+
+@dataclass(frozen=True, slots=True)
 class Recovered:
     """What is known at the start.
 
@@ -86,8 +99,7 @@ async def recover(
     journal: Journal,
     defaults: Defaults,
     *,
-    heard: AsyncIterable[Sequence[RecordHeartbeat]] | None = None,
-    told: AsyncIterable[Sequence[Effect]] | None = None,
+    inheritance: Inheritance | None = None,
 ) -> Recovered:
     """Fold everything that is known. Costs some 4 µs a record, and 3 µs a service.
 
@@ -97,8 +109,7 @@ async def recover(
         stored: `ServiceStore.load()`; None while PostgreSQL is away.
         journal: The directory's; it need not run.
         defaults: The environment's.
-        heard: Heartbeats that another Medic wrote and that are newer than the states it wrote.
-        told: Records of notifications that another Medic wrote.
+        inheritance: What another Medic left, at a takeover.
 
     Raises:
         DatabaseUnavailableError: PostgreSQL went away meanwhile.
@@ -112,13 +123,8 @@ async def recover(
         if stored is not None:
             async for services in stored:
                 folding.add_stored(services)
-        if heard is not None:
-            async for heartbeats in heard:
-                folding.add_heard(heartbeats)
-        if told is not None:
-            async for effects in told:
-                for effect in effects:
-                    ledger.fold(effect)
+        if inheritance is not None:
+            await _inherit(inheritance, folding, ledger)
         position = Position(0)
         while entries := await journal.read_after(position, most=READ_RECORDS):
             for entry in entries:
@@ -142,16 +148,29 @@ async def recover(
             records=records,
             heard=folding.heard(),
         )
+    _say(recovered)
+    return recovered
+
+
+async def _inherit(inheritance: Inheritance, folding: _Folding, ledger: NotificationLedger) -> None:
+    async for heartbeats in inheritance.heard:
+        folding.add_heard(heartbeats)
+    async for effects in inheritance.told:
+        for effect in effects:
+            ledger.fold(effect)
+
+
+def _say(recovered: Recovered) -> None:
     _log.info(
         "recovered",
         services=len(recovered.services),
-        records=records,
-        notifications_pending=len(ledger),
+        records=recovered.records,
+        notifications_pending=len(recovered.ledger),
         edited=len(recovered.edited),
         strangers=len(recovered.strangers),
         gone=len(recovered.gone),
+        heard=len(recovered.heard),
     )
-    return recovered
 
 
 async def recover_one(
