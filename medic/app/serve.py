@@ -293,6 +293,7 @@ class _Medic:
             ids_ahead=lambda: stores.ids.remaining,
             writer=writer.statistics,
             database=stores.database.statistics,
+            leadership=self._opened.leadership.statistics,
             alerting=watching.alerting.statistics,
         )
 

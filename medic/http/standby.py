@@ -23,6 +23,10 @@ RETRY_AFTER_SECONDS: Final = "5"
 """A takeover is over by then, where the active one has just died."""
 
 
+STANDS_BY: Final = "This Medic stands by"
+"""How every message of it begins."""
+
+
 @dataclass(frozen=True, slots=True)
 class ActiveMedic:
     """Whom a Medic stands by. Empty and None where nobody is known to be active: this one is about to be."""
@@ -77,7 +81,7 @@ def create_standby_app(*, active: Callable[[], ActiveMedic], now: Callable[[], I
 
 
 def _sentence(active: ActiveMedic) -> str:
-    return f"This Medic stands by: {active.clause}."
+    return f"{STANDS_BY}: {active.clause}."
 
 
 def _observe_nothing(method: str, route: str, status: int, seconds: float) -> None:

@@ -137,6 +137,23 @@ class Sighting:
     held: bool
 
 
+async def sight(database: Database) -> Sighting:
+    """Look at who is active.
+
+    Raises:
+        DatabaseUnavailableError: PostgreSQL does not answer.
+    """
+    row = _row(await database.fetchrow(_SIGHTING, operation="leadership"))
+    return Sighting(
+        token=row["token"],
+        directory=row["active_directory"],
+        name=row["active_name"],
+        address=row["active_address"],
+        since=row["active_since"],
+        held=row["held"],
+    )
+
+
 def may_take(sighting: Sighting, *, directory: str, free_seconds: float) -> bool:
     """Whether the lock may be tried for now: the table at the head of this file.
 
@@ -330,7 +347,7 @@ class _Candidacy:
         return claim
 
     async def _look(self) -> _Claim | None:
-        sighting = await self._sight()
+        sighting = await sight(self._database)
         await self._tokens.see(sighting.token)
         directory, free_seconds = self._tokens.tokens.directory, self._free_seconds(sighting)
         may = may_take(sighting, directory=directory, free_seconds=free_seconds)
@@ -338,17 +355,6 @@ class _Candidacy:
         if claim is None:
             self._watch(sighting)
         return claim
-
-    async def _sight(self) -> Sighting:
-        row = _row(await self._database.fetchrow(_SIGHTING, operation="leadership"))
-        return Sighting(
-            token=row["token"],
-            directory=row["active_directory"],
-            name=row["active_name"],
-            address=row["active_address"],
-            since=row["active_since"],
-            held=row["held"],
-        )
 
     def _free_seconds(self, sighting: Sighting) -> float:
         now = trio.current_time()

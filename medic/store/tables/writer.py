@@ -254,7 +254,9 @@ class Writer:
         if self._is_behind or (self._finishing and not self._finished.is_set()):
             await trio.lowlevel.checkpoint()
             return
-        due = min(self._due.next_due(), self._marked_at + WATERMARK_SECONDS)
+        # A journal in which nothing ever stood has nothing that another Medic could miss.
+        mark_due = self._marked_at + WATERMARK_SECONDS if self._committed else inf
+        due = min(self._due.next_due(), mark_due)
         with trio.CancelScope(deadline=due) as self._waiting:
             await self._journal.wait_newer(self._committed)
             with trio.move_on_after(BATCH_SECONDS):
@@ -287,7 +289,7 @@ class Writer:
         elif self._committed < until:
             # Nothing there can be read; the journal has reported the damage.
             await self._store(Batch(), until, self._until_mark)
-        elif trio.current_time() >= self._marked_at + WATERMARK_SECONDS:
+        elif self._committed and trio.current_time() >= self._marked_at + WATERMARK_SECONDS:
             await self._keep_watermark()
         self._is_behind = self._committed < until
         if not self._is_behind:
