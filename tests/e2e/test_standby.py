@@ -24,7 +24,9 @@ SELECT count(*) FROM medic.services LEFT JOIN medic.service_states USING (servic
 WHERE heartbeat_name = 'broken' AND status = 'down' OR heartbeat_name = 'silent' AND service_id IN (
     SELECT service_id FROM "heartbeatEvents")
 """
-END_LOCK = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1296385097"
+END_LOCK = (
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1296385097 AND objid = 1"
+)
 
 
 @pytest.fixture

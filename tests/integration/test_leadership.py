@@ -25,7 +25,9 @@ from tests.postgres_server import PostgresServer
 LONG = 60.0
 """Nobody waits for it in a test: what depends on it does not happen."""
 
-END_LOCK = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1296385097"
+END_LOCK = (
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1296385097 AND objid = 1"
+)
 ROW = "SELECT token, active_name, active_address, active_since IS NOT NULL AS is_active FROM medic.medic_instance"
 
 

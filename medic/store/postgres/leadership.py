@@ -11,9 +11,9 @@ Two things name the active one.
   within seconds when its machine vanishes (`session.VANISHED_CLIENT`), at a restart of PostgreSQL. It says that
   somebody is there. It is held on a connection of its own, of which nothing else is asked.
 * A **token** in the row `medic.medic_instance`, which grows with each takeover. It says who may write: every
-  transaction shows its token first (`Database.fence`) and locks the row until its end, so that nobody is overtaken in
-  the midst of one. The lock alone could not do that: a process that was stopped, or cut off, still believes that it has
-  it.
+  transaction shows its token first (`Database.fence`) and shares a second advisory lock until its end, which a takeover
+  wants alone: so nobody is overtaken in the midst of one. The lock alone could not do that: a process that was stopped,
+  or cut off, still believes that it has it.
 
 Losing the lock is not being overtaken. PostgreSQL is restarted, a connection breaks: the active one goes on watching
 and paging, and takes the lock back when it can. Only a newer token ends it. So that it gets the chance, a lock that is
@@ -27,8 +27,8 @@ is.
     free              its own directory              takes it at once
     free              another directory              takes it once it was free for `HEAD_START_SECONDS`
 
-Taking over: the lock; then the sessions that the overtaken one left in the midst of a transaction are ended, for they
-hold the row; then the next token is drawn. A process that dies between these leaves a free lock or an unused token.
+Taking over: the lock; then the sessions that the overtaken one left in the midst of a transaction are ended; then the
+next token is drawn. A process that dies between these leaves a free lock or an unused token.
 
 What it costs: a connection, one query a second, and for each transaction one function call in the round trip of its
 BEGIN. Numbers are in docs/decisions/0014-one-active-medic.md.
@@ -88,15 +88,17 @@ FROM medic.medic_instance
 """
 _NEWEST: Final = "SELECT token, active_directory FROM medic.medic_instance"
 _LOCK: Final = f"SELECT pg_try_advisory_lock({_KEYS}) AS taken"
-# Only transactions that have shown their token hold the row like this: all of them are of the one that is overtaken.
+# Only transactions that have shown their token share this lock: all of them are of the one that is overtaken.
 _END_TRANSACTIONS: Final = """
 SELECT pg_terminate_backend(pid) FROM pg_locks
-WHERE relation = 'medic.medic_instance'::regclass AND mode = 'RowShareLock' AND pid <> pg_backend_pid()
+WHERE locktype = 'advisory' AND classid = 1296385097 AND objid = 2 AND objsubid = 2 AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 _CLAIM: Final = """
+WITH alone AS MATERIALIZED (SELECT pg_advisory_xact_lock(1296385097, 2))
 UPDATE medic.medic_instance
 SET token = greatest(token, $1) + 1, active_directory = $2, active_name = $3, active_address = $4, active_since = now()
+FROM alone
 RETURNING token, active_since
 """
 _STEP_DOWN: Final = """

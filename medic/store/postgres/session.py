@@ -49,6 +49,8 @@ async def open_connection(target: ConnectionTarget, seconds: float) -> asyncpg.C
             "client_min_messages": "warning",
             "jit": "off",
             "medic.writer": "on",
+            # A token has to be read as it is after the wait for its lock (`medic.require_token`).
+            "default_transaction_isolation": "read committed",
             **VANISHED_CLIENT,
         },
     )

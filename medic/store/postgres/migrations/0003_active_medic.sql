@@ -6,15 +6,18 @@ ALTER TABLE medic.medic_instance
 COMMENT ON COLUMN medic.medic_instance.active_directory IS 'The data directory for which the token was drawn; it stays when that Medic steps down.';
 COMMENT ON COLUMN medic.medic_instance.active_since IS 'Null where nobody is active, or the last one stepped down in order.';
 
--- The row is locked until the end of the transaction that shows its token, so that nobody can be overtaken in the midst of
--- one: whoever takes over waits for it to end, or ends its session.
+-- The lock is shared until the end of the transaction that shows its token, and whoever takes over wants it alone: so nobody
+-- is overtaken in the midst of one. Not FOR SHARE on the row: that writes, and every transaction that only looks would wait
+-- for the disk.
 CREATE FUNCTION medic.require_token(shown bigint) RETURNS void
     LANGUAGE plpgsql
 AS $$
 DECLARE
     newest bigint;
 BEGIN
-    SELECT token INTO newest FROM medic.medic_instance FOR SHARE;
+    PERFORM pg_advisory_xact_lock_shared(1296385097, 2);
+    -- A statement of its own, with a younger view than the wait for the lock.
+    SELECT token INTO newest FROM medic.medic_instance;
     IF newest IS DISTINCT FROM shown THEN
         RAISE EXCEPTION 'the token is % now', newest USING ERRCODE = 'MD001';
     END IF;
