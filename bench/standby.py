@@ -8,7 +8,8 @@ Starts an embedded PostgreSQL of its own in a temporary directory.
   for the worst ratio there is, and one that writes a row. In turn, medians.
 * killed: seconds from `kill -9` of the active Medic until the one that stands by is ready for heartbeats.
 * stopped: the same from SIGTERM, the orderly end of the active one included.
-* restarted: without another one: from `kill -9` until the same Medic, started again at once, is ready."""
+* restarted: without another one: from `kill -9` until the same Medic, started again at once, is ready.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ from medic.store.postgres.bridge import open_bridge
 from medic.store.postgres.database import Database, open_database
 from medic.store.postgres.migrate import migrate
 
-TRANSACTIONS: Final = 1_000
-ROUNDS: Final = 5
+TRANSACTIONS: Final = 500
+ROUNDS: Final = 3
 LOOK_SECONDS: Final = 0.01
 """How often a Medic is asked whether it is ready; the figures are no finer than this."""
 
@@ -161,9 +162,9 @@ def report(figures: Mapping[str, float]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one round, a tenth of the transactions")
+    parser.add_argument("--quick", action="store_true", help="one round, a fifth of the transactions")
     options = parser.parse_args(arguments)
-    rounds, transactions = (1, TRANSACTIONS // 10) if options.quick else (ROUNDS, TRANSACTIONS)
+    rounds, transactions = (1, TRANSACTIONS // 5) if options.quick else (ROUNDS, TRANSACTIONS)
     with tempfile.TemporaryDirectory(prefix="medic-bench-") as directory:
         report(trio.run(measure, Path(directory), rounds, transactions))
 

@@ -67,7 +67,7 @@ def test_a_medic_that_stands_by_takes_over_from_one_that_was_killed_and_hands_ba
     first, second = pair
     assert first.register("broken", seconds=600).status == 201
     assert first.register("silent", seconds=5).status == 201
-    assert first.register("well", seconds=3).status == 201
+    assert first.register("well", seconds=60).status == 201
     first.beat("broken", "DOWN")
     wait_for_pages(vendors, "trigger", 1, seconds=10)
     [alert] = first.get("/alerts?active=1").json["results"]
