@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import trio
 
+from medic.core.units import InstantMs
 from medic.errors import DatabaseUnavailableError, OvertakenError
 from medic.store.postgres import leadership as leadership_module
 from medic.store.postgres.bridge import Bridge
 from medic.store.postgres.database import Database, open_database
-from medic.store.postgres.leadership import Identity, Leadership, Sighting, lead
+from medic.store.postgres.leadership import Identity, Leadership, Sighting, lead, lead_alone
 from medic.store.postgres.target import ConnectionTarget
-from medic.store.tokens import TokenFile
+from medic.store.tokens import TokenFile, may_start_alone
 from tests.integration.postgres_proxy import Fault, PostgresProxy, proxied
 from tests.postgres_server import PostgresServer
 
@@ -281,6 +282,29 @@ async def test_a_medic_that_stands_by_outlasts_an_outage_and_one_that_starts_in_
         proxy.fault = Fault.NONE
         with trio.fail_after(20):
             await led.wait()
+
+
+async def test_one_that_started_alone_takes_its_lock_with_its_own_token_or_ends(medics: Medics) -> None:
+    async with medics.lead("first") as leadership:
+        await leadership.step_down()
+    tokens = medics.tokens("first")
+    alone = {"bridge": medics.bridge, "identity": Identity("first", "http://alone"), "since": InstantMs(5)}
+    assert may_start_alone(tokens.tokens)
+    async with lead_alone(medics.target, tokens=tokens, **alone) as leadership:
+        assert (leadership.token, leadership.inherits) == (1, False)
+        assert (leadership.statistics().since, leadership.statistics().has_lock) == (5, False)
+        async with kept(leadership):
+            await wait_until(leadership, lost=1)
+        row = await medics.database.fetchrow(ROW)
+        assert row is not None
+        assert tuple(row) == (1, "first", "http://alone", True)
+        await leadership.step_down()
+    async with medics.lead("second"):
+        pass
+    async with lead_alone(medics.target, tokens=tokens, **alone) as leadership:
+        with pytest.RaisesGroup(pytest.RaisesExc(OvertakenError), flatten_subgroups=True):
+            async with kept(leadership):
+                await trio.sleep(20)
 
 
 async def test_stepping_down_without_postgresql_is_no_failure(medics: Medics) -> None:

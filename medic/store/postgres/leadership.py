@@ -101,6 +101,10 @@ SET token = greatest(token, $1) + 1, active_directory = $2, active_name = $3, ac
 FROM alone
 RETURNING token, active_since
 """
+_RETURN: Final = """
+UPDATE medic.medic_instance
+SET active_name = $2, active_address = $3, active_since = coalesce(active_since, now()) WHERE token = $1
+"""
 _STEP_DOWN: Final = """
 UPDATE medic.medic_instance SET active_name = '', active_address = '', active_since = NULL WHERE token = $1
 """
@@ -175,6 +179,8 @@ Watch = Callable[[Sighting], None]
 _Backend = tuple[int, str]
 """A session on the server: its pid, and when it began."""
 
+_NO_SESSION: Final[_Backend] = (0, "")
+
 
 @dataclass(frozen=True, slots=True)
 class LeadershipStatistics:
@@ -188,22 +194,23 @@ class LeadershipStatistics:
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """What taking over gave: a session that has the lock, and the next token."""
+    """What taking over gave: a session that has the lock, and the next token. Started alone: no session yet."""
 
-    session: Session
+    session: Session | None
     backend: _Backend
     token: int
     since: InstantMs
 
 
 class Leadership:
-    """The right to be the active Medic, as `lead` gives it."""
+    """The right to be the active Medic, as `lead` and `lead_alone` give it."""
 
-    def __init__(self, database: Database, claim: _Claim, tokens: TokenFile) -> None:
+    def __init__(self, database: Database, identity: Identity, claim: _Claim, tokens: TokenFile) -> None:
         self._database = database
+        self._identity = identity
         self._claim = claim
         self._tokens = tokens
-        self._session: Session | None = claim.session
+        self._session = claim.session
         self._backend = claim.backend
         self._lost = 0
 
@@ -281,6 +288,8 @@ class Leadership:
             self._compare(await session.fetchrow(_NEWEST, operation="leadership"))
             if await _takes_lock(session):
                 self._backend = await _backend_of(session)
+                who = (self._identity.name, self._identity.address)
+                await session.execute(_RETURN, self.token, *who, operation="leadership")
                 self._session = session
                 return
             # Our own session may still stand on the server, which has not noticed that the wire broke.
@@ -323,7 +332,29 @@ async def lead(
         if not tokens.tokens.inheriting:
             await tokens.own(claim.token)
         _log.info("this Medic is the active one", token=claim.token, inherits=tokens.tokens.inheriting)
-        yield Leadership(database, claim, tokens)
+        yield Leadership(database, identity, claim, tokens)
+
+
+@asynccontextmanager
+async def lead_alone(
+    target: ConnectionTarget, *, bridge: Bridge, identity: Identity, tokens: TokenFile, since: InstantMs
+) -> AsyncIterator[Leadership]:
+    """Be the active Medic for the block while PostgreSQL is away; `may_start_alone` has to allow it.
+
+    `Leadership.run` takes the lock with the directory's own token once PostgreSQL answers, or ends as it does for
+    whoever was overtaken.
+
+    Args:
+        target: The database that does not answer.
+        bridge: To asyncio.
+        identity: What others will be told of this process.
+        tokens: Of the data directory.
+        since: Now.
+    """
+    limits = Limits(connections=_CONNECTIONS, operation_seconds=ANSWER_SECONDS)
+    async with open_database(target, bridge=bridge, limits=limits) as database:
+        claim = _Claim(session=None, backend=_NO_SESSION, token=tokens.tokens.own, since=since)
+        yield Leadership(database, identity, claim, tokens)
 
 
 class _Candidacy:
