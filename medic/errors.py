@@ -14,6 +14,7 @@
     │   └── JournalRefusedError
     ├── UnavailableError        the world recovers, Medic retries (503 + Retry-After)
     │   └── DatabaseUnavailableError
+    ├── OvertakenError          nobody: another Medic is active, this process ends (503, exit 1)
     ├── ConfigurationError      the operator, before any socket is opened (exit 2)
     │   └── UnreadableRecordError   a later release wrote the data directory
     └── InvariantError          us: a bug (500)
@@ -133,6 +134,17 @@ class UnavailableError(MedicError):
 
 class DatabaseUnavailableError(UnavailableError):
     """PostgreSQL does not answer. The text names no host, user or password."""
+
+
+class OvertakenError(MedicError):
+    """Another Medic is the active one of this database now: this one writes and tells nothing more, and ends."""
+
+    def __init__(self, own_token: int) -> None:
+        super().__init__(
+            f"another Medic has taken over this database (it was held here with token {own_token}): this one ends."
+        )
+        self.message = str(self)
+        self.own_token = own_token
 
 
 class ConfigurationError(MedicError):

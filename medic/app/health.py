@@ -176,6 +176,7 @@ class SystemHealth:
         webhooks = [target for name, target in targets.items() if name.startswith(WEBHOOK_PREFIX)]
         found = {
             "database": self._database(),
+            "leadership": self._leadership(),
             "redis": _Finding(NOT_CONFIGURED),
             "journal": self._journal(),
             "writer": self._writer(),
@@ -197,6 +198,14 @@ class SystemHealth:
             return _Finding(HEALTHY, facts)
         reason = "PostgreSQL does not answer" if reachable is False else "PostgreSQL has not been asked yet"
         return _Finding(UNHEALTHY, (*facts, ("reason", reason)))
+
+    def _leadership(self) -> _Finding:
+        leadership = self._parts.leadership()
+        facts: Facts = (("role", "active"), ("token", leadership.token), ("active_since", isoformat(leadership.since)))
+        if leadership.has_lock:
+            return _Finding(HEALTHY, facts)
+        reason = "its lock in PostgreSQL is lost: another Medic may take over"
+        return _Finding(DEGRADED, (*facts, ("reason", reason)))
 
     def _journal(self) -> _Finding:
         journal = self._parts.journal()

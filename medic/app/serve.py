@@ -2,14 +2,14 @@
 
 Three circles, one inside the other, so that what is outside works on while the inside ends:
 
-    stores     PostgreSQL, journal, ids, writer
+    stores     PostgreSQL, the right to be the active Medic, journal, ids, writer
     telling    outbox, alerting
     watching   wheel, sight, supervisor, changes by SQL, HTTP
 
-The drain goes from the inside out. HTTP stops accepting, answers what was begun, and closes; no deadline is decided
-any more; what was decided is told as far as a few seconds reach; the journal is committed and moved to PostgreSQL; the
-watermark is set last, so that the next start counts the time from here. Each step has a deadline of its own, and what
-one does not finish is journaled: the next start goes on with it.
+The drain goes from the inside out. HTTP stops accepting, answers what was begun, and closes; no deadline is decided any
+more; what was decided is told as far as a few seconds reach; the journal is committed and moved to PostgreSQL; the
+watermark is set last, so that the next start counts the time from here; then a Medic that stands by may take over. Each
+step has a deadline of its own, and what one does not finish is journaled: the next start goes on with it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ from medic.app.garbage import Garbage, return_freed_memory
 from medic.app.health import SystemHealth
 from medic.app.logs import configure_logs
 from medic.app.opening import Opened, open_stores
+from medic.app.standby import open_standby
 from medic.app.watchdog import Watchdog
 from medic.config.folder import prepare
 from medic.config.settings import Settings
+from medic.core.effects import Notify
 from medic.core.service import Service
 from medic.core.units import ServiceId
 from medic.errors import DatabaseUnavailableError
@@ -79,6 +81,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     Raises:
         ConfigurationError: something the operator has to change; nothing listens, nothing was started that still runs.
         DatabaseUnavailableError: PostgreSQL does not answer at the start.
+        OvertakenError: another Medic is the active one now.
     """
     configure_logs(level=settings.logs.level, as_json=settings.logs.as_json, debug=settings.logs.debug)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -89,8 +92,12 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     try:
         with DirectoryLock(settings.storage.folder):
             operations = OperationMeter()
-            async with open_stores(settings, operations.observe) as opened:
-                await _Medic(settings, opened, operations, sockets, tls, announce).run()
+            async with (
+                open_standby(sockets, tls, VERSION, announce) as standby,
+                open_stores(settings, operations.observe, standby.watch) as opened,
+            ):
+                await standby.lead()
+                await _Medic(settings, opened, operations, sockets, tls, announce, standby.end).run()
     except BaseExceptionGroup as group:
         # What one part raised passes through every nursery it lives in; the operator is told it as it was raised.
         alone = only_member(group)
@@ -113,6 +120,7 @@ class _Medic:
         sockets: list[socket.socket],
         tls: ssl.SSLContext | None,
         announce: Callable[[str], None],
+        on_accepting: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._opened = opened
@@ -120,6 +128,7 @@ class _Medic:
         self._sockets = sockets
         self._tls = tls
         self._announce = announce
+        self._on_accepting = on_accepting
         self._meter = RequestMeter()
         self._stall = LoopStall()
         self._leaving = trio.Event()
@@ -148,6 +157,7 @@ class _Medic:
             await outer.start(stores.ids.run, stores.database)
             await outer.start(stores.journal.run)
             await outer.start(writer.run)
+            await outer.start(self._opened.leadership.run)
             async with trio.open_nursery() as telling:
                 await telling.start(watching.alerting.run)
                 await telling.start(watching.outbox.run)
@@ -158,6 +168,7 @@ class _Medic:
             with trio.move_on_after(WRITER_DRAIN_SECONDS):
                 await writer.finish()
             outer.cancel_scope.cancel()
+        await self._opened.leadership.step_down()
         stores.watermark.write(Mark(watching.clock.now(), watching.clock.sighted(), clean=True))
         stores.watermark.close()
 
@@ -193,8 +204,11 @@ class _Medic:
             )
             await nursery.start(change_log.run)
             await nursery.start(self._serve_http, server, health, nursery)
+            self._on_accepting()
             await nursery.start(watching.host.run)
             self._say_started(watching)
+            if self._opened.leadership.inherits:
+                await self._inherit(writer)
 
     async def _serve_http(
         self,
@@ -220,6 +234,15 @@ class _Medic:
             )
         watching.cancel_scope.cancel()
 
+    async def _inherit(self, writer: Writer) -> None:
+        """Bring what another Medic left into this directory's own records, so that the next start finds it there."""
+        await writer.wait_committed(self._opened.stores.journal.newest)
+        await writer.write_states(self._opened.recovered.heard)
+        try:
+            await self._opened.leadership.end_inheriting()
+        except OSError as error:
+            _log.error("the takeover could not be written down; the next start does it again", reason=error.strerror)
+
     async def _rebuild(self, service_id: ServiceId) -> Service | None:
         """One service as it was before its actor crashed."""
         stores = self._opened.stores
@@ -241,6 +264,9 @@ class _Medic:
         """What recovery found: what is still to be told, then the services with their deadlines, then our absence."""
         recovered = self._opened.recovered
         for notification in recovered.ledger.pending():
+            if self._opened.leadership.inherits:
+                at, sighted = watching.clock.now(), watching.clock.sighted()
+                watching.outbox.record_nowait(Notify(at=at, sighted=sighted, notification=notification))
             watching.alerting.resume_nowait(notification, notification.targets)
         watching.host.add_all(list(recovered.services))
         for service in watching.directory.open_alerts():
@@ -285,6 +311,7 @@ class _Medic:
             ids_ahead=lambda: stores.ids.remaining,
             writer=writer.statistics,
             database=stores.database.statistics,
+            leadership=self._opened.leadership.statistics,
             alerting=watching.alerting.statistics,
         )
 

@@ -30,9 +30,12 @@ from medic.alerting.outbound import outbound_client, safe
 from medic.cli.environment import database_in_use
 from medic.config.folder import prepare
 from medic.config.settings import PagerDutySettings, Settings, SlackSettings
+from medic.core.units import isoformat
 from medic.errors import ConfigurationError, DatabaseUnavailableError
 from medic.http.answers import JsonObject, JsonValue
+from medic.http.standby import STANDS_BY
 from medic.store.postgres.database import Database, StatementRefusedError, open_database
+from medic.store.postgres.leadership import sight
 from medic.store.postgres.migrate import known_migrations
 
 LOOK_SECONDS: Final = 8.0
@@ -52,7 +55,18 @@ REDIS_ANSWER_MAX: Final = 512
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
-_PARTS: Final = ("configuration", "data folder", "disk", "PostgreSQL", "schema", "PagerDuty", "Slack", "Redis", "Medic")
+_PARTS: Final = (
+    "configuration",
+    "data folder",
+    "disk",
+    "PostgreSQL",
+    "schema",
+    "active Medic",
+    "PagerDuty",
+    "Slack",
+    "Redis",
+    "Medic",
+)
 
 
 class Verdict(StrEnum):
@@ -180,6 +194,7 @@ async def _look_at_database(settings: Settings) -> list[Finding]:
             await database.fetchrow("SELECT 1")
             took = (trio.current_time() - begun) * 1000
             schema = await _schema(database)
+            active = [await _active(database)] if schema.verdict is Verdict.OK else []
         except DatabaseUnavailableError as error:
             advice = (
                 "check DB_HOST, DB_PORT, DB_NAME, PG_USER, PG_PASS, and that it is up" if kind == "external" else ""
@@ -188,7 +203,7 @@ async def _look_at_database(settings: Settings) -> list[Finding]:
         except StatementRefusedError as error:
             return [Finding("PostgreSQL", Verdict.BAD, f"{kind}; {error.message}")]
     shown = "unknown" if version is None else str(version["version"])
-    return [Finding("PostgreSQL", Verdict.OK, f"{kind}, version {shown}, answers in {took:.1f} ms"), schema]
+    return [Finding("PostgreSQL", Verdict.OK, f"{kind}, version {shown}, answers in {took:.1f} ms"), schema, *active]
 
 
 async def _schema(database: Database) -> Finding:
@@ -205,6 +220,19 @@ async def _schema(database: Database) -> Finding:
         found = f"at migration {version} of {newest}"
         return Finding("schema", Verdict.NOTE, found, "medic serve brings it forward, and so does medic migrate")
     return Finding("schema", Verdict.OK, f"at migration {version}, as this release has it")
+
+
+async def _active(database: Database) -> Finding:
+    """Who watches on this database."""
+    seen = await sight(database)
+    if seen.since is None:
+        return Finding("active Medic", Verdict.NOTE, f"none (last token {seen.token})", "medic serve becomes it")
+    found = f"{seen.name} at {seen.address} since {isoformat(seen.since)}, token {seen.token}"
+    if seen.held:
+        return Finding("active Medic", Verdict.OK, found)
+    return Finding(
+        "active Medic", Verdict.NOTE, f"{found}; its lock is free", "it ended without saying so, or is coming back"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- vendors
@@ -320,6 +348,8 @@ async def _look_at_medic(settings: Settings) -> list[Finding]:
         return [Finding("Medic", Verdict.NOTE, f"does not run on {place}", "medic serve starts it")]
     except httpx.HTTPError:
         said = {}
+    if STANDS_BY in str(said.get("message", "")):
+        return [Finding("Medic", Verdict.OK, f"runs on {place} and stands by")]
     if "components" not in said:
         return [Finding("Medic", Verdict.BAD, f"another program listens on {place}", "set PORT to a free port")]
     status = str(said.get("status", "unknown"))

@@ -13,9 +13,11 @@ import typer
 from medic.alerting.wording import printable
 from medic.config.load import load_settings
 from medic.config.settings import Settings
-from medic.errors import ConfigurationError, Fault, UnavailableError
+from medic.errors import ConfigurationError, Fault, OvertakenError, UnavailableError
 
 EXIT_UNAVAILABLE: Final = 1
+EXIT_OVERTAKEN: Final = 1
+"""The same: a process manager starts Medic again, and it stands by."""
 EXIT_CONFIGURATION: Final = 2
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, as shells have it: somebody stopped it before it had begun to serve."""
@@ -49,6 +51,10 @@ def end_as_it_should(act: Callable[[], None]) -> None:
         status = EXIT_UNAVAILABLE
         for unavailable in leaves(group):
             say(unavailable.message)
+    except* OvertakenError as group:
+        status = EXIT_OVERTAKEN
+        for sentence in dict.fromkeys(overtaken.message for overtaken in leaves(group)):
+            say(sentence)
     except* OSError as group:
         status = EXIT_CONFIGURATION
         errors = leaves(group)

@@ -48,7 +48,7 @@ def _view(parts: ApiParts, route: Route) -> Callable[..., Awaitable[Response]]:
             answer = await route.view(parts, _call(parts, route, places, body))
         except MedicError as error:
             answer = refuse(error)
-        return _response(answer)
+        return as_response(answer)
 
     return view
 
@@ -77,7 +77,8 @@ def _call(parts: ApiParts, route: Route, places: dict[str, str], body: bytes) ->
     )
 
 
-def _response(answer: Answer | Stream) -> Response:
+def as_response(answer: Answer | Stream) -> Response:
+    """What Quart sends for an answer of ours; within a request."""
     headers = [*SAFETY_HEADERS, *answer.headers]
     if isinstance(answer, Answer):
         response = Response(answer.body, answer.status, content_type=answer.content_type)
@@ -98,12 +99,12 @@ async def _refuse_framework(parts: ApiParts, error: HTTPException) -> Response:
     """Quart's own refusals in Medic's words. Whatever raised what nobody expected comes here as a 500."""
     status = error.code or 500
     if status == 500:
-        return _response(refusal(500, OWN_FAULT))
+        return as_response(refusal(500, OWN_FAULT))
     allow = ", ".join(sorted(error.valid_methods or ())) if isinstance(error, MethodNotAllowed) else ""
     limit = _body_bytes_max(request.path)
     if is_heartbeat_path(request.path) and request.method == "POST":
         parts.meter.refuse_heartbeat(TOO_LARGE if status == 413 else INVALID)
-    return _response(refuse_framework(status, path=request.path, limit=limit, allow=allow))
+    return as_response(refuse_framework(status, path=request.path, limit=limit, allow=allow))
 
 
 def _body_bytes_max(path: str) -> int:

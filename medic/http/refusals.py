@@ -16,6 +16,7 @@ from medic.errors import (
     InvariantError,
     MedicError,
     OverloadedError,
+    OvertakenError,
     RefusedError,
     UnavailableError,
     UnknownAlertError,
@@ -35,13 +36,18 @@ STATUSES: Final[tuple[tuple[type[MedicError], int], ...]] = (
     (RefusedError, 400),
     (OverloadedError, 503),
     (UnavailableError, 503),
+    (OvertakenError, 503),
     (InvariantError, 500),
     (MedicError, 500),
 )
 """The first row whose class fits decides."""
 
 DATABASE_AWAY: Final = "PostgreSQL does not answer. Nothing was changed; try again."
+OVERTAKEN: Final = "Another Medic is the active one now. Nothing was changed; try again."
 OWN_FAULT: Final = "Medic met a fault of its own. Its log says more."
+
+OVERTAKEN_RETRY_SECONDS: Final = 1
+"""This process ends within a second; whoever routes requests finds the other one."""
 
 FRAMEWORK_MESSAGES: Final = {
     400: "The request could not be read.",
@@ -64,6 +70,8 @@ def message_of(error: MedicError) -> str:
     """What the caller is told of it."""
     if isinstance(error, RefusedError | OverloadedError):
         return error.message
+    if isinstance(error, OvertakenError):
+        return OVERTAKEN
     return DATABASE_AWAY if isinstance(error, UnavailableError) else OWN_FAULT
 
 
@@ -74,6 +82,8 @@ def refuse(error: MedicError) -> Answer:
         return refusal(status, message, error.faults)
     if isinstance(error, OverloadedError | UnavailableError):
         return refusal(status, message, headers=_retry_after(error.retry_after_seconds))
+    if isinstance(error, OvertakenError):
+        return refusal(status, message, headers=_retry_after(OVERTAKEN_RETRY_SECONDS))
     _log.error("a request met a fault of Medic's own", exc_info=error)
     return refusal(status, message)
 

@@ -186,6 +186,18 @@ DATABASE_ERRORS: Final = Spec(
 )
 DATABASE_CONNECTIONS: Final = Spec("medic_db_connections", "gauge", "Connections open, by use.", ("state",))
 
+# ----------------------------------------------------------------------------------------------- the one active Medic
+
+ACTIVE_TOKEN: Final = Spec(
+    "medic_active_token",
+    "gauge",
+    "The token of this Medic, the active one of its database. It grows with each takeover.",
+)
+ACTIVE_LOCK_HELD: Final = Spec(
+    "medic_active_lock_held", "gauge", "1 while it has the lock, 0 while it has lost it and takes it back."
+)
+ACTIVE_LOCKS_LOST: Final = Spec("medic_active_locks_lost_total", "counter", "How often it lost the lock.")
+
 # ----------------------------------------------------------------------------------------------------------- health
 
 HEALTH_STATUS: Final = Spec(

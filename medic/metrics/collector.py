@@ -63,6 +63,7 @@ class MedicCollector(Collector):
         yield from self._writer()
         yield from self._loop()
         yield from self._database()
+        yield from self._leadership()
         yield from self._medic()
 
     def _services(self) -> Iterator[Metric]:
@@ -176,6 +177,12 @@ class MedicCollector(Collector):
         yield from _single(catalogue.DATABASE_ERRORS, database.connection_errors)
         idle = database.connections_open - database.connections_busy
         yield from _by_word(catalogue.DATABASE_CONNECTIONS, {"busy": database.connections_busy, "idle": idle})
+
+    def _leadership(self) -> Iterator[Metric]:
+        leadership = self._parts.leadership()
+        yield from _single(catalogue.ACTIVE_TOKEN, leadership.token)
+        yield from _single(catalogue.ACTIVE_LOCK_HELD, float(leadership.has_lock))
+        yield from _single(catalogue.ACTIVE_LOCKS_LOST, leadership.locks_lost)
 
     def _medic(self) -> Iterator[Metric]:
         components = self._health.report().components

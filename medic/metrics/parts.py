@@ -16,6 +16,7 @@ from medic.metrics.requests import RequestStatistics
 from medic.metrics.stall import StallStatistics
 from medic.store.journal.statistics import JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
+from medic.store.postgres.leadership import LeadershipStatistics
 from medic.store.tables.writer import WriterStatistics
 
 
@@ -35,4 +36,5 @@ class Parts:
     ids_ahead: Callable[[], int]
     writer: Callable[[], WriterStatistics]
     database: Callable[[], DatabaseStatistics]
+    leadership: Callable[[], LeadershipStatistics]
     alerting: Callable[[], AlertingStatistics]

@@ -13,6 +13,9 @@ tells the actors, which decide as they always do:
 * `strangers`: a row that neither state nor journal knows. A registration.
 * `gone`: a service without a row. A deletion; its open alert has to be closed and resolved where it was told.
 
+After a takeover PostgreSQL has more to say than states: what was heard since they were written, and what was told
+(`medic.store.takeover`). These are folded like records of the journal, before it.
+
 Without PostgreSQL the journal alone is folded: then services exist as it says, and those registered before this data
 directory was made are missing.
 """
@@ -28,7 +31,14 @@ from typing import Final
 import structlog
 
 from medic.core.blind import SIGHTED_ALWAYS, BlindLog
-from medic.core.effects import RecordBlindSpan, RemoveService, SettleNotification, StoreService
+from medic.core.effects import (
+    Effect,
+    RecordBlindSpan,
+    RecordHeartbeat,
+    RemoveService,
+    SettleNotification,
+    StoreService,
+)
 from medic.core.fold import fold, service_from
 from medic.core.ledger import NotificationLedger
 from medic.core.policy import INTERVAL_MIN_MS, Defaults
@@ -45,6 +55,19 @@ READ_RECORDS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What another Medic wrote, and its states do not say.
+
+    Attributes:
+        heard: Heartbeats that are newer than the states.
+        told: Records of its notifications.
+    """
+
+    heard: AsyncIterable[Sequence[RecordHeartbeat]]
+    told: AsyncIterable[Sequence[Effect]]
+
+
+@dataclass(frozen=True, slots=True)
 class Recovered:
     """What is known at the start.
 
@@ -57,6 +80,7 @@ class Recovered:
         strangers: Rows of services that have to be registered.
         gone: Services that have to be told of their deletion.
         records: How many records were folded or passed over.
+        heard: Services that were heard of since another Medic wrote their state: only in memory, until it is written.
     """
 
     services: list[Service]
@@ -67,10 +91,15 @@ class Recovered:
     strangers: tuple[ServiceRow, ...]
     gone: tuple[ServiceId, ...]
     records: int
+    heard: tuple[ServiceId, ...] = ()
 
 
 async def recover(
-    stored: AsyncIterable[Sequence[StoredService]] | None, journal: Journal, defaults: Defaults
+    stored: AsyncIterable[Sequence[StoredService]] | None,
+    journal: Journal,
+    defaults: Defaults,
+    *,
+    inheritance: Inheritance | None = None,
 ) -> Recovered:
     """Fold everything that is known. Costs some 4 µs a record, and 3 µs a service.
 
@@ -80,6 +109,7 @@ async def recover(
         stored: `ServiceStore.load()`; None while PostgreSQL is away.
         journal: The directory's; it need not run.
         defaults: The environment's.
+        inheritance: What another Medic left, at a takeover.
 
     Raises:
         DatabaseUnavailableError: PostgreSQL went away meanwhile.
@@ -93,6 +123,8 @@ async def recover(
         if stored is not None:
             async for services in stored:
                 folding.add_stored(services)
+        if inheritance is not None:
+            await _inherit(inheritance, folding, ledger)
         position = Position(0)
         while entries := await journal.read_after(position, most=READ_RECORDS):
             for entry in entries:
@@ -114,17 +146,31 @@ async def recover(
             strangers=folding.strangers(),
             gone=folding.gone() if stored is not None else (),
             records=records,
+            heard=folding.heard(),
         )
+    _say(recovered)
+    return recovered
+
+
+async def _inherit(inheritance: Inheritance, folding: _Folding, ledger: NotificationLedger) -> None:
+    async for heartbeats in inheritance.heard:
+        folding.add_heard(heartbeats)
+    async for effects in inheritance.told:
+        for effect in effects:
+            ledger.fold(effect)
+
+
+def _say(recovered: Recovered) -> None:
     _log.info(
         "recovered",
         services=len(recovered.services),
-        records=records,
-        notifications_pending=len(ledger),
+        records=recovered.records,
+        notifications_pending=len(recovered.ledger),
         edited=len(recovered.edited),
         strangers=len(recovered.strangers),
         gone=len(recovered.gone),
+        heard=len(recovered.heard),
     )
-    return recovered
 
 
 async def recover_one(
@@ -165,6 +211,7 @@ class _Folding:
         # Rows as PostgreSQL has them, of those services that have been folded under another one, or not at all.
         self._committed: dict[ServiceId, ServiceRow] = {}
         self._stored: set[ServiceId] = set()
+        self._heard: set[ServiceId] = set()
 
     def add_stored(self, services: Iterable[StoredService]) -> None:
         """Begin with what PostgreSQL has."""
@@ -180,6 +227,14 @@ class _Folding:
                 self._committed[row.service_id] = row
                 self._set_row(service, _row_before(service, stored.version))
             self._services[row.service_id] = service
+
+    def add_heard(self, heartbeats: Iterable[RecordHeartbeat]) -> None:
+        """Take heartbeats that came after the states were written, in another Medic's time: they have no position."""
+        for heartbeat in heartbeats:
+            service = self._services.get(heartbeat.service_id)
+            if service is not None:
+                fold(service, heartbeat)
+                self._heard.add(heartbeat.service_id)
 
     def fold(self, entry: Entry) -> None:
         """Take the next record."""
@@ -229,6 +284,10 @@ class _Folding:
     def gone(self) -> tuple[ServiceId, ...]:
         """Services without a row."""
         return tuple(service_id for service_id in self._services if service_id not in self._stored)
+
+    def heard(self) -> tuple[ServiceId, ...]:
+        """Services of `add_heard`."""
+        return tuple(self._heard)
 
     def _set_row(self, service: Service, row: ServiceRow) -> None:
         service.row = row

@@ -67,6 +67,10 @@ class MedicProcess:
 
     def start(self) -> MedicProcess:
         """Start the process and return once it is ready for heartbeats."""
+        return self.launch().wait_answer("/health/ready", 200)
+
+    def launch(self) -> MedicProcess:
+        """Start the process and return at once."""
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
                 [sys.executable, "-m", "medic", "serve"],
@@ -76,15 +80,20 @@ class MedicProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        return self
+
+    def wait_answer(self, path: str, status: int) -> MedicProcess:
+        """Return once it answers so; fails as soon as it has ended."""
+        assert self.child is not None
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             if self.child.poll() is not None:
                 raise AssertionError(f"medic ended with {self.child.returncode}:\n{self.output()}")
             with contextlib.suppress(OSError):
-                if self.get("/health/ready").status == 200:
+                if self.get(path).status == status:
                     return self
             time.sleep(0.05)
-        raise AssertionError(f"medic was not ready after {READY_SECONDS} s:\n{self.output()}")
+        raise AssertionError(f"{path} was not {status} after {READY_SECONDS} s:\n{self.output()}")
 
     def output(self) -> str:
         """All it has printed so far."""

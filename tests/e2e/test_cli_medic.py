@@ -100,6 +100,7 @@ async def test_the_schema_is_looked_at_and_brought_forward(tmp_path: Path) -> No
     assert before["PostgreSQL"].verdict is Verdict.OK
     assert before["schema"].found == "not there yet"
     assert after["schema"].verdict is Verdict.OK
+    assert after["active Medic"].found == "none (last token 0)"
     assert newer["schema"].verdict is Verdict.BAD
 
 
@@ -121,7 +122,7 @@ def test_beside_a_running_medic_psql_doctor_and_migrate_work(medic: MedicProcess
     tools = str(find_install() / "bin")  # the server's own release, whatever stands on the path
     assert done.stdout.splitlines() == [tools, tools, "1", "from-sql", "DELETE 0"]
     said = run(["doctor"], medic.environment, status=0)
-    for part in ("configuration", "data folder", "disk", "PostgreSQL", "schema", "Medic"):
+    for part in ("configuration", "data folder", "disk", "PostgreSQL", "schema", "active Medic", "Medic"):
         assert re.search(rf"^{part}\s+ok\s", said, re.MULTILINE), said
     assert run(["migrate"], medic.environment, status=0) == "The schema is up to date.\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import Enum, auto
 from pathlib import Path
 
@@ -65,7 +65,8 @@ class PostgresProxy:
                     await self._wait_spoken()
                     if answer_is_last.is_set():
                         break
-                    await client.send_all(chunk)
+                    with suppress(trio.BrokenResourceError):  # the client may have left, as a killed one does
+                        await client.send_all(chunk)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(ask)

@@ -1,4 +1,4 @@
-"""The small files of the data directory: its lock, the watermark, and the ids kept ahead."""
+"""The small files of the data directory: its lock, the watermark, the tokens, and the ids kept ahead."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from medic.errors import ConfigurationError, DatabaseUnavailableError, Overloade
 from medic.store.directory_lock import DirectoryLock
 from medic.store.tables import ids as ids_module
 from medic.store.tables.ids import BLOCK_IDS, BLOCKS_AHEAD, RESERVE_IDS, BlockIds
+from medic.store.tokens import TokenFile, Tokens
 from medic.store.watermark import Mark, Watermark
 
 HOLD = """
@@ -199,3 +200,30 @@ async def test_a_directory_that_cannot_be_written_gives_no_ids(tmp_path):
     (tmp_path / "ids.unfinished").rmdir()
     await ids._cut_ahead()
     assert ids.draw() != ids.draw()
+
+
+# --------------------------------------------------------------------------------------------------------------- tokens
+
+
+async def test_a_directory_remembers_its_token_and_the_newest_it_has_seen(tmp_path):
+    tokens = TokenFile(tmp_path)
+    directory = tokens.tokens.directory
+    await tokens.see(3)
+    await tokens.see(2)
+    assert TokenFile(tmp_path).tokens == Tokens(directory, own=0, newest_seen=3)
+    await tokens.begin_inheriting()
+    assert TokenFile(tmp_path).tokens.inheriting
+    await tokens.own(4)
+    assert TokenFile(tmp_path).tokens == Tokens(directory, own=4, newest_seen=4)
+    await tokens.see(9)
+    await tokens.own(5)
+    assert TokenFile(tmp_path).tokens == Tokens(directory, own=5, newest_seen=9)
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"directory": "x", "own": 3', b'{"own": "3"}', b"\xff"])
+def test_a_damaged_file_of_tokens_makes_a_new_directory_of_it(tmp_path, torn):
+    (tmp_path / "token").write_bytes(torn)
+    found = TokenFile(tmp_path).tokens
+    assert (found.own, found.newest_seen) == (0, 0)
+    assert found.directory not in {"", "x", TokenFile(tmp_path).tokens.directory}

@@ -26,7 +26,7 @@ from medic.store.journal.memory_journal import MemoryJournal
 from medic.store.pairing import pair
 from medic.store.recovery import recover, recover_one
 from medic.store.tables.services import PgServiceStore
-from medic.store.tables.writer import Writer
+from medic.store.tables.writer import ANSWER_MS, Writer
 from medic.store.watermark import Mark
 
 NOW = 1_790_000_000_000
@@ -197,7 +197,7 @@ async def test_a_new_directory_goes_on_with_the_states_and_the_time_of_the_old_o
     journal = FileJournal(directory.path / "journal")
     pairing = await pair(directory.database, journal, directory.path)
     assert pairing.committed == 0
-    assert pairing.mark == Mark(NOW, NOW - 5_000)
+    assert pairing.mark == Mark(NOW - ANSWER_MS, NOW - 5_000 - ANSWER_MS)
     recovered = await recover(directory.store.load(), journal, DEFAULTS)
     assert by_id(recovered.services) == {service.row.service_id: slots(service) | {"position": 0}}
 

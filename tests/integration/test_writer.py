@@ -23,6 +23,7 @@ from medic.core.effects import (
 from medic.core.service import Mute
 from medic.core.status import ClosedReason, HeartbeatStatus, Outcome, Status
 from medic.store.codec import decode, unpack_state
+from medic.store.tables.writer import ANSWER_MS
 from tests.integration.writing import DAY, HEARTBEATS, MINUTE, NOW, World, alert, closed, heartbeat, notify, opened, row
 
 
@@ -62,7 +63,7 @@ async def test_the_position_and_the_watermark_move_with_the_rows(world):
     position = await world.rows(
         "SELECT journal_id, position, watermark_at, watermark_sighted FROM medic.journal_positions"
     )
-    assert position == [(world.journal.journal_id, world.journal.newest, NOW, NOW - 5_000)]
+    assert position == [(world.journal.journal_id, world.journal.newest, NOW - ANSWER_MS, NOW - 5_000 - ANSWER_MS)]
     statistics = world.writer.statistics()
     assert (statistics.committed, statistics.backlog_bytes) == (world.journal.newest, 0)
     assert (statistics.batches, statistics.rows, statistics.lag_seconds) == (1, 1, 0.0)

@@ -15,12 +15,15 @@ from medic.core.effects import (
 )
 from medic.core.service import Mute
 from medic.core.status import HeartbeatStatus
+from medic.errors import OvertakenError
 from medic.store.journal.file_journal import FileJournal
 from medic.store.postgres.database import CommitUnknownError, Database, open_database
 from medic.store.tables import rejected
 from medic.store.tables import writer as writer_module
-from medic.store.tables.writer import OvertakenError
+from medic.store.tables.writer import ANSWER_MS
 from tests.integration.writing import DAY, HEARTBEATS, NOW, World, closed, heartbeat, notify, opened, row
+
+WATERMARK = "SELECT watermark_at, watermark_sighted FROM medic.journal_positions"
 
 
 @pytest.fixture
@@ -99,12 +102,63 @@ async def test_a_position_that_somebody_set_back_is_gone_on_from(world):
 
 
 async def test_a_process_whose_token_was_overtaken_writes_nothing_more(world):
-    writer = world.another_writer(token=0)
-    await world.write(heartbeat(1), writer=writer)
-    await world.database.execute("UPDATE medic.medic_instance SET token = token + 1")
-    with pytest.RaisesGroup(pytest.RaisesExc(OvertakenError, match="token 1, this process has 0")):
-        await world.write(heartbeat(2), writer=writer)
+    await world.database.execute("UPDATE medic.medic_instance SET token = 7")
+    world.database.fence(7)
+    await world.write(heartbeat(1))
+    await world.database.execute("UPDATE medic.medic_instance SET token = 8")
+    with pytest.RaisesGroup(pytest.RaisesExc(OvertakenError, match="token 7")):
+        await world.write(heartbeat(2))
     assert [one[0] for one in await world.rows(HEARTBEATS)] == [1]
+
+
+async def test_where_nothing_comes_the_watermark_moves_all_the_same(world, monkeypatch):
+    monkeypatch.setattr(writer_module, "WATERMARK_SECONDS", 0.02)
+    await world.write(heartbeat(1))
+    async with world.writing():
+        for later in (10_000, 20_000):
+            world.clock.at = NOW + later
+            expected = [(world.clock.at - ANSWER_MS, world.clock.sighted() - ANSWER_MS)]
+            with trio.fail_after(20):
+                while await world.rows(WATERMARK) != expected:
+                    await trio.lowlevel.checkpoint()
+    assert world.writer.statistics().batches == 1
+
+
+async def test_the_watermark_rests_while_the_journal_refuses(world, monkeypatch):
+    monkeypatch.setattr(writer_module, "WATERMARK_SECONDS", 0.001)
+    await world.write(heartbeat(1))
+    world.clock.at = NOW + 60_000
+    world.journal.refuse("full")
+    async with world.writing():
+        await trio.sleep(0.05)  # dozens of chances to move it
+    assert await world.rows(WATERMARK) == [(NOW - ANSWER_MS, NOW - 5_000 - ANSWER_MS)]
+
+
+async def test_a_writer_that_is_behind_marks_what_it_has_written_and_not_the_clock(world, monkeypatch):
+    monkeypatch.setattr(writer_module, "BATCH_RECORDS_MAX", 2)
+    marks = []
+    lock = writer_module.Writer._lock
+
+    async def looking_lock(writer, transaction):
+        marks.extend(await world.rows(WATERMARK))
+        return await lock(writer, transaction)
+
+    monkeypatch.setattr(writer_module.Writer, "_lock", looking_lock)
+    world.clock.at = NOW + 3_600_000
+    await world.write(*(heartbeat(number, at=NOW + number) for number in range(5)))
+    assert (NOW + 1, NOW + 1 - 5_000) in marks
+    assert await world.rows(WATERMARK) == [(NOW + 3_600_000 - ANSWER_MS, NOW + 3_600_000 - 5_000 - ANSWER_MS)]
+
+
+async def test_states_that_somebody_waits_for_are_written_at_once(world):
+    service = await world.register(1)
+    await world.register(2)
+    async with world.writing():
+        with trio.fail_after(20):
+            await world.writer.write_states([1, 2])
+            await world.writer.write_states([])
+    assert await world.rows("SELECT service_id FROM medic.service_states ORDER BY 1") == [(1,), (2,)]
+    assert service.position == 0
 
 
 # ------------------------------------------------------------------------------------------------------ what is refused

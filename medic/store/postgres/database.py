@@ -8,22 +8,24 @@ asked for; nothing is connected at the start, and nothing has to be done when Po
 
 Foreign errors are translated here, by `database_errors`. What a session is, `session` says:
 instants are milliseconds, and changes of services are known as Medic's own.
+
+Once `fence` was called, every transaction first shows the token it was given, in the same round trip as its BEGIN. So
+no part has to remember to: what was overtaken can commit nothing (`leadership`).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 import asyncpg
 import structlog
 import trio
 
-from medic.errors import DatabaseUnavailableError, InvariantError, MedicError
+from medic.errors import DatabaseUnavailableError, InvariantError, MedicError, OvertakenError
 from medic.store.postgres.bridge import Bridge, open_bridge
 from medic.store.postgres.errors import (
     TRANSPORT_ERRORS,
@@ -34,6 +36,7 @@ from medic.store.postgres.errors import (
     translated,
 )
 from medic.store.postgres.session import FOREVER, open_connection
+from medic.store.postgres.statements import STREAM_ROWS, Cursor, Listener, Row, Session, Statements, Transaction
 from medic.store.postgres.target import ConnectionTarget
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
     "Observe",
     "Row",
     "RowRefusedError",
+    "Session",
     "StatementRefusedError",
     "Transaction",
     "open_database",
@@ -55,8 +59,8 @@ __all__ = [
 _log = structlog.get_logger(__name__)
 _Answer = TypeVar("_Answer")
 
-Row: TypeAlias = asyncpg.Record
-"""One row; read by column name."""
+OVERTAKEN: Final = "MD001"
+"""The SQLSTATE that `medic.require_token` raises."""
 
 CONNECTIONS_MAX: Final = 8
 """The writer, the change log and a few readers. PostgreSQL allows 100 connections to everybody together."""
@@ -69,18 +73,6 @@ OPERATION_SECONDS: Final = 30.0
 
 CLOSE_SECONDS: Final = 1.0
 """Longest farewell to a connection, and longest rollback before it is closed instead."""
-
-STREAM_ROWS: Final = 5_000
-"""Rows a stream takes at once: 300 000 together stalled the loop 44 ms (HARD-CASES H8)."""
-
-COPY_TURN_ROWS: Final = 1_000
-"""Rows COPY encodes before it lets others run: 2 to 3 ms."""
-
-COPY_PART_BYTES: Final = 256 << 10
-"""What COPY sends of packed rows before it lets others run: 5 000 heartbeats, well under a millisecond."""
-
-_COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
-_COPY_TRAILER: Final = b"\xff\xff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,111 +100,6 @@ Observe = Callable[[str, float], None]
 """Told the operation's name and its seconds after each one, also where it failed."""
 
 
-class Statements:
-    """One connection in use: the statements that `Transaction` and single queries have in common."""
-
-    def __init__(self, database: Database, connection: asyncpg.Connection) -> None:
-        self._database = database
-        self._connection = connection
-
-    async def fetch(self, sql: str, *args: object, operation: str = "") -> list[Row]:
-        """All rows of a query that is known to have few; `Database.stream` is for many."""
-        rows: list[Row] = await self._run(operation or _verb(sql), self._connection.fetch, sql, *args)
-        return rows
-
-    async def fetchrow(self, sql: str, *args: object, operation: str = "") -> Row | None:
-        """The first row, or None."""
-        row: Row | None = await self._run(operation or _verb(sql), self._connection.fetchrow, sql, *args)
-        return row
-
-    async def execute(self, sql: str, *args: object, operation: str = "", seconds: float | None = None) -> str:
-        """The command's tag, such as `UPDATE 1`. Without arguments `sql` may hold several statements."""
-        tag: str = await self._run(operation or _verb(sql), self._connection.execute, sql, *args, seconds=seconds)
-        return tag
-
-    async def copy_records(self, table: str, columns: Sequence[str], records: Iterable[Sequence[object]]) -> int:
-        """COPY the records into a table of schema medic; how many went in."""
-        tag: str = await self._run("copy", self._copy, table, tuple(columns), records)
-        return int(tag.rpartition(" ")[2])
-
-    async def copy_packed(self, table: str, columns: Sequence[str], rows: bytes | bytearray) -> int:
-        """The same for rows that are packed already, as the binary format of COPY has them; how many went in."""
-        tag: str = await self._run("copy", self._copy_packed, table, tuple(columns), rows)
-        return int(tag.rpartition(" ")[2])
-
-    async def _copy_packed(self, table: str, columns: tuple[str, ...], rows: bytes | bytearray) -> str:
-        tag: str = await self._connection.copy_to_table(
-            table, schema_name="medic", columns=columns, source=_in_parts(rows), format="binary"
-        )
-        return tag
-
-    async def _copy(self, table: str, columns: tuple[str, ...], records: Iterable[Sequence[object]]) -> str:
-        tag: str = await self._connection.copy_records_to_table(
-            table, schema_name="medic", columns=columns, records=_in_turns(records)
-        )
-        return tag
-
-    async def _run(
-        self,
-        operation: str,
-        function: Callable[..., Coroutine[object, object, _Answer]],
-        *args: object,
-        seconds: float | None = None,
-    ) -> _Answer:
-        return await self._database.run_statement(self._connection, operation, function, *args, seconds=seconds)
-
-
-class Transaction(Statements):
-    """A connection inside BEGIN … COMMIT. Leaving its block by an exception rolls back."""
-
-    async def open_cursor(self, sql: str, *args: object) -> Cursor:
-        """A cursor over the rows of a query, read in slices, within this transaction."""
-        return Cursor(self, await self._run("cursor", self._declare, sql, *args))
-
-    async def fetch_slice(self, cursor: asyncpg.cursor.Cursor, rows: int) -> list[Row]:
-        """The next rows of an open cursor."""
-        part: list[Row] = await self._run("cursor", cursor.fetch, rows)
-        return part
-
-    async def _declare(self, sql: str, *args: object) -> asyncpg.cursor.Cursor:
-        return await self._connection.cursor(sql, *args)
-
-
-class Cursor:
-    """The rows of a query that are still to come."""
-
-    def __init__(self, transaction: Transaction, cursor: asyncpg.cursor.Cursor) -> None:
-        self._transaction = transaction
-        self._cursor = cursor
-
-    async def next_slice(self, rows: int = STREAM_ROWS) -> list[Row]:
-        """Up to `rows` further rows; none when there are no more."""
-        return await self._transaction.fetch_slice(self._cursor, rows)
-
-
-class Listener:
-    """A connection that hears what is notified on one channel. Several notifications before a wait are one."""
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
-        self._heard = trio.Event()
-
-    async def wait(self) -> None:
-        """Return once something was notified since the wait before.
-
-        Raises:
-            DatabaseUnavailableError: the connection is lost; what was notified since may be, too.
-        """
-        await self._heard.wait()
-        if self._connection.is_closed():
-            raise DatabaseUnavailableError("the connection that listened to PostgreSQL is lost")
-        self._heard = trio.Event()
-
-    def note(self, *_: object) -> None:
-        """Called by the driver: something was notified, or the connection has ended."""
-        self._heard.set()
-
-
 class Database:
     """A pool of connections to one database. Made by `open_database`."""
 
@@ -227,6 +114,7 @@ class Database:
         self._errors = 0
         self._reachable: bool | None = None
         self._closed = False
+        self._token: int | None = None
 
     @property
     def target(self) -> ConnectionTarget:
@@ -280,6 +168,23 @@ class Database:
             finally:
                 # Others must not hear what this one has subscribed to.
                 connection.terminate()
+
+    def fence(self, token: int) -> None:
+        """From now on every transaction begins by showing this token, and is refused once there is a newer one.
+
+        Its block is then not entered: `transaction` raises `OvertakenError`.
+        """
+        self._token = token
+
+    async def open_session(self) -> Session:
+        """A connection of the pool, for the caller alone until it calls `Session.end`."""
+        return Session(self, await self._take())
+
+    def end_session(self, connection: asyncpg.Connection) -> None:
+        """Close a session's connection, and give its place in the pool back; once more does nothing."""
+        connection.terminate()
+        if connection in self._busy:
+            self._give_back(connection)
 
     def statistics(self) -> DatabaseStatistics:
         """Counters for metrics and health."""
@@ -344,7 +249,7 @@ class Database:
     async def _transaction(self) -> AsyncIterator[Transaction]:
         connection = await self._take()
         try:
-            await self.run_statement(connection, "begin", connection.execute, "BEGIN")
+            await self._begin(connection)
             try:
                 yield Transaction(self, connection)
             except BaseException:
@@ -353,6 +258,19 @@ class Database:
             await self._commit(connection)
         finally:
             self._give_back(connection)
+
+    async def _begin(self, connection: asyncpg.Connection) -> None:
+        token = self._token
+        if token is None:
+            await self.run_statement(connection, "begin", connection.execute, "BEGIN")
+            return
+        try:
+            shown = f"BEGIN; SELECT medic.require_token({token})"
+            await self.run_statement(connection, "begin", connection.execute, shown)
+        except StatementRefusedError as error:
+            if error.sqlstate == OVERTAKEN:
+                raise OvertakenError(token) from None
+            raise
 
     async def _commit(self, connection: asyncpg.Connection) -> None:
         try:
@@ -465,22 +383,3 @@ async def _bridge_or(bridge: Bridge | None) -> AsyncIterator[Bridge]:
         return
     async with open_bridge() as own:
         yield own
-
-
-async def _in_turns(records: Iterable[Sequence[object]]) -> AsyncIterator[Sequence[object]]:
-    for number, record in enumerate(records, 1):
-        yield record
-        if number % COPY_TURN_ROWS == 0:
-            await asyncio.sleep(0)
-
-
-async def _in_parts(rows: bytes | bytearray) -> AsyncIterator[bytes]:
-    yield _COPY_HEADER
-    for place in range(0, len(rows), COPY_PART_BYTES):
-        yield bytes(rows[place : place + COPY_PART_BYTES])
-        await asyncio.sleep(0)
-    yield _COPY_TRAILER
-
-
-def _verb(sql: str) -> str:
-    return sql.split(None, 1)[0].lower()

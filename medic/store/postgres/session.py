@@ -18,6 +18,16 @@ from medic.store.postgres.target import ConnectionTarget
 FOREVER: Final = InstantMs(9_223_372_036_854_775)
 """What `timestamptz 'infinity'` reads as, and what writes it."""
 
+VANISHED_CLIENT: Final = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+"""How soon the server ends a session whose client's machine is gone without a word: after 5 + 3 x 2 = 11 s of silence,
+or 10 s with an answer on its way. By default it takes two hours, and until then the session's locks stand: no other
+Medic could take over. Without meaning on a Unix socket, where the kernel knows at once."""
+
 _POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 _INFINITY_US: Final = 9_223_372_036_854_775_807
 
@@ -39,6 +49,9 @@ async def open_connection(target: ConnectionTarget, seconds: float) -> asyncpg.C
             "client_min_messages": "warning",
             "jit": "off",
             "medic.writer": "on",
+            # A token has to be read as it is after the wait for its lock (`medic.require_token`).
+            "default_transaction_isolation": "read committed",
+            **VANISHED_CLIENT,
         },
     )
     try:

@@ -104,6 +104,9 @@ class DueStates:
     def __len__(self) -> int:
         return len(self._at_once) + len(self._since)
 
+    def __contains__(self, service_id: ServiceId) -> bool:
+        return service_id in self._at_once or service_id in self._since
+
     def add_heard(self, services: Iterable[ServiceId], now: float) -> None:
         """Note services that were heard of; those noted already keep their place."""
         since = self._since

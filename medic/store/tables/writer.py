@@ -13,6 +13,10 @@ when somebody waits for it. Work out the rows (`batch.py`), make the days they n
 (`batch_tables.py`). Hot states go in transactions of their own behind it (`state_rows.py`): each says which position
 it is as of, so they need not move with the batch, and a state that is refused holds up no record.
 
+The watermark beside the position says up to which instant the tables have everything that came: not the clock's, but
+`ANSWER_MS` before it where the writer has caught up, and the newest record's of the batch where it has not. Another
+Medic that takes over cannot see this one's journal, and goes by that. Where nothing comes it moves all the same.
+
 Errors. PostgreSQL away, restarting, out of space, deadlocked: the same batch again, after a pause, for as long as
 it takes; the journal holds what comes meanwhile. A row that it refuses for what is in it: the batch is halved until
 the record is alone, which is kept in `journal/rejected/`, counted and reported, and the rest goes on (H17). A
@@ -36,8 +40,8 @@ import trio
 
 from medic.core.effects import Effect
 from medic.core.service import Service
-from medic.core.units import InstantMs, ServiceId
-from medic.errors import DatabaseUnavailableError, JournalRefusedError, MedicError
+from medic.core.units import InstantMs, ServiceId, SightedMs
+from medic.errors import DatabaseUnavailableError, JournalRefusedError
 from medic.ports import Clock, Entry, Journal, Position, Records
 from medic.store.journal.files import entries_of
 from medic.store.postgres.database import Database, RowRefusedError, StatementRefusedError, Transaction
@@ -45,6 +49,7 @@ from medic.store.tables.batch import Batch
 from medic.store.tables.batch_tables import store_batch
 from medic.store.tables.rejected import RejectedRecords
 from medic.store.tables.state_rows import DueStates, StateRow, state_row, store_states
+from medic.store.watermark import Mark
 
 _log = structlog.get_logger(__name__)
 
@@ -64,30 +69,31 @@ PAUSE_FIRST_SECONDS: Final = 0.1
 PAUSE_MAX_SECONDS: Final = 5.0
 """Pauses between two attempts while PostgreSQL is away: it is noticed within seconds that it is back."""
 
+WATERMARK_SECONDS: Final = 5.0
+"""How often the watermark moves where there is nothing to write. Another Medic that takes over counts the time since as
+blind: a minute of it would page a minute late."""
+
+ANSWER_MS: Final = 2_000
+"""How long a record may be on its way into the journal: as long as a commit is waited for. The watermark keeps this far
+back, so that everything that came before it is in PostgreSQL."""
+
 DAYS_KNOWN_MAX: Final = 1_000
 """Days that are remembered to have their partition."""
 
 _DAY_OF_1970: Final = dt.date(1970, 1, 1).toordinal()
 _NO_PARTITION: Final = "23514"
 
-_LOCK: Final = """
-SELECT position, (SELECT token FROM medic.medic_instance) AS token
-FROM medic.journal_positions WHERE journal_id = $1 FOR UPDATE
-"""
+_LOCK: Final = "SELECT position FROM medic.journal_positions WHERE journal_id = $1 FOR UPDATE"
 _ENSURE: Final = """
 INSERT INTO medic.journal_positions (journal_id, shard) VALUES ($1, $2) ON CONFLICT (journal_id) DO NOTHING
 """
 _MOVE: Final = """
-UPDATE medic.journal_positions SET position = $2, watermark_at = $3, watermark_sighted = $4, updated_at = $3
+UPDATE medic.journal_positions SET position = $2, watermark_at = $3, watermark_sighted = $4, updated_at = now()
 WHERE journal_id = $1
 """
 
 StateOf = Callable[[ServiceId], Service | None]
 """The service as it is now. None: there is none, or it is being rebuilt and must not be written."""
-
-
-class OvertakenError(MedicError):
-    """Another process has taken this database over: this one may write nothing more."""
 
 
 class _MovedError(Exception):
@@ -137,7 +143,6 @@ class Writer:
         state_of: Gives a service's hot state.
         rejected: Where records are kept that PostgreSQL will never take: `<data_dir>/journal/rejected`.
         committed: Where the position row stands, as far as is known; the row itself decides.
-        token: The fencing token of this process; None where nothing else can write.
     """
 
     def __init__(
@@ -149,7 +154,6 @@ class Writer:
         state_of: StateOf,
         rejected: Path,
         committed: int = 0,
-        token: int | None = None,
     ) -> None:
         self._database = database
         self._journal = journal
@@ -157,15 +161,18 @@ class Writer:
         self._state_of = state_of
         self._kept = RejectedRecords(rejected)
         self._committed = Position(committed)
-        self._token = token
         self._due = DueStates()
         self._days: set[int] = set()
         self._woken = trio.Event()
         self._moved = trio.Event()
+        self._stated = trio.Event()
         self._waiting = trio.CancelScope()
         self._finishing = False
         self._finished = trio.Event()
         self._is_behind = False
+        self._until = Position(0)
+        self._until_mark = Mark(InstantMs(0), SightedMs(0))
+        self._marked_at = -inf
         self._oldest_at: InstantMs | None = None
         self._failing: str | None = None
         self._progress_at = 0.0
@@ -185,6 +192,14 @@ class Writer:
         while self._committed < position:
             self.wake()
             await self._moved.wait()
+        await trio.lowlevel.checkpoint()
+
+    async def write_states(self, services: Sequence[ServiceId]) -> None:
+        """Return once the hot states of these services were written, as they are by then."""
+        self._due.add_changed(services)
+        self._waiting.cancel()
+        while any(service_id in self._due for service_id in services):
+            await self._stated.wait()
         await trio.lowlevel.checkpoint()
 
     async def finish(self) -> None:
@@ -241,7 +256,10 @@ class Writer:
         if self._is_behind or (self._finishing and not self._finished.is_set()):
             await trio.lowlevel.checkpoint()
             return
-        with trio.CancelScope(deadline=self._due.next_due()) as self._waiting:
+        # A journal in which nothing ever stood has nothing that another Medic could miss.
+        mark_due = self._marked_at + WATERMARK_SECONDS if self._committed else inf
+        due = min(self._due.next_due(), mark_due)
+        with trio.CancelScope(deadline=due) as self._waiting:
             await self._journal.wait_newer(self._committed)
             with trio.move_on_after(BATCH_SECONDS):
                 await self._woken.wait()
@@ -264,27 +282,32 @@ class Writer:
     async def _write_records(self) -> None:
         """One batch, or as many as a refused row breaks it into."""
         self._woken = trio.Event()
-        until = self._journal.durable
+        until = self._until = self._journal.durable
+        self._until_mark = Mark(InstantMs(self._clock.now() - ANSWER_MS), SightedMs(self._clock.sighted() - ANSWER_MS))
         run = await self._journal.read_records_after(self._committed, most=BATCH_RECORDS_MAX)
         if run.records:
             self._oldest_at = _first_of(run).effect.at
             await self._write(run)
         elif self._committed < until:
             # Nothing there can be read; the journal has reported the damage.
-            await self._store(Batch(), until)
+            await self._store(Batch(), until, self._until_mark)
+        elif self._committed and trio.current_time() >= self._marked_at + WATERMARK_SECONDS:
+            await self._keep_watermark()
         self._is_behind = self._committed < until
         if not self._is_behind:
             self._oldest_at = None
 
     async def _write(self, run: Records) -> None:
         """All of the records but those that PostgreSQL will never take."""
+        end = run.positions[-1]
+        mark = self._until_mark if end >= self._until else _mark_of(run)
         try:
             batch = await self._batch_of(run.records)
-            await self._store_with_days(batch, run.positions[-1])
+            await self._store_with_days(batch, end, mark)
         except RowRefusedError as refused:
             half = len(run.records) // 2
             if half == 0:
-                await self._reject(run, refused)
+                await self._reject(run, refused, mark)
                 return
             await self._write(Records(run.positions[:half], run.records[:half]))
             await self._write(Records(run.positions[half:], run.records[half:]))
@@ -296,17 +319,17 @@ class Writer:
             await trio.lowlevel.checkpoint()
         return batch
 
-    async def _store_with_days(self, batch: Batch, end: Position) -> None:
+    async def _store_with_days(self, batch: Batch, end: Position, mark: Mark) -> None:
         try:
             await self._ensure_days(batch.heartbeats.days)
-            await self._store(batch, end)
+            await self._store(batch, end, mark)
         except RowRefusedError as refused:
             if refused.sqlstate != _NO_PARTITION or not batch.heartbeats.days:
                 raise
             # A day that is still written to may have been dropped since it was made.
             self._days.clear()
             await self._ensure_days(batch.heartbeats.days)
-            await self._store(batch, end)
+            await self._store(batch, end, mark)
 
     async def _ensure_days(self, days: set[int]) -> None:
         for day in sorted(days - self._days):
@@ -316,16 +339,12 @@ class Writer:
                 self._days.clear()
             self._days.add(day)
 
-    async def _store(self, batch: Batch, end: Position) -> None:
-        """The batch and the position's move to `end`, in one transaction."""
+    async def _store(self, batch: Batch, end: Position, mark: Mark) -> None:
+        """The batch, and the position's move to `end` with the watermark, in one transaction."""
         async with self._database.transaction() as transaction:
-            position = await self._lock(transaction)
-            if position != self._committed:
-                raise _MovedError(position)
+            await self._lock_expected(transaction)
             superseded = await store_batch(transaction, batch)
-            await transaction.execute(
-                _MOVE, self._journal.journal_id, end, self._clock.now(), self._clock.sighted(), operation="position"
-            )
+            await self._move(transaction, end, mark)
         self._committed = end
         self._batches += 1
         self._rows += batch.rows
@@ -337,21 +356,39 @@ class Writer:
         self._moved.set()
         self._moved = trio.Event()
 
+    async def _keep_watermark(self) -> None:
+        """Move the watermark alone: nothing came, and it could have."""
+        try:
+            self._journal.require_room()
+        except JournalRefusedError:
+            self._marked_at = trio.current_time()
+            return
+        async with self._database.transaction() as transaction:
+            await self._lock_expected(transaction)
+            await self._move(transaction, self._committed, self._until_mark)
+
+    async def _move(self, transaction: Transaction, end: Position, mark: Mark) -> None:
+        await transaction.execute(_MOVE, self._journal.journal_id, end, mark.at, mark.sighted, operation="position")
+        self._marked_at = trio.current_time()
+
+    async def _lock_expected(self, transaction: Transaction) -> None:
+        position = await self._lock(transaction)
+        if position != self._committed:
+            raise _MovedError(position)
+
     async def _lock(self, transaction: Transaction) -> Position:
         """Where the position row stands; nobody else moves it until the end of the transaction."""
         row = await transaction.fetchrow(_LOCK, self._journal.journal_id, operation="position")
         if row is None:
             await transaction.execute(_ENSURE, self._journal.journal_id, self._journal.shard, operation="position")
             return await self._lock(transaction)
-        if self._token is not None and row["token"] != self._token:
-            raise OvertakenError(f"the database is held with token {row['token']}, this process has {self._token}")
         return Position(row["position"])
 
-    async def _reject(self, run: Records, refused: RowRefusedError) -> None:
+    async def _reject(self, run: Records, refused: RowRefusedError, mark: Mark) -> None:
         """Keep the one record of the run aside, and move on."""
         entry = _first_of(run)
         path = await trio.to_thread.run_sync(self._kept.keep, entry, refused.message)
-        await self._store(Batch(), entry.position)
+        await self._store(Batch(), entry.position, mark)
         self._rejected += 1
         _log.error(
             "PostgreSQL will never take this record; it is kept aside",
@@ -386,6 +423,8 @@ class Writer:
         finally:
             if not done:
                 self._due.add_changed(taken)
+            self._stated.set()
+            self._stated = trio.Event()
 
     async def _pack(self, services: Sequence[ServiceId]) -> list[StateRow]:
         rows: list[StateRow] = []
@@ -401,3 +440,9 @@ class Writer:
 
 def _first_of(run: Records) -> Entry:
     return entries_of(Records(run.positions[:1], run.records[:1]))[0]
+
+
+def _mark_of(run: Records) -> Mark:
+    """When the last record of the run was made."""
+    last = entries_of(Records(run.positions[-1:], run.records[-1:]))[0].effect
+    return Mark(last.at, last.sighted)

@@ -73,6 +73,7 @@ def test_all_is_well():
     assert report.at == NOW
     assert {name: part.status for name, part in report.components.items()} == {
         "database": "healthy",
+        "leadership": "healthy",
         "redis": "not_configured",
         "journal": "healthy",
         "writer": "healthy",
@@ -93,6 +94,14 @@ def test_postgresql_away_is_unhealthy(reachable, status):
     watched.bench.database = replace(watched.bench.database, reachable=reachable)
     assert watched.component("database").status == status
     assert watched.health.report().status == status
+
+
+def test_the_active_one_says_so_and_that_it_has_lost_its_lock():
+    watched = Watched()
+    assert watched.facts("leadership") == {"role": "active", "token": 73, "active_since": "2026-01-01T00:00:00.000Z"}
+    watched.bench.leadership = replace(watched.bench.leadership, has_lock=False)
+    assert watched.component("leadership").status == "degraded"
+    assert watched.health.report().status == "degraded"
 
 
 def test_a_journal_that_refuses_is_unhealthy_and_says_why():

@@ -26,6 +26,7 @@ CASES: list[tuple[MedicError, int]] = [
     (errors.JournalRefusedError("wait"), 503),
     (errors.UnavailableError("host=secret"), 503),
     (errors.DatabaseUnavailableError("host=secret"), 503),
+    (errors.OvertakenError(7), 503),
     (errors.InvariantError("secret"), 500),
     (errors.ConfigurationError((Fault("X", "secret"),)), 500),
     (errors.MedicError("secret"), 500),

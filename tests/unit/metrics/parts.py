@@ -26,6 +26,7 @@ from medic.ports import ComponentHealth, HealthReport
 from medic.store.journal.file_journal import COMMIT_BOUNDS_SECONDS
 from medic.store.journal.statistics import JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
+from medic.store.postgres.leadership import LeadershipStatistics
 from medic.store.tables.writer import WriterStatistics
 
 NOW = InstantMs(1_767_225_600_000)
@@ -91,6 +92,7 @@ WRITER = WriterStatistics(
 DATABASE = DatabaseStatistics(
     connections_open=5, connections_busy=2, connections_max=8, connection_errors=71, reachable=True
 )
+LEADERSHIP = LeadershipStatistics(token=73, since=NOW, has_lock=True, locks_lost=74)
 
 
 def target(name: str, **fields: object) -> TargetStatistics:
@@ -150,6 +152,7 @@ class Bench:
         self.ids_ahead = 66
         self.writer = WRITER
         self.database = DATABASE
+        self.leadership = LEADERSHIP
         self.alerting = ALERTING
         self.meter = RequestMeter()
         self.operations = OperationMeter()
@@ -167,6 +170,7 @@ class Bench:
             ids_ahead=lambda: self.ids_ahead,
             writer=lambda: self.writer,
             database=lambda: self.database,
+            leadership=lambda: self.leadership,
             alerting=lambda: self.alerting,
         )
 

@@ -1,0 +1,139 @@
+"""Two Medics on one database, each with a data directory of its own: one is active, the other takes over."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.pages import pages, slack_ids, wait_for_pages
+from tests.e2e.postgres import PostgresProcess
+from tests.e2e.process import MedicProcess
+from tests.postgres_server import find_tool
+from tests.vendors import VendorProcess
+
+TAKEOVER_SECONDS = 20.0
+"""Far more than it takes, for a busy machine; what it takes stands in the decision page."""
+
+WRITTEN = """
+SELECT count(*) FROM medic.services LEFT JOIN medic.service_states USING (service_id)
+WHERE heartbeat_name = 'broken' AND status = 'down' OR heartbeat_name = 'silent' AND service_id IN (
+    SELECT service_id FROM "heartbeatEvents")
+"""
+END_LOCK = (
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1296385097 AND objid = 1"
+)
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[PostgresProcess]:
+    with PostgresProcess(tmp_path / "database") as process:
+        yield process
+
+
+@pytest.fixture
+def pair(
+    tmp_path: Path, vendors: VendorProcess, postgres: PostgresProcess
+) -> Iterator[tuple[MedicProcess, MedicProcess]]:
+    """The first is active, the second stands by."""
+    environment = {**vendors.environment, **postgres.environment}
+    first, second = (MedicProcess(tmp_path / name, **environment) for name in ("first", "second"))
+    first.start()
+    second.launch().wait_answer("/health/live", 200)
+    yield first, second
+    for process in (first, second):
+        process.stop(signal.SIGKILL)
+
+
+def ask(postgres: PostgresProcess, sql: str) -> str:
+    """What PostgreSQL answers."""
+    where = postgres.environment
+    names = ["-h", where["DB_HOST"], "-p", where["DB_PORT"], "-U", where["PG_USER"], "-d", where["DB_NAME"]]
+    return subprocess.run([find_tool("psql"), *names, "-Atc", sql], check=True, capture_output=True, text=True).stdout
+
+
+def told(vendors: VendorProcess) -> list[str]:
+    """The keys of PagerDuty's triggers so far."""
+    return sorted(event["document"]["dedup_key"] for event in pages(vendors, "trigger"))
+
+
+def test_a_medic_that_stands_by_takes_over_from_one_that_was_killed_and_hands_back(
+    vendors: VendorProcess, postgres: PostgresProcess, pair: tuple[MedicProcess, MedicProcess]
+) -> None:
+    first, second = pair
+    assert first.register("broken", seconds=600).status == 201
+    assert first.register("silent", seconds=5).status == 201
+    assert first.register("well", seconds=60).status == 201
+    first.beat("broken", "DOWN")
+    wait_for_pages(vendors, "trigger", 1, seconds=10)
+    [alert] = first.get("/alerts?active=1").json["results"]
+
+    not_ready = second.get("/health/ready")
+    assert not_ready.status == 503
+    assert first.url.rpartition(":")[2] in not_ready.json["active_address"]
+    for refused in (second.beat("well"), second.get("/health"), second.get("/metrics"), second.register("new")):
+        assert refused.status == 503
+        assert int(refused.headers["Retry-After"]) > 0
+        assert refused.json["success"] is False
+        assert not_ready.json["active"] in refused.json["message"]
+    assert second.output().count("stands by") == 1
+
+    beats = [first.beat(name).status for name in ("silent", "well")]
+    assert beats == [201, 201]
+    # What the first one has not written yet when it is killed, nobody can know.
+    first.wait_for(lambda: ask(postgres, WRITTEN) == "2\n")
+    first.kill()
+    second.wait_for(lambda: second.beat("well").status == 201, seconds=TAKEOVER_SECONDS)
+    second.wait_for(lambda: second.beat("well").status == 201 and len(pages(vendors, "trigger")) > 1, seconds=20)
+    assert told(vendors) == ["medic-broken", "medic-silent"]
+    [still_open] = [row for row in second.get("/alerts?active=1").json["results"] if row["heartbeat_name"] == "broken"]
+    assert still_open == alert | {"alert_cycle": still_open["alert_cycle"], "duration": still_open["duration"]}
+
+    # It hands back: the first one's journal ends before all that, and is not believed.
+    first.launch().wait_answer("/health/live", 200)
+    assert first.get("/health/ready").status == 503
+    assert second.beat("broken").status == 201
+    wait_for_pages(vendors, "resolve", 1, seconds=10)
+    second.beat("well")
+    assert second.stop() == 0
+    first.wait_for(lambda: first.beat("well").status == 201, seconds=TAKEOVER_SECONDS)
+    services = {row["heartbeat_name"]: row["status"] for row in first.get("/service").json["results"]}
+    assert services == {"broken": "up", "silent": "late", "well": "up"}
+    assert (first.data_dir / "journal-overtaken").is_dir()
+    assert first.beat("silent").status == 201
+    wait_for_pages(vendors, "resolve", 2, seconds=10)
+    assert told(vendors) == ["medic-broken", "medic-silent"]
+    assert len(slack_ids(vendors)) == len(vendors.taken("slack"))
+    assert first.stop() == 0
+
+
+def test_a_medic_that_was_stopped_and_overtaken_ends_without_paging(
+    vendors: VendorProcess, postgres: PostgresProcess, pair: tuple[MedicProcess, MedicProcess]
+) -> None:
+    first, second = pair
+    assert first.register("silent", seconds=3).status == 201
+    assert first.beat("silent").status == 201
+    assert first.child is not None
+    first.child.send_signal(signal.SIGSTOP)
+    assert ask(postgres, END_LOCK) == "t\n"
+    second.wait_answer("/health/ready", 200)
+    wait_for_pages(vendors, "trigger", 1, seconds=TAKEOVER_SECONDS)
+
+    first.child.send_signal(signal.SIGCONT)
+    assert first.child.wait(10) == 1
+    assert "another Medic has taken over this database" in first.output()
+    assert "Traceback" not in first.output()
+    time.sleep(0.5)  # what a page that was on its way would take
+    assert told(vendors) == ["medic-silent"]
+    assert second.stop() == 0
+
+
+def test_a_medic_that_stands_by_stops_when_it_is_told_to(pair: tuple[MedicProcess, MedicProcess]) -> None:
+    first, second = pair
+    assert second.stop() == 0
+    assert "stood by" in second.output()
+    assert first.stop() == 0
