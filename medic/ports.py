@@ -76,6 +76,11 @@ class Journal(Protocol):
         ...
 
     @property
+    def oldest(self) -> Position:
+        """Where the journal begins: what ended before it is in PostgreSQL and in a snapshot, and was deleted."""
+        ...
+
+    @property
     def newest(self) -> Position:
         """The last position assigned."""
         ...

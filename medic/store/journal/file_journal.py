@@ -44,7 +44,7 @@ from medic.core.effects import CreditSigns, Effect, RecordHeartbeat
 from medic.errors import InvariantError, JournalRefusedError
 from medic.ports import Entry, Position
 from medic.store.codec import encode
-from medic.store.journal.files import Disk, JournalFiles, Opening
+from medic.store.journal.files import SEGMENT_BYTES, Disk, JournalFiles, Opening
 from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
 from medic.store.journal.recent import RecentEntries
 
@@ -103,7 +103,9 @@ class JournalStatistics:
         refusing: Why records are refused now, or None; `refusing_since` is trio's clock when that began.
         failures: Writes and syncs that failed, attempts to begin a new file included.
         committing_since: trio's clock when the commit now under way began, or None.
-        damaged_bytes: What could not be read when the journal was opened.
+        damaged_bytes: What could not be read, at the opening or since.
+        segments: Files that hold it.
+        held_bytes: How much of it they hold: what is older was deleted.
     """
 
     newest: Position
@@ -121,6 +123,8 @@ class JournalStatistics:
     failures: int
     committing_since: float | None
     damaged_bytes: int
+    segments: int
+    held_bytes: int
 
 
 class _Commit:
@@ -141,14 +145,23 @@ class FileJournal:
         sync: `MEDIC_JOURNAL_SYNC`.
         shard: Whose journal it is.
         disk: Where tests put a disk that fails.
+        segment_bytes: How long a file grows before the next one is begun.
 
     Raises:
         ConfigurationError: the directory holds what is no journal of this shard.
         OSError: it cannot be read or written.
     """
 
-    def __init__(self, directory: Path, *, sync: Sync = Sync.ALWAYS, shard: int = 0, disk: Disk | None = None) -> None:
-        self._files = JournalFiles(directory, shard=shard, disk=disk)
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        sync: Sync = Sync.ALWAYS,
+        shard: int = 0,
+        disk: Disk | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
+        self._files = JournalFiles(directory, shard=shard, disk=disk, segment_bytes=segment_bytes)
         self._sync = sync
         self._shard = shard
         self._durable = self._synced = Position(self._files.end)
@@ -196,6 +209,24 @@ class FileJournal:
     def durable(self) -> Position:
         """Everything up to here survives `kill -9`, and loss of power as far as `sync` says."""
         return self._durable
+
+    @property
+    def synced(self) -> Position:
+        """Everything up to here survives a loss of power, whatever `sync` says."""
+        return self._synced
+
+    @property
+    def oldest(self) -> Position:
+        """Where the journal begins: what ended before it was discarded."""
+        return Position(self._files.oldest)
+
+    async def discard(self, position: Position) -> int:
+        """Delete the files in which nothing after `position` stands; how many bytes of records are gone.
+
+        Raises:
+            OSError: a file cannot be deleted; it is tried again the next time.
+        """
+        return await trio.to_thread.run_sync(self._files.discard, position, limiter=self._writing)
 
     # ---------------------------------------------------------------------------------------------------- appending
 
@@ -295,7 +326,9 @@ class FileJournal:
             refusing_since=self._refusing_since,
             failures=self._failures,
             committing_since=self._committing_since,
-            damaged_bytes=sum(stretch.end - stretch.start for stretch in self.opening.damage),
+            damaged_bytes=self._files.damaged_bytes,
+            segments=self._files.segments,
+            held_bytes=self.newest - self._files.oldest,
         )
 
     # --------------------------------------------------------------------------------------------------- committing

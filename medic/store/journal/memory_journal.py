@@ -31,6 +31,11 @@ class MemoryJournal:
         self._moved = trio.Event()
 
     @property
+    def oldest(self) -> Position:
+        """It forgets nothing."""
+        return Position(0)
+
+    @property
     def newest(self) -> Position:
         """The last position assigned."""
         return self._newest

@@ -71,6 +71,8 @@ JOURNAL = JournalStatistics(
     refusing_since=None,
     failures=64,
     committing_since=None,
+    segments=2,
+    held_bytes=90_000_000,
     damaged_bytes=65,
 )
 WRITER = WriterStatistics(
