@@ -23,6 +23,7 @@ from medic.core.effects import (
     ServiceEffect,
     SettleNotification,
 )
+from medic.core.ledger import NotificationLedger
 from medic.core.notification import Notification
 from medic.core.service import Service
 from medic.core.status import HeartbeatStatus
@@ -54,9 +55,16 @@ class OutboxStatistics:
 
 
 class Outbox:
-    """Implements `ports.Settlements`. One for a journal, so one for a shard."""
+    """Implements `ports.Settlements`. One for a journal, so one for a shard.
 
-    def __init__(self, journal: Journal, teller: Teller, clock: Clock) -> None:
+    Attributes:
+        ledger: What was decided to be told and has not been told, as the journal has it; goes on from the one given.
+    """
+
+    def __init__(
+        self, journal: Journal, teller: Teller, clock: Clock, ledger: NotificationLedger | None = None
+    ) -> None:
+        self.ledger = NotificationLedger() if ledger is None else ledger
         self._journal = journal
         self._teller = teller
         self._clock = clock
@@ -93,6 +101,7 @@ class Outbox:
     def settle_nowait(self, settlement: SettleNotification) -> None:
         """Journal how a delivery ended."""
         self._journal.append_nowait(settlement)
+        self.ledger.fold(settlement)
 
     def require_room(self) -> None:
         """Make sure that whatever the next turn decides can be journaled.
@@ -159,6 +168,7 @@ class Outbox:
         targets = self._teller.targets_for(effect.notification)
         addressed = Notify(effect.at, effect.sighted, replace(effect.notification, targets=targets))
         position = self._journal.append_nowait(addressed)
+        self.ledger.fold(addressed)
         self._undelivered.append((position, addressed))
         self._idle = trio.Event() if self._idle.is_set() else self._idle
         self._arrived.set()

@@ -8,8 +8,10 @@ Three circles, one inside the other, so that what is outside works on while the 
 
 The drain goes from the inside out. HTTP stops accepting, answers what was begun, and closes; no deadline is decided
 any more; what was decided is told as far as a few seconds reach; the journal is committed and moved to PostgreSQL; the
-watermark is set last, so that the next start counts the time from here. Each step has a deadline of its own, and what
-one does not finish is journaled: the next start goes on with it.
+last snapshot is written; the watermark is set last, so that the next start counts the time from here. Each step has a
+deadline of its own, and what one does not finish is journaled: the next start goes on with it.
+
+Where PostgreSQL was away at the start, everything runs all the same, and one task more looks for it (`_join`).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import structlog
 import trio
 
 from medic.app.announce import Started, say_started
-from medic.app.build import Serving, Watching, build_serving, build_watching
+from medic.app.build import Serving, Watching, build_keeper, build_serving, build_watching
 from medic.app.health import SystemHealth
 from medic.app.logs import configure_logs
 from medic.app.opening import Opened, open_stores
@@ -34,7 +36,7 @@ from medic.config.folder import prepare
 from medic.config.settings import Settings
 from medic.core.service import Service
 from medic.core.units import ServiceId
-from medic.errors import DatabaseUnavailableError
+from medic.errors import DatabaseUnavailableError, OverloadedError
 from medic.http.application import create_app
 from medic.http.hypercorn_server import HypercornServer, serve_http
 from medic.http.listening import bind_sockets
@@ -46,8 +48,11 @@ from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
 from medic.store.directory_lock import DirectoryLock
+from medic.store.pairing import Gap
 from medic.store.postgres.bridge import only_member
+from medic.store.reconciling import reconcile
 from medic.store.recovery import recover_one
+from medic.store.snapshot.keeper import SnapshotKeeper
 from medic.store.tables.change_log import ChangeLog
 from medic.store.tables.writer import Writer
 from medic.store.watermark import Mark
@@ -60,12 +65,19 @@ WRITER_DRAIN_SECONDS: Final = 10.0
 """How long the writer may take at the end to bring PostgreSQL up to date. The rest stays in the journal."""
 
 
-async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+SNAPSHOT_DRAIN_SECONDS: Final = 15.0
+"""How long the last snapshot may take: without it the next start folds the journal behind the one before."""
+
+JOIN_RETRY_SECONDS: Final = 1.0
+
+
+async def serve(settings: Settings, announce: Callable[[str], None], gap: Gap = Gap.REFUSE) -> None:
     """Run Medic until SIGTERM or Ctrl-C, then drain it. A second signal ends it at once.
 
     Args:
         settings: From `medic.config`.
         announce: Takes the lines of the first screen.
+        gap: Whether a span of the journal may be missing that PostgreSQL has not got.
 
     Raises:
         ConfigurationError: something the operator has to change; nothing listens, nothing was started that still runs.
@@ -77,7 +89,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     try:
         with DirectoryLock(settings.storage.folder):
             operations = OperationMeter()
-            async with open_stores(settings, operations.observe) as opened:
+            async with open_stores(settings, operations.observe, gap=gap) as opened:
                 await _Medic(settings, opened, operations, sockets, announce).run()
     except BaseExceptionGroup as group:
         # What one part raised passes through every nursery it lives in; the operator is told it as it was raised.
@@ -117,7 +129,8 @@ class _Medic:
             self._settings,
             stores,
             self._opened.clock,
-            webhooks=await stores.webhooks.all(),
+            webhooks=self._opened.webhooks,
+            ledger=self._opened.recovered.ledger,
             rebuild=self._rebuild,
         )
         writer = Writer(
@@ -128,6 +141,7 @@ class _Medic:
             rejected=self._settings.storage.folder / "journal" / "rejected",
             committed=self._opened.committed,
         )
+        keeper = build_keeper(stores, watching, writer, self._rebuild)
         async with trio.open_nursery() as outer:
             outer.start_soon(self._wait_signal)
             await outer.start(self._stall.run)
@@ -138,17 +152,19 @@ class _Medic:
             async with trio.open_nursery() as telling:
                 await telling.start(watching.alerting.run)
                 await telling.start(watching.outbox.run)
-                await self._watch(watching, writer)
+                await self._watch(watching, writer, keeper)
                 await watching.outbox.wait_idle()
                 await watching.alerting.drain()
                 telling.cancel_scope.cancel()
             with trio.move_on_after(WRITER_DRAIN_SECONDS):
                 await writer.finish()
+            with trio.move_on_after(SNAPSHOT_DRAIN_SECONDS):
+                await keeper.finish()
             outer.cancel_scope.cancel()
         stores.watermark.write(Mark(watching.clock.now(), watching.clock.sighted(), clean=True))
         stores.watermark.close()
 
-    async def _watch(self, watching: Watching, writer: Writer) -> None:
+    async def _watch(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper) -> None:
         """Wheel, changes by SQL and HTTP, until Medic is to leave and HTTP has drained."""
         stores = self._opened.stores
         serving = build_serving(self._settings, stores, watching, writer)
@@ -177,7 +193,25 @@ class _Medic:
             )
             await nursery.start(change_log.run)
             await nursery.start(self._serve_http, server, health, nursery)
+            await nursery.start(keeper.run)
             self._say_started(watching)
+            if not self._opened.database_was_there:
+                await self._join(watching, serving)
+
+    async def _join(self, watching: Watching, serving: Serving) -> None:
+        """Look for PostgreSQL until it is there, and learn what was changed in it meanwhile."""
+        stores = self._opened.stores
+        await self._opened.join()
+        while True:
+            try:
+                differed = await reconcile(stores.services, watching.directory, serving.changes)
+                await serving.webhooks.follow(self._opened.webhooks)
+            except (DatabaseUnavailableError, OverloadedError) as error:
+                _log.warning("what PostgreSQL has is not known yet", reason=str(error))
+                await trio.sleep(JOIN_RETRY_SECONDS)
+                continue
+            _log.info("PostgreSQL and the services are of one mind", differed=differed)
+            return
 
     async def _serve_http(
         self,
@@ -206,12 +240,16 @@ class _Medic:
 
     async def _rebuild(self, service_id: ServiceId) -> Service | None:
         """One service as it was before its actor crashed."""
-        stores = self._opened.stores
+        stores, defaults = self._opened.stores, self._settings.tuning.defaults
+        journal = stores.journal
         try:
             stored = await stores.services.load_one(service_id)
         except DatabaseUnavailableError:
             stored = None
-        return await recover_one(service_id, stored, stores.journal, self._settings.tuning.defaults)
+        kept = None
+        if stored is None or stored.journal_id != journal.journal_id or stored.service.position < journal.oldest:
+            kept = await stores.snapshots.find(service_id, journal.journal_id, defaults)
+        return await recover_one(service_id, stored, journal, defaults, kept=kept)
 
     async def _tell_committed(self, serving: Serving) -> None:
         """Tell the actors what PostgreSQL knew before the journal did: a crash, or SQL while Medic was down."""
@@ -239,6 +277,8 @@ class _Medic:
         counts = watching.directory.statistics()
         kind = self._settings.database.kind
         place = f"its own PostgreSQL in {self._settings.storage.folder}" if kind == "embedded" else "yours (DB_HOST)"
+        if not self._opened.database_was_there:
+            place += ", which does not answer: Medic watches from its snapshot and journal until it does"
         say_started(
             Started(
                 version=VERSION,

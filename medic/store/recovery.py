@@ -1,8 +1,9 @@
-"""What a start makes of PostgreSQL and the journal: the services as they were, and what is still owed (HARD-CASES H12).
+"""What a start makes of snapshot, journal and PostgreSQL: the services as they were, and what is owed (HARD-CASES H12).
 
 Recovery folds and decides nothing. `step` is not called, no effect arises, nothing is told. Each service begins as
-its newest written state and takes every record of the journal behind that state's position; the two were made by
-the same `fold` that the live machine used, so what comes out is what was there.
+the newest snapshot has it, and takes every record of the journal behind its position there; the two were made by the
+same `fold` that the live machine used, so what comes out is what was there. Where there is no snapshot, the states
+that the writer has brought to PostgreSQL stand in its place.
 
 PostgreSQL is the truth about which services exist and what their rows say, because every change of an operator
 commits there first (H13). The journal may be behind it, by a crash between the commit and the record, or by SQL
@@ -13,17 +14,17 @@ tells the actors, which decide as they always do:
 * `strangers`: a row that neither state nor journal knows. A registration.
 * `gone`: a service without a row. A deletion; its open alert has to be closed and resolved where it was told.
 
-Without PostgreSQL the journal alone is folded: then services exist as it says, and those registered before this data
-directory was made are missing.
+Without PostgreSQL, snapshot and journal alone are folded: then services exist as they say, and what was changed by SQL
+since is learnt when PostgreSQL is back (`medic.store.reconciling`).
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -36,12 +37,31 @@ from medic.core.service import Service, ServiceRow
 from medic.core.status import Status
 from medic.core.units import DurationMs, ServiceId
 from medic.ports import Entry, Journal, Position, StoredService
+from medic.store.snapshot.content import Snapshot
 from medic.store.watermark import Mark
 
 _log = structlog.get_logger(__name__)
 
+BEGINNING: Final = Position(0)
+
 READ_RECORDS: Final = 5_000
 """Records folded between two chances for other tasks: some 10 ms."""
+
+
+VersionOf = Callable[[ServiceId], int | None]
+"""The version of a service's row as it is known already, or None."""
+
+
+class StoredServices(Protocol):
+    """What recovery asks of PostgreSQL. Each raises `DatabaseUnavailableError`."""
+
+    def load(self) -> AsyncIterator[Sequence[StoredService]]:
+        """Every service with its newest written state."""
+        ...
+
+    def load_beyond(self, version_of: VersionOf) -> AsyncIterator[tuple[Sequence[ServiceId], Sequence[StoredService]]]:
+        """The ids of all services in slices, and those of each slice whose version is not the known one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +90,23 @@ class Recovered:
 
 
 async def recover(
-    stored: AsyncIterable[Sequence[StoredService]] | None, journal: Journal, defaults: Defaults
+    stored: StoredServices | None,
+    journal: Journal,
+    defaults: Defaults,
+    *,
+    snapshot: Snapshot | None = None,
+    behind: Position = BEGINNING,
 ) -> Recovered:
     """Fold everything that is known. Costs some 4 µs a record, and 3 µs a service.
 
     Garbage is not collected meanwhile, and what was made is frozen at the end (HARD-CASES H8).
 
     Args:
-        stored: `ServiceStore.load()`; None while PostgreSQL is away.
+        stored: PostgreSQL's; None while it is away.
         journal: The directory's; it need not run.
         defaults: The environment's.
+        snapshot: The newest one, if there is one. Its ledger goes on as that of what comes out.
+        behind: Records up to here say nothing any more; those a snapshot has it passes over by itself.
 
     Raises:
         DatabaseUnavailableError: PostgreSQL went away meanwhile.
@@ -89,17 +116,21 @@ async def recover(
     blind, ledger = SIGHTED_ALWAYS, NotificationLedger()
     last: Mark | None = None
     records = 0
-    with _garbage_kept():
+    with garbage_kept():
+        if snapshot is not None:
+            blind, ledger, last = snapshot.blind, snapshot.ledger, Mark(snapshot.facts.at, snapshot.facts.sighted)
+            behind = Position(max(behind, snapshot.facts.begun))
+            folding.add_kept(snapshot.services)
         if stored is not None:
-            async for services in stored:
-                folding.add_stored(services)
-        position = Position(0)
+            await _add_stored(folding, stored, known=snapshot is not None)
+        position = behind
         while entries := await journal.read_after(position, most=READ_RECORDS):
             for entry in entries:
                 effect = entry.effect
                 folding.fold(entry)
-                ledger.fold(effect)
-                if isinstance(effect, RecordBlindSpan):
+                if snapshot is None or not snapshot.has_told(entry.position, effect):
+                    ledger.fold(effect)
+                if isinstance(effect, RecordBlindSpan) and effect.span not in blind.spans:
                     blind = blind.with_span(effect.span)
                 if last is None or effect.sighted >= last.sighted:
                     last = Mark(effect.at, effect.sighted)
@@ -127,8 +158,24 @@ async def recover(
     return recovered
 
 
+async def _add_stored(folding: _Folding, stored: StoredServices, *, known: bool) -> None:
+    """Add what PostgreSQL has: all of it, or where most is known already, what is not."""
+    if not known:
+        async for services in stored.load():
+            folding.add_stored(services)
+        return
+    async for ids, services in stored.load_beyond(folding.version_of):
+        folding.add_present(ids)
+        folding.add_stored(services)
+
+
 async def recover_one(
-    service_id: ServiceId, stored: StoredService | None, journal: Journal, defaults: Defaults
+    service_id: ServiceId,
+    stored: StoredService | None,
+    journal: Journal,
+    defaults: Defaults,
+    *,
+    kept: tuple[Service, Position] | None = None,
 ) -> Service | None:
     """One service as it was, for an actor that crashed; None where it was removed or is not known.
 
@@ -139,13 +186,17 @@ async def recover_one(
         stored: Its newest written state, or None.
         journal: The one it is recorded in.
         defaults: The environment's.
+        kept: As the newest snapshot has it, and where that was begun; used where what is stored is older.
     """
     folding = _Folding(journal.journal_id, defaults)
-    position = Position(0)
+    position = BEGINNING
+    if stored is not None and stored.journal_id == journal.journal_id:
+        position = Position(stored.service.position)
+    if kept is not None and max(kept[0].position, kept[1]) > position:
+        folding.add_kept((kept[0],))
+        position = Position(max(kept[0].position, kept[1]))
     if stored is not None:
         folding.add_stored((stored,))
-        if stored.journal_id == journal.journal_id:
-            position = Position(stored.service.position)
     until = journal.durable
     while position < until and (entries := await journal.read_after(position, most=READ_RECORDS)):
         for entry in entries:
@@ -165,12 +216,32 @@ class _Folding:
         # Rows as PostgreSQL has them, of those services that have been folded under another one, or not at all.
         self._committed: dict[ServiceId, ServiceRow] = {}
         self._stored: set[ServiceId] = set()
+        # Services that are folded from a state in PostgreSQL, under a row that may be another than the state's.
+        self._assumed: set[ServiceId] = set()
+
+    def add_kept(self, services: Iterable[Service]) -> None:
+        """Begin with what a snapshot has: each with the row it was folded under."""
+        for service in services:
+            self._services[service.row.service_id] = service
+
+    def add_present(self, ids: Iterable[ServiceId]) -> None:
+        """Know of these that PostgreSQL has them."""
+        self._stored.update(ids)
+
+    def version_of(self, service_id: ServiceId) -> int | None:
+        """The version of the row of a service that is there, or None."""
+        service = self._services.get(service_id)
+        return None if service is None else service.row.version
 
     def add_stored(self, services: Iterable[StoredService]) -> None:
-        """Begin with what PostgreSQL has."""
+        """Begin with what PostgreSQL has; what a snapshot has already is kept as it is."""
         for stored in services:
             service, row = stored.service, stored.service.row
             self._stored.add(row.service_id)
+            if row.service_id in self._services:
+                self._committed[row.service_id] = row
+                continue
+            self._assumed.add(row.service_id)
             if not stored.journal_id:
                 self._committed[row.service_id] = row
                 continue
@@ -193,7 +264,7 @@ class _Folding:
                 service.position = entry.position
                 self._services[effect.service_id] = service
             return
-        if isinstance(effect, StoreService) and effect.service_id in self._stored:
+        if isinstance(effect, StoreService) and effect.service_id in self._assumed:
             if effect.row.version < service.row.version:
                 self._committed.setdefault(effect.service_id, service.row)
             if entry.position <= service.position and effect.row != service.row:
@@ -262,7 +333,7 @@ def _row_before(service: Service, version: int | None) -> ServiceRow:
 
 
 @contextmanager
-def _garbage_kept() -> Iterator[None]:
+def garbage_kept() -> Iterator[None]:
     """No garbage collection within the block; what it made is not looked at again by any."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -105,7 +105,7 @@ class Directory:
     async def recovered(self):
         journal = FileJournal(self.path / "journal")
         await pair(self.database, journal, self.path)
-        return await recover(self.store.load(), journal, DEFAULTS)
+        return await recover(self.store, journal, DEFAULTS)
 
 
 def slots(service: Service) -> dict[str, object]:
@@ -197,7 +197,7 @@ async def test_a_new_directory_goes_on_with_the_states_and_the_time_of_the_old_o
     pairing = await pair(directory.database, journal, directory.path)
     assert pairing.committed == 0
     assert pairing.mark == Mark(NOW, NOW - 5_000)
-    recovered = await recover(directory.store.load(), journal, DEFAULTS)
+    recovered = await recover(directory.store, journal, DEFAULTS)
     assert by_id(recovered.services) == {service.row.service_id: slots(service) | {"position": 0}}
 
 
@@ -244,8 +244,14 @@ def stored_under_another_row(**columns) -> tuple[StoredService, Service]:
     return stored, service
 
 
-async def one_slice(*stored):
-    yield stored
+class one_slice:  # noqa: N801 - a verb where it is used
+    """PostgreSQL that has these services."""
+
+    def __init__(self, *stored):
+        self.stored = stored
+
+    async def load(self):
+        yield self.stored
 
 
 @pytest.mark.parametrize(

@@ -279,6 +279,20 @@ class FileJournal:
             underway = self._underway
             await (self._next if underway is None or position > underway.end else underway).done.wait()
 
+    async def wait_synced(self, position: Position) -> None:
+        """Return once everything up to `position` survives a loss of power, whatever `sync` says.
+
+        Raises:
+            JournalRefusedError: the disk fails.
+        """
+        await trio.lowlevel.checkpoint()
+        while self._synced < position:
+            if self._refusal is not None:
+                raise JournalRefusedError(self._refusal)
+            self._must_sync = True
+            self._arrived.set()
+            await (self._underway or self._next).done.wait()
+
     async def wait_newer(self, position: Position) -> None:
         """Return once `durable > position`."""
         await trio.lowlevel.checkpoint()
