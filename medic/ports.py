@@ -98,6 +98,14 @@ class Journal(Protocol):
         """
         ...
 
+    def require_intake(self) -> None:
+        """Return if a heartbeat will be taken. Heartbeats are refused first: what they cause still has room then.
+
+        Raises:
+            JournalRefusedError: it would not.
+        """
+        ...
+
     def append_nowait(self, effect: Effect) -> Position:
         """Take the effect and assign its position. It is in no file yet.
 

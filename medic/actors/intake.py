@@ -35,6 +35,7 @@ class HeartbeatIntake:
         service = actor.service
         if service.status is Status.INACTIVE:
             raise InactiveServiceError(service.row.heartbeat_name, service.row.date_modified, service.row.changed_by)
+        self._journal.require_intake()
         event = HeartbeatReceived(
             at=self._clock.now(),
             sighted=self._clock.sighted(),

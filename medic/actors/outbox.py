@@ -111,6 +111,14 @@ class Outbox:
         """
         self._journal.require_room()
 
+    def require_intake(self) -> None:
+        """Make sure that heartbeats are taken.
+
+        Raises:
+            JournalRefusedError: they are not; other turns may be all the same.
+        """
+        self._journal.require_intake()
+
     def record_nowait(self, effect: Effect) -> Position:
         """Journal what concerns no single service: a blind span."""
         return self._journal.append_nowait(effect)

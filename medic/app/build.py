@@ -13,6 +13,7 @@ from medic.actors.directory import Directory
 from medic.actors.host import Host
 from medic.actors.intake import HeartbeatIntake
 from medic.actors.outbox import Outbox
+from medic.actors.self_alert import SelfAlert
 from medic.actors.sight import Sight
 from medic.actors.supervisor import Rebuild, Supervisor
 from medic.alerting.assembly import NotifierSettings, build_alerting
@@ -92,7 +93,8 @@ def build_watching(
     def mark(at: InstantMs, sighted: SightedMs) -> None:
         stores.watermark.write(Mark(at, sighted))
 
-    sight = Sight(clock=clock, directory=directory, outbox=outbox, mark=mark)
+    self_alert = SelfAlert(clock=clock, ids=stores.ids, outbox=outbox)
+    sight = Sight(clock=clock, directory=directory, outbox=outbox, mark=mark, self_alert=self_alert)
 
     def on_blindness(span: BlindSpan) -> None:
         sight.note(span)

@@ -159,7 +159,12 @@ async def _open(
 ) -> Opened:
     folder = settings.storage.folder
     defaults = settings.tuning.defaults
-    journal = FileJournal(folder / "journal", sync=Sync(settings.storage.journal_sync))
+    journal = FileJournal(
+        folder / "journal",
+        sync=Sync(settings.storage.journal_sync),
+        bytes_max=settings.storage.journal_bytes_max,
+        reserve_bytes=settings.storage.journal_reserve_bytes,
+    )
     ids = BlockIds(folder)
     joining = _Joining(settings, bridge, database, journal, ids, gap)
     snapshots = SnapshotFiles(folder / "snapshot")

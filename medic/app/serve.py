@@ -175,7 +175,7 @@ class _Medic:
             version=VERSION,
             database=self._settings.database.kind,
             journal_sync=self._settings.storage.journal_sync,
-            require_room=stores.journal.require_room,
+            require_intake=stores.journal.require_intake,
         )
         server = HypercornServer(create_app(self._api(watching, serving, health, parts)))
         self._take_up(watching)

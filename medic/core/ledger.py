@@ -29,6 +29,7 @@ class Telling:
 
     Attributes:
         alert_id: The alert.
+        key: Its key.
         pending: What has to be told still, in order.
         is_over: Its end was decided to be told.
         delivered: For each target that took something of it, the id of the newest it took.
@@ -38,6 +39,7 @@ class Telling:
     pending: tuple[Notification, ...]
     is_over: bool = False
     delivered: tuple[tuple[str, str], ...] = ()
+    key: str = ""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class _ToldAlert:
     pending: tuple[str, ...] = ()
     is_over: bool = False
     delivered: dict[str, str] = field(default_factory=dict)
+    key: str = ""
 
 
 class NotificationLedger:
@@ -81,6 +84,13 @@ class NotificationLedger:
         told = self._alerts.get(alert_id)
         return told is not None and not told.pending and not told.delivered
 
+    def open_under(self, key: str) -> EventId | None:
+        """The alert of that key whose end was not decided to be told, or None. Looks at all of them: for a start."""
+        for alert_id, told in self._alerts.items():
+            if told.key == key and not told.is_over:
+                return alert_id
+        return None
+
     def tellings(self) -> Iterator[Telling]:
         """All it holds, in pieces that are each as they are when they are reached.
 
@@ -92,7 +102,7 @@ class NotificationLedger:
             told = self._alerts.get(alert_id)
             if told is not None:
                 pending = tuple(self._pending[one] for one in told.pending)
-                yield Telling(alert_id, pending, told.is_over, tuple(told.delivered.items()))
+                yield Telling(alert_id, pending, told.is_over, tuple(told.delivered.items()), told.key)
         for one in alone:
             notification = self._pending.get(one)
             if notification is not None:
@@ -104,7 +114,7 @@ class NotificationLedger:
             self._pending[notification.notification_id] = notification
         if telling.alert_id is not None:
             ids = tuple(notification.notification_id for notification in telling.pending)
-            self._alerts[telling.alert_id] = _ToldAlert(ids, telling.is_over, dict(telling.delivered))
+            self._alerts[telling.alert_id] = _ToldAlert(ids, telling.is_over, dict(telling.delivered), telling.key)
 
     def _decide(self, notification: Notification) -> None:
         # The outbox writes a notification again when it cannot know that the journal kept it: it is the same one.
@@ -113,7 +123,7 @@ class NotificationLedger:
         if notification.targets:
             self._pending[notification.notification_id] = notification
         if notification.alert_id is not None:
-            told = self._alerts.setdefault(notification.alert_id, _ToldAlert())
+            told = self._alerts.setdefault(notification.alert_id, _ToldAlert(key=notification.key))
             if notification.targets:
                 told.pending += (notification.notification_id,)
             told.is_over = told.is_over or notification.kind is NotificationKind.RESOLVE

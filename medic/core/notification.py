@@ -14,6 +14,9 @@ CONSOLE: Final = "console"
 WEBHOOK_PREFIX: Final = "webhook:"
 """Targets are named by notifier; each webhook is a target of its own, `webhook:<id>`."""
 
+SELF_KEY: Final = "medic-self"
+"""The key of what Medic says of itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notification:
@@ -63,6 +66,11 @@ class Notification:
     note: str = ""
     text: str = ""
     targets: tuple[str, ...] = field(default=())
+
+    @property
+    def has_page(self) -> bool:
+        """Whether its alert can be looked up in Medic: those of services can."""
+        return self.alert_id is not None and self.service_id is not None
 
 
 def alert_name(heartbeat_name: str) -> str:

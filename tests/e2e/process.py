@@ -19,6 +19,7 @@ READY_SECONDS = 60.0
 """A start on a busy machine, embedded PostgreSQL and its initdb included."""
 
 BASE_ENVIRONMENT = {
+    "MEDIC_JOURNAL_RESERVE_BYTES": str(1 << 20),
     "MEDIC_FIRST_HEARTBEAT_MINUTES": "0",
     "MEDIC_TIMEZONE": "UTC",
     "LOG_LEVEL": "INFO",

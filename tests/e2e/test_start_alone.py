@@ -70,9 +70,11 @@ def test_a_start_without_postgresql_knows_what_was_open_muted_and_told(
 
     postgres.start()
     rows = medic.wait_for(
-        lambda: (found := medic.get("/heartbeat?heartbeat_name=well")).status == 200
-        and len(found.json["results"]) == 10
-        and found.json["results"],
+        lambda: (
+            (found := medic.get("/heartbeat?heartbeat_name=well")).status == 200
+            and len(found.json["results"]) == 10
+            and found.json["results"]
+        ),
         seconds=30,
     )
     sent = [f"{when}-{number}" for when in ("before", "after") for number in range(5)]

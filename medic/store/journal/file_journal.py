@@ -21,7 +21,8 @@ When the disk fails (H15). A write or sync that raises, or is not back after `CO
 journal refuse: who waits is refused, `require_room` refuses, heartbeats are answered 503. What was appended before is
 not forgotten, because actors have already folded it: it stays in memory and is written first into a new file, which
 begins where the last good sync ended. The failed file is never synced again and believed. As soon as a new file is
-whole the journal takes records again, by itself.
+whole the journal takes records again, by itself. Where room is what is missing, the new file has that of the reserve,
+and heartbeats are refused until the reserve is there again (`space.py`).
 
 Numbers are in docs/decisions/0005-journal.md. Rejected there: a sync for each record; O_DSYNC; a thread of our own
 with a queue in place of trio's; telling the pending records lost after a failure.
@@ -47,6 +48,7 @@ from medic.store.codec import encode
 from medic.store.journal.files import SEGMENT_BYTES, Disk, JournalFiles, Opening
 from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
 from medic.store.journal.recent import RecentEntries
+from medic.store.journal.space import JOURNAL_BYTES_MAX, NO_ROOM, JournalSpace
 
 _log = structlog.get_logger(__name__)
 
@@ -65,6 +67,15 @@ COMMIT_PATIENCE_SECONDS: Final = 2.0
 WATCH_EVERY_SECONDS: Final = 0.5
 CLOSE_SECONDS: Final = 10.0
 """How long the last commit may take at the end before the journal gives up and says what is lost."""
+
+SPACE_LOOK_SECONDS: Final = 1.0
+"""How soon it is noticed that a full disk has room again."""
+
+SEGMENTS_MIN: Final = 8
+"""Files that a full journal has at least, so that deleting the oldest one makes room for an eighth."""
+
+INTAKE_RETRY_SECONDS: Final = 5
+"""What clients are told to wait while there is no room: nothing gets better within a second."""
 
 RETRY_FIRST_SECONDS: Final = 0.1
 RETRY_MAX_SECONDS: Final = 5.0
@@ -106,6 +117,9 @@ class JournalStatistics:
         damaged_bytes: What could not be read, at the opening or since.
         segments: Files that hold it.
         held_bytes: How much of it they hold: what is older was deleted.
+        bytes_max: The most of it before heartbeats are refused.
+        reserved_bytes: Allocated ahead for a full disk.
+        refusing_intake: Why heartbeats are refused although records are taken, or None.
     """
 
     newest: Position
@@ -125,6 +139,9 @@ class JournalStatistics:
     damaged_bytes: int
     segments: int
     held_bytes: int
+    bytes_max: int
+    reserved_bytes: int
+    refusing_intake: str | None
 
 
 class _Commit:
@@ -145,7 +162,8 @@ class FileJournal:
         sync: `MEDIC_JOURNAL_SYNC`.
         shard: Whose journal it is.
         disk: Where tests put a disk that fails.
-        segment_bytes: How long a file grows before the next one is begun.
+        bytes_max: `MEDIC_JOURNAL_MAX_BYTES`.
+        reserve_bytes: `MEDIC_JOURNAL_RESERVE_BYTES`.
 
     Raises:
         ConfigurationError: the directory holds what is no journal of this shard.
@@ -159,9 +177,14 @@ class FileJournal:
         sync: Sync = Sync.ALWAYS,
         shard: int = 0,
         disk: Disk | None = None,
-        segment_bytes: int = SEGMENT_BYTES,
+        bytes_max: int = JOURNAL_BYTES_MAX,
+        reserve_bytes: int = 0,
     ) -> None:
+        segment_bytes = min(SEGMENT_BYTES, bytes_max // SEGMENTS_MIN)
         self._files = JournalFiles(directory, shard=shard, disk=disk, segment_bytes=segment_bytes)
+        self._space = JournalSpace(directory, bytes_max=bytes_max, reserve_bytes=reserve_bytes)
+        self._space.look()
+        self._space.note_held(self._files.end - self._files.oldest)
         self._sync = sync
         self._shard = shard
         self._durable = self._synced = Position(self._files.end)
@@ -226,7 +249,9 @@ class FileJournal:
         Raises:
             OSError: a file cannot be deleted; it is tried again the next time.
         """
-        return await trio.to_thread.run_sync(self._files.discard, position, limiter=self._writing)
+        gone = await trio.to_thread.run_sync(self._files.discard, position, limiter=self._writing)
+        self._space.note_held(self.newest - self._files.oldest)
+        return gone
 
     # ---------------------------------------------------------------------------------------------------- appending
 
@@ -240,6 +265,17 @@ class FileJournal:
             raise JournalRefusedError(self._refusal)
         if len(self._pending) + self._unsynced_bytes > PENDING_BYTES_MAX - TURN_BYTES_MAX:
             raise JournalRefusedError(_FULL)
+
+    def require_intake(self) -> None:
+        """Return if a heartbeat will be taken: what `require_room` asks, and room beyond what is kept for the rest.
+
+        Raises:
+            JournalRefusedError: it would not.
+        """
+        self.require_room()
+        refusal = self._space.refusal
+        if refusal is not None:
+            raise JournalRefusedError(refusal, retry_after_seconds=INTAKE_RETRY_SECONDS)
 
     def append_nowait(self, effect: Effect) -> Position:
         """Take the effect and assign its position. Costs some 2 µs for a heartbeat.
@@ -343,6 +379,9 @@ class FileJournal:
             damaged_bytes=self._files.damaged_bytes,
             segments=self._files.segments,
             held_bytes=self.newest - self._files.oldest,
+            bytes_max=self._space.bytes_max,
+            reserved_bytes=self._space.reserved_bytes,
+            refusing_intake=self._space.refusal,
         )
 
     # --------------------------------------------------------------------------------------------------- committing
@@ -352,6 +391,7 @@ class FileJournal:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch)
+                nursery.start_soon(self._keep_space)
                 task_status.started()
                 while True:
                     if not self._failed:
@@ -379,6 +419,7 @@ class FileJournal:
             self._failed = True
             self._failures += 1
             self._refuse(_FAILING)
+            await self._make_room(error)
             _log.error("the journal's file cannot be trusted any more; beginning a new one", reason=str(error))
             return
         finally:
@@ -415,6 +456,7 @@ class FileJournal:
         """Take records again if they were refused, and wake who waited for this commit."""
         self._refusal = _STOPPING if self._closing else None
         self._refusing_since = None
+        self._space.note_held(self._durable - self._files.oldest)
         commit, self._underway = self._underway, None
         if commit is not None:
             commit.done.set()
@@ -453,6 +495,7 @@ class FileJournal:
                     )
             except OSError as error:
                 self._failures += 1
+                await self._make_room(error)
                 _log.error("no new journal file can be begun yet", reason=str(error), waiting_bytes=len(backlog))
                 await trio.sleep(pause)
                 pause = min(2 * pause, RETRY_MAX_SECONDS)
@@ -463,6 +506,20 @@ class FileJournal:
         self._forget_unsynced()
         _log.warning("the journal goes on in a new file", position=self._durable)
         return len(backlog)
+
+    async def _make_room(self, error: OSError) -> None:
+        """Use the reserve, if room is what is missing."""
+        if error.errno in NO_ROOM:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._space.release, limiter=self._writing)
+
+    async def _keep_space(self) -> None:
+        """Look whether there is room again, for as long as there is none."""
+        while True:
+            await trio.sleep(SPACE_LOOK_SECONDS)
+            if not self._space.is_reserved:
+                await trio.to_thread.run_sync(self._space.look, abandon_on_cancel=True)
+            self._space.note_held(self.newest - self._files.oldest)
 
     async def _watch(self) -> None:
         """Refuse while a commit does not come back; it is taken up again by itself once it does."""

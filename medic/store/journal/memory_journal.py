@@ -27,6 +27,7 @@ class MemoryJournal:
         self._durable = Position(0)
         self._held = False
         self._refusal: str | None = None
+        self.intake_refusal: str | None = None
         self._entries = RecentEntries(0, most=_ALL)
         self._moved = trio.Event()
 
@@ -53,6 +54,16 @@ class MemoryJournal:
         """
         if self._refusal is not None:
             raise JournalRefusedError(self._refusal)
+
+    def require_intake(self) -> None:
+        """Return unless `refuse` was called, or `intake_refusal` was set.
+
+        Raises:
+            JournalRefusedError: it was.
+        """
+        self.require_room()
+        if self.intake_refusal is not None:
+            raise JournalRefusedError(self.intake_refusal)
 
     def append_nowait(self, effect: Effect) -> Position:
         """Keep the effect.

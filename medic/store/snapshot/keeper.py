@@ -30,7 +30,7 @@ from medic.core.service import Service
 from medic.core.units import InstantMs, ServiceId
 from medic.errors import MedicError
 from medic.ports import Clock, Position, Roster
-from medic.store.journal.file_journal import FileJournal
+from medic.store.journal.file_journal import SEGMENTS_MIN, FileJournal
 from medic.store.snapshot.content import (
     BLIND,
     CLOSING,
@@ -123,6 +123,8 @@ class SnapshotKeeper:
         self._ledger = ledger
         self._clock = clock
         self._committed = committed
+        # A journal with a limit must be let go of well before that.
+        self._growth_max = min(GROWTH_BYTES_MAX, journal.statistics().bytes_max // SEGMENTS_MIN)
         self._writing = trio.Lock()
         self._covered = files.covered
         self._discarded = Position(0)
@@ -142,7 +144,7 @@ class SnapshotKeeper:
             await self._discard()
             await trio.sleep(LOOK_EVERY_SECONDS)
             grown = self._journal.durable - self._begun
-            is_due = grown >= min(max(self._size, GROWTH_BYTES_MIN), GROWTH_BYTES_MAX)
+            is_due = grown >= min(max(self._size, GROWTH_BYTES_MIN), self._growth_max)
 
     async def finish(self) -> None:
         """Write a last one, unless the newest has everything. Bring a time limit."""

@@ -73,6 +73,9 @@ JOURNAL = JournalStatistics(
     committing_since=None,
     segments=2,
     held_bytes=90_000_000,
+    bytes_max=8 << 30,
+    reserved_bytes=64 << 20,
+    refusing_intake=None,
     damaged_bytes=65,
 )
 WRITER = WriterStatistics(
