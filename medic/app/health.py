@@ -201,7 +201,12 @@ class SystemHealth:
     def _journal(self) -> _Finding:
         journal = self._parts.journal()
         facts: Facts = (("sync", self._journal_sync), ("backlog_bytes", journal.pending_bytes))
+        snapshot = self._parts.snapshot()
         facts = (*facts, ("segments", journal.segments), ("held_bytes", journal.held_bytes))
+        facts = (*facts, ("limit_bytes", journal.bytes_max), ("reserved_bytes", journal.reserved_bytes))
+        if snapshot.at is not None:
+            age = max(0, self._clock.now() - snapshot.at) // 1000
+            facts = (*facts, ("snapshot_age_seconds", age), ("snapshot_bytes", snapshot.size))
         if journal.damaged_bytes:
             facts = (*facts, ("damaged_bytes", journal.damaged_bytes))
         if journal.refusing is None and journal.refusing_intake is not None:

@@ -30,16 +30,18 @@ from medic.actors.clock import SightedClock, wall_now
 from medic.app.build import Stores
 from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
+from medic.core.policy import Defaults
 from medic.core.units import InstantMs
 from medic.errors import DatabaseUnavailableError
 from medic.ports import Position, Webhook
 from medic.store.embedded.server import EmbeddedServer, FirstStart, open_embedded_server
-from medic.store.journal.file_journal import FileJournal, Sync
+from medic.store.journal.file_journal import FileJournal
+from medic.store.journal.statistics import Sync
 from medic.store.pairing import Gap, Pairing, Shorter, pair
 from medic.store.postgres.bridge import Bridge, open_bridge
 from medic.store.postgres.database import Database, Observe, open_database
 from medic.store.postgres.migrate import migrate
-from medic.store.recovery import BEGINNING, Recovered, garbage_kept, recover
+from medic.store.recovery import Recovered, garbage_kept, recover
 from medic.store.snapshot.content import Snapshot
 from medic.store.snapshot.files import SnapshotFiles
 from medic.store.tables.ids import BlockIds
@@ -168,33 +170,21 @@ async def _open(
     ids = BlockIds(folder)
     joining = _Joining(settings, bridge, database, journal, ids, gap)
     snapshots = SnapshotFiles(folder / "snapshot")
+    watermark = Watermark(folder / "watermark")
     with garbage_kept():
         snapshot = await snapshots.read_newest(journal.journal_id, journal.oldest, defaults)
         pairing = await _pairing_or_alone(joining, snapshot)
-        if pairing is not None and pairing.overtaken:
-            _log.warning("another Medic worked on this database since; its states are taken in place of the snapshot")
-            snapshot = None
-        if snapshot is not None and snapshot.newest > journal.newest:
-            _log.error("the journal is shorter than the snapshot", bytes=snapshot.newest - journal.newest)
-            await trio.to_thread.run_sync(journal.go_on_from, snapshot.newest)
-        watermark = Watermark(folder / "watermark")
         mark = watermark.read()
         if pairing is not None and pairing.mark is not None:
             mark = later(mark, pairing.mark.at, pairing.mark.sighted)
         now = wall_now()
-        blind_max_ms = settings.storage.blind_max_ms
         # Only for services whose registration reached neither a written state nor this journal: SQL inserted them.
-        provisional = SightedClock(resume_at=resumes_at(mark, now, blind_max_ms))
-        recovered = await recover(
-            None if pairing is None else PgServiceStore(database, ids, provisional, defaults),
-            journal,
-            defaults,
-            snapshot=snapshot,
-            behind=journal.newest if pairing is not None and pairing.overtaken else BEGINNING,
-        )
+        provisional = SightedClock(resume_at=resumes_at(mark, now, settings.storage.blind_max_ms))
+        stored = None if pairing is None else PgServiceStore(database, ids, provisional, defaults)
+        recovered = await _recovered(stored, journal, snapshot, pairing, defaults)
     if recovered.last is not None:
         mark = later(mark, recovered.last.at, recovered.last.sighted)
-    away = outage(mark, now, blind_max_ms)
+    away = outage(mark, now, settings.storage.blind_max_ms)
     clock = _clock_after(mark, away, recovered, now, settings)
     webhooks = CopiedWebhooks(PgWebhookStore(database, clock), folder / "webhooks")
     stores = Stores(
@@ -229,6 +219,23 @@ async def _pairing_or_alone(joining: _Joining, snapshot: Snapshot | None) -> Pai
     _log.warning("PostgreSQL is away; Medic watches what its snapshot and journal say")
     joining.database.hold(NOT_JOINED)
     return None
+
+
+async def _recovered(
+    stored: PgServiceStore | None,
+    journal: FileJournal,
+    snapshot: Snapshot | None,
+    pairing: Pairing | None,
+    defaults: Defaults,
+) -> Recovered:
+    """What snapshot, journal and PostgreSQL come to, each as far as it can be believed."""
+    if pairing is not None and pairing.overtaken:
+        _log.warning("another Medic worked on this database since; what it has written is taken, and nothing older")
+        return await recover(stored, journal, defaults, behind=journal.newest)
+    if snapshot is not None and snapshot.newest > journal.newest:
+        _log.error("the journal is shorter than the snapshot", bytes=snapshot.newest - journal.newest)
+        await trio.to_thread.run_sync(journal.go_on_from, snapshot.newest)
+    return await recover(stored, journal, defaults, snapshot=snapshot)
 
 
 def _require_alone_allowed(joining: _Joining, snapshot: Snapshot | None, error: DatabaseUnavailableError) -> None:

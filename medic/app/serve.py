@@ -168,7 +168,7 @@ class _Medic:
         """Wheel, changes by SQL and HTTP, until Medic is to leave and HTTP has drained."""
         stores = self._opened.stores
         serving = build_serving(self._settings, stores, watching, writer)
-        parts = self._parts(watching, writer)
+        parts = self._parts(watching, writer, keeper)
         health = SystemHealth(
             parts=parts,
             clock=watching.clock,
@@ -292,7 +292,7 @@ class _Medic:
             self._announce,
         )
 
-    def _parts(self, watching: Watching, writer: Writer) -> Parts:
+    def _parts(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper) -> Parts:
         stores = self._opened.stores
         return Parts(
             host=watching.host.statistics,
@@ -304,6 +304,7 @@ class _Medic:
             stall=self._stall.statistics,
             operations=self._operations.statistics,
             journal=stores.journal.statistics,
+            snapshot=keeper.statistics,
             ids_ahead=lambda: stores.ids.remaining,
             writer=writer.statistics,
             database=stores.database.statistics,

@@ -14,8 +14,9 @@ from medic.alerting.statistics import AlertingStatistics
 from medic.metrics.distribution import Reading
 from medic.metrics.requests import RequestStatistics
 from medic.metrics.stall import StallStatistics
-from medic.store.journal.file_journal import JournalStatistics
+from medic.store.journal.statistics import JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
+from medic.store.snapshot.keeper import SnapshotStatistics
 from medic.store.tables.writer import WriterStatistics
 
 
@@ -32,6 +33,7 @@ class Parts:
     stall: Callable[[], StallStatistics]
     operations: Callable[[], dict[str, Reading]]
     journal: Callable[[], JournalStatistics]
+    snapshot: Callable[[], SnapshotStatistics]
     ids_ahead: Callable[[], int]
     writer: Callable[[], WriterStatistics]
     database: Callable[[], DatabaseStatistics]

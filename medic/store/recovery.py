@@ -112,50 +112,66 @@ async def recover(
         DatabaseUnavailableError: PostgreSQL went away meanwhile.
         UnreadableRecordError: a later release wrote the directory or the states.
     """
-    folding = _Folding(journal.journal_id, defaults)
-    blind, ledger = SIGHTED_ALWAYS, NotificationLedger()
-    last: Mark | None = None
-    records = 0
+    recovery = _Recovery(journal.journal_id, defaults, snapshot)
     with garbage_kept():
-        if snapshot is not None:
-            blind, ledger, last = snapshot.blind, snapshot.ledger, Mark(snapshot.facts.at, snapshot.facts.sighted)
-            behind = Position(max(behind, snapshot.facts.begun))
-            folding.add_kept(snapshot.services)
         if stored is not None:
-            await _add_stored(folding, stored, known=snapshot is not None)
-        position = behind
+            await _add_stored(recovery.folding, stored, known=snapshot is not None)
+        position = behind if snapshot is None else Position(max(behind, snapshot.facts.begun))
         while entries := await journal.read_after(position, most=READ_RECORDS):
             for entry in entries:
-                effect = entry.effect
-                folding.fold(entry)
-                if snapshot is None or not snapshot.has_told(entry.position, effect):
-                    ledger.fold(effect)
-                if isinstance(effect, RecordBlindSpan) and effect.span not in blind.spans:
-                    blind = blind.with_span(effect.span)
-                if last is None or effect.sighted >= last.sighted:
-                    last = Mark(effect.at, effect.sighted)
-            records += len(entries)
+                recovery.take(entry)
             position = entries[-1].position
-        recovered = Recovered(
-            services=folding.services(),
-            ledger=ledger,
-            blind=blind,
-            last=last,
-            edited=folding.edited(),
-            strangers=folding.strangers(),
-            gone=folding.gone() if stored is not None else (),
-            records=records,
-        )
+        recovered = recovery.outcome(knows_rows=stored is not None)
     _log.info(
         "recovered",
         services=len(recovered.services),
-        records=records,
-        notifications_pending=len(ledger),
+        records=recovered.records,
+        notifications_pending=len(recovered.ledger),
         edited=len(recovered.edited),
         strangers=len(recovered.strangers),
         gone=len(recovered.gone),
     )
     return recovered
+
+
+class _Recovery:
+    """What is known so far: services, what is owed, blindness, and the newest moment of all."""
+
+    def __init__(self, journal_id: str, defaults: Defaults, snapshot: Snapshot | None) -> None:
+        self.folding = _Folding(journal_id, defaults)
+        self._snapshot = snapshot
+        self._blind, self._ledger = SIGHTED_ALWAYS, NotificationLedger()
+        self._last: Mark | None = None
+        self._records = 0
+        if snapshot is not None:
+            self._blind, self._ledger = snapshot.blind, snapshot.ledger
+            self._last = Mark(snapshot.facts.at, snapshot.facts.sighted)
+            self.folding.add_kept(snapshot.services)
+
+    def take(self, entry: Entry) -> None:
+        """Fold the next record, as far as the snapshot has not got it."""
+        effect = entry.effect
+        self.folding.fold(entry)
+        if self._snapshot is None or not self._snapshot.has_told(entry.position, effect):
+            self._ledger.fold(effect)
+        if isinstance(effect, RecordBlindSpan) and effect.span not in self._blind.spans:
+            self._blind = self._blind.with_span(effect.span)
+        if self._last is None or effect.sighted >= self._last.sighted:
+            self._last = Mark(effect.at, effect.sighted)
+        self._records += 1
+
+    def outcome(self, *, knows_rows: bool) -> Recovered:
+        """All of it; who is gone only where the rows are known."""
+        return Recovered(
+            services=self.folding.services(),
+            ledger=self._ledger,
+            blind=self._blind,
+            last=self._last,
+            edited=self.folding.edited(),
+            strangers=self.folding.strangers(),
+            gone=self.folding.gone() if knows_rows else (),
+            records=self._records,
+        )
 
 
 async def _add_stored(folding: _Folding, stored: StoredServices, *, known: bool) -> None:

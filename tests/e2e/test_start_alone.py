@@ -1,4 +1,4 @@
-"""Medic killed and started again while PostgreSQL is away: it knows what it watched, tells, and PostgreSQL gets it all."""
+"""Medic killed and started again without PostgreSQL: it knows what it watched, tells, and all of it arrives later."""
 
 from __future__ import annotations
 

@@ -31,8 +31,6 @@ with a queue in place of trio's; telling the pending records lost after a failur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from math import inf
 from pathlib import Path
 from time import perf_counter
@@ -49,6 +47,7 @@ from medic.store.journal.files import SEGMENT_BYTES, Disk, JournalFiles, Opening
 from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
 from medic.store.journal.recent import RecentEntries
 from medic.store.journal.space import JOURNAL_BYTES_MAX, NO_ROOM, JournalSpace
+from medic.store.journal.statistics import COMMIT_BOUNDS_SECONDS, JournalStatistics, Sync
 
 _log = structlog.get_logger(__name__)
 
@@ -81,9 +80,6 @@ RETRY_FIRST_SECONDS: Final = 0.1
 RETRY_MAX_SECONDS: Final = 5.0
 """Pauses between two attempts to begin a new file: a disk that was made room on is noticed within seconds."""
 
-COMMIT_BOUNDS_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0)
-"""Upper bounds of the histogram of commits."""
-
 _FAILING: Final = "The journal cannot be written at the moment."
 _HANGING: Final = "The journal's disk does not answer at the moment."
 _FULL: Final = "The journal cannot keep up with what comes in."
@@ -91,57 +87,6 @@ _STOPPING: Final = "Medic is stopping."
 
 _SYNCED_LATER: Final = (RecordHeartbeat, CreditSigns)
 """What `Sync.INTERVAL` may answer for before it is synced. Everything else tells people, or undoes what was told."""
-
-
-class Sync(StrEnum):
-    """`MEDIC_JOURNAL_SYNC`."""
-
-    ALWAYS = "always"
-    INTERVAL = "interval"
-
-
-@dataclass(frozen=True, slots=True)
-class JournalStatistics:
-    """Where a journal stands, and what it did since the process began.
-
-    Attributes:
-        newest, durable: Positions.
-        records, bytes: Appended.
-        commits: Good ones. `commit_counts` are those by `COMMIT_BOUNDS_SECONDS`, one more for those beyond, not
-            cumulative.
-        commit_seconds_total, commit_seconds_max, commit_seconds_last: How long they took, hop to the thread included.
-        pending_bytes: In memory, not synced.
-        refusing: Why records are refused now, or None; `refusing_since` is trio's clock when that began.
-        failures: Writes and syncs that failed, attempts to begin a new file included.
-        committing_since: trio's clock when the commit now under way began, or None.
-        damaged_bytes: What could not be read, at the opening or since.
-        segments: Files that hold it.
-        held_bytes: How much of it they hold: what is older was deleted.
-        bytes_max: The most of it before heartbeats are refused.
-        reserved_bytes: Allocated ahead for a full disk.
-        refusing_intake: Why heartbeats are refused although records are taken, or None.
-    """
-
-    newest: Position
-    durable: Position
-    records: int
-    bytes: int
-    commits: int
-    commit_counts: tuple[int, ...]
-    commit_seconds_total: float
-    commit_seconds_max: float
-    commit_seconds_last: float
-    pending_bytes: int
-    refusing: str | None
-    refusing_since: float | None
-    failures: int
-    committing_since: float | None
-    damaged_bytes: int
-    segments: int
-    held_bytes: int
-    bytes_max: int
-    reserved_bytes: int
-    refusing_intake: str | None
 
 
 class _Commit:
