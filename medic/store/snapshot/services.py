@@ -80,6 +80,8 @@ class ServiceReader:
             UnreadableRecordError: a later release packed a state.
         """
         count, tables_length, names_length = _HEAD.unpack_from(block)
+        if not count:  # every service of the slice was being rebuilt
+            return
         terms, said = orjson.loads(block[_HEAD.size : _HEAD.size + tables_length])
         for term in terms:
             term[6], term[7] = self._share(term[6]), self._share(term[7])
