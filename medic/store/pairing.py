@@ -118,7 +118,7 @@ async def pair(
     if reached > journal.newest and shorter is Shorter.REFUSE:
         sentence = (
             f"PostgreSQL has {reached - journal.newest} bytes of the journal in {directory} that are lost there. Start "
-            " Medic again while PostgreSQL answers: it goes on behind them."
+            "Medic again while PostgreSQL answers: it goes on behind them."
         )
         raise ConfigurationError((Fault("MEDIC_DATA_DIR", sentence),))
     if committed < journal.oldest:
