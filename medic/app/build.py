@@ -27,7 +27,7 @@ from medic.ports import Webhook
 from medic.store.journal.file_journal import FileJournal
 from medic.store.postgres.database import Database
 from medic.store.snapshot.files import SnapshotFiles
-from medic.store.snapshot.keeper import SnapshotKeeper
+from medic.store.snapshot.keeper import Closed, SnapshotKeeper
 from medic.store.tables.history import PgHistory
 from medic.store.tables.ids import BlockIds
 from medic.store.tables.services import PgServiceStore
@@ -135,8 +135,10 @@ def build_serving(settings: Settings, stores: Stores, watching: Watching, writer
     return Serving(intake, changes, history, OperatorWebhooks(stores.webhooks, watching.alerting))
 
 
-def build_keeper(stores: Stores, watching: Watching, writer: Writer, rebuild: Rebuild) -> SnapshotKeeper:
-    """What writes snapshots of all that."""
+def build_keeper(
+    stores: Stores, watching: Watching, writer: Writer, rebuild: Rebuild, last: Closed | None
+) -> SnapshotKeeper:
+    """What writes snapshots of all that; `last` is the one that this start went on from."""
     return SnapshotKeeper(
         files=stores.snapshots,
         journal=stores.journal,
@@ -146,6 +148,7 @@ def build_keeper(stores: Stores, watching: Watching, writer: Writer, rebuild: Re
         ledger=watching.outbox.ledger,
         clock=watching.clock,
         committed=lambda: writer.committed,
+        last=last,
     )
 
 

@@ -44,6 +44,7 @@ from medic.store.postgres.migrate import migrate
 from medic.store.recovery import Recovered, garbage_kept, recover
 from medic.store.snapshot.content import Snapshot
 from medic.store.snapshot.files import SnapshotFiles
+from medic.store.snapshot.keeper import Closed
 from medic.store.tables.ids import BlockIds
 from medic.store.tables.services import PgServiceStore
 from medic.store.tables.webhook_copy import CopiedWebhooks
@@ -71,6 +72,7 @@ class Opened:
         recovered: Every service as it was, and what is still to be told.
         webhooks: Those there are, as PostgreSQL says, or said last.
         committed: How far the writer had brought the journal; 0 where PostgreSQL is away.
+        snapshot: What services and journal were gone on from, or None.
         away: The span in which no Medic ran, or None where it was too short to matter.
         database_was_there: Whether PostgreSQL answered. Where it did not, `join` has still to be called.
     """
@@ -81,6 +83,7 @@ class Opened:
     recovered: Recovered
     webhooks: tuple[Webhook, ...]
     committed: Position
+    snapshot: Closed | None
     away: BlindSpan | None
     database_was_there: bool
     _joining: _Joining
@@ -181,7 +184,11 @@ async def _open(
         # Only for services whose registration reached neither a written state nor this journal: SQL inserted them.
         provisional = SightedClock(resume_at=resumes_at(mark, now, settings.storage.blind_max_ms))
         stored = None if pairing is None else PgServiceStore(database, ids, provisional, defaults)
+        if pairing is not None and pairing.overtaken:
+            _log.warning("another Medic worked on this database since; what it has written is taken, and nothing older")
+            snapshot = None
         recovered = await _recovered(stored, journal, snapshot, pairing, defaults)
+        closed = None if snapshot is None else _closed(snapshot, snapshots.newest_size)
     if recovered.last is not None:
         mark = later(mark, recovered.last.at, recovered.last.sighted)
     away = outage(mark, now, settings.storage.blind_max_ms)
@@ -204,6 +211,7 @@ async def _open(
         recovered=recovered,
         webhooks=tuple(known),
         committed=Position(0) if pairing is None else pairing.committed,
+        snapshot=closed,
         away=away,
         database_was_there=pairing is not None,
         _joining=joining,
@@ -230,12 +238,16 @@ async def _recovered(
 ) -> Recovered:
     """What snapshot, journal and PostgreSQL come to, each as far as it can be believed."""
     if pairing is not None and pairing.overtaken:
-        _log.warning("another Medic worked on this database since; what it has written is taken, and nothing older")
         return await recover(stored, journal, defaults, behind=journal.newest)
     if snapshot is not None and snapshot.newest > journal.newest:
         _log.error("the journal is shorter than the snapshot", bytes=snapshot.newest - journal.newest)
         await trio.to_thread.run_sync(journal.go_on_from, snapshot.newest)
     return await recover(stored, journal, defaults, snapshot=snapshot)
+
+
+def _closed(snapshot: Snapshot, size: int) -> Closed:
+    """What the keeper of the next ones has to know of this one."""
+    return Closed(snapshot.facts.begun, snapshot.facts.at, len(snapshot.services), size)
 
 
 def _require_alone_allowed(joining: _Joining, snapshot: Snapshot | None, error: DatabaseUnavailableError) -> None:

@@ -141,7 +141,7 @@ class _Medic:
             rejected=self._settings.storage.folder / "journal" / "rejected",
             committed=self._opened.committed,
         )
-        keeper = build_keeper(stores, watching, writer, self._rebuild)
+        keeper = build_keeper(stores, watching, writer, self._rebuild, self._opened.snapshot)
         async with trio.open_nursery() as outer:
             outer.start_soon(self._wait_signal)
             await outer.start(self._stall.run)

@@ -102,6 +102,11 @@ class MedicProcess:
         """Kill -9, as a machine that runs out of memory does."""
         self.stop(signal.SIGKILL)
 
+    def end(self) -> None:
+        """Leave nothing running, whatever the test came to."""
+        if self.child is not None and self.child.poll() is None:
+            self.kill()
+
     def request(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         """One request, any status."""
         payload = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()

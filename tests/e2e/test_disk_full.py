@@ -34,6 +34,16 @@ def postgres(tmp_path: Path) -> Iterator[PostgresProcess]:
         yield process
 
 
+@pytest.fixture
+def medic(small_disk: Path, vendors: VendorProcess, postgres: PostgresProcess) -> Iterator[MedicProcess]:
+    """Medic with its data on the small disk."""
+    reserve = {"MEDIC_JOURNAL_RESERVE_BYTES": str(RESERVE_BYTES)}
+    process = MedicProcess(small_disk / "data", **vendors.environment, **postgres.environment, **reserve)
+    process.log = small_disk.parent / "medic.log"
+    yield process.start()
+    process.end()
+
+
 def fill(path: Path) -> None:
     """Take every byte that is left."""
     with path.open("wb", buffering=0) as file, suppress(OSError):
@@ -42,12 +52,8 @@ def fill(path: Path) -> None:
 
 
 def test_paging_outlives_intake_while_the_disk_is_full(
-    vendors: VendorProcess, postgres: PostgresProcess, small_disk: Path
+    vendors: VendorProcess, medic: MedicProcess, small_disk: Path
 ) -> None:
-    reserve = {"MEDIC_JOURNAL_RESERVE_BYTES": str(RESERVE_BYTES)}
-    medic = MedicProcess(small_disk / "data", **vendors.environment, **postgres.environment, **reserve)
-    medic.log = small_disk.parent / "medic.log"
-    medic.start()
     for name in ("well", "down"):
         assert medic.register(name, seconds=600).status == 201
     assert medic.beat("down", "DOWN").status == 201

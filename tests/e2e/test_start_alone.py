@@ -21,9 +21,11 @@ def postgres(tmp_path: Path) -> Iterator[PostgresProcess]:
 
 
 @pytest.fixture
-def medic(tmp_path: Path, vendors: VendorProcess, postgres: PostgresProcess) -> MedicProcess:
+def medic(tmp_path: Path, vendors: VendorProcess, postgres: PostgresProcess) -> Iterator[MedicProcess]:
     """Medic on that server, not started yet."""
-    return MedicProcess(tmp_path / "data", **vendors.environment, **postgres.environment)
+    process = MedicProcess(tmp_path / "data", **vendors.environment, **postgres.environment)
+    yield process
+    process.end()
 
 
 def test_a_first_start_without_postgresql_is_refused_in_one_sentence(

@@ -175,6 +175,8 @@ async def test_two_are_kept_and_a_damaged_one_falls_back_to_the_one_before(tmp_p
     newest.write_bytes(whole[:-3])
     recovered, snapshot = await recovered_from(tmp_path)
     assert len(snapshot.services) == 3
+    assert len(fleet.snapshots) == 1
+    assert newest.with_suffix(".damaged").exists()
     assert states(recovered.services) == expected
     found = await fleet.files.find(3, fleet.journal.journal_id, DEFAULTS)
     assert found is not None
@@ -270,7 +272,7 @@ async def test_it_is_written_at_the_start_and_whenever_the_journal_has_grown(tmp
         fleet.register(1)
         await nursery.start(fleet.keeper.run)
         with trio.fail_after(10):
-            while fleet.keeper.statistics().written < 3:  # noqa: ASYNC110 - the keeper has no event to wait for
+            while fleet.keeper.statistics().written < 3:
                 fleet.beat(1)
                 await trio.sleep(0.005)
         nursery.cancel_scope.cancel()

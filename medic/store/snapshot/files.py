@@ -106,12 +106,20 @@ class SnapshotFiles:
         return found[-1][0] if len(found) == KEPT else Position(0)
 
     @property
+    def newest_size(self) -> int:
+        """The bytes of the newest one, whole or not; 0 where there is none."""
+        found = _listed(self._directory)
+        return found[0][2].stat().st_size if found else 0
+
+    @property
     def any_kept(self) -> bool:
         """Whether there is one, whole or not."""
         return bool(_listed(self._directory))
 
     async def read_newest(self, journal_id: str, oldest: Position, defaults: Defaults) -> Snapshot | None:
         """The newest that is whole, belongs to the journal and is not behind its beginning, or None.
+
+        One that is not whole is set aside, so that it does not count as one of two.
 
         Raises:
             UnreadableRecordError: a later release wrote it.
@@ -121,6 +129,7 @@ class SnapshotFiles:
                 snapshot = await read_snapshot(path, defaults)
             except (DamagedSnapshotError, OSError) as error:
                 _log.error("a snapshot cannot be read; the one before it is used", file=path.name, reason=str(error))
+                _set_aside(path)
                 continue
             if snapshot.facts.journal_id != journal_id:
                 _log.warning("a snapshot of another journal is passed over", file=path.name)
@@ -141,6 +150,14 @@ class SnapshotFiles:
             except (DamagedSnapshotError, OSError) as error:
                 _log.error("a snapshot cannot be read; the one before it is used", file=path.name, reason=str(error))
         return None
+
+
+def _set_aside(path: Path) -> None:
+    """Give a snapshot that is none another name: it must not be one of those that are kept."""
+    try:
+        path.rename(path.with_suffix(".damaged"))
+    except OSError as error:
+        _log.warning("a damaged snapshot cannot be set aside", file=path.name, reason=str(error))
 
 
 def _listed(directory: Path) -> list[tuple[Position, int, Path]]:

@@ -8,9 +8,9 @@ slice is written by a thread while other tasks run (`content.py` says why that i
 awaited to be synced in the journal: a snapshot must never know more than the journal behind it, or a position would be
 used for two records after a loss of power. Only then does it get its name.
 
-When. At the start, so that what PostgreSQL said is known without it the next time; at an end in order; and whenever
-the journal has grown by as much as the last snapshot was long, within bounds. So writing costs a fixed share of what
-intake costs, a Medic without traffic writes nothing, and a start folds no more than `GROWTH_BYTES_MAX`.
+When. At a start that had none, so that what PostgreSQL said is known without it the next time; at an end in order; and
+whenever the journal has grown by as much as the last snapshot was long, within bounds. So writing costs a fixed share
+of what intake costs, a Medic without traffic writes nothing, and a start folds no more than `GROWTH_BYTES_MAX`.
 
 An actor that crashed is not to be believed, so its service is taken from where its rebuild would take it.
 """
@@ -67,21 +67,29 @@ TELLINGS_A_BLOCK: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """A snapshot that is whole: where and when it was begun, how many services it holds, its bytes."""
+
+    begun: Position
+    at: InstantMs
+    services: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotStatistics:
-    """The newest snapshot of this process, and how many there were.
+    """The newest snapshot, and how many this process made.
 
     Attributes:
         written: Finished since the process began; `failures` could not be.
-        begun: Where the journal stood when the newest one was begun.
-        at: Wall time of that, or None before the first one.
+        at: Wall time at which the newest one was begun, or None before the first one.
         size: Its bytes. `services`: how many it holds.
-        seconds: How long it took.
+        seconds: How long it took, if this process wrote it.
         covered: Behind which position the journal is kept because of snapshots.
     """
 
     written: int
     failures: int
-    begun: Position
     at: InstantMs | None
     size: int
     services: int
@@ -101,6 +109,7 @@ class SnapshotKeeper:
         ledger: What has to be told, kept by the outbox.
         clock: For the instants in it.
         committed: How far the writer has come.
+        last: The snapshot that this start went on from, or None.
     """
 
     def __init__(
@@ -114,6 +123,7 @@ class SnapshotKeeper:
         ledger: NotificationLedger,
         clock: Clock,
         committed: Callable[[], Position],
+        last: Closed | None = None,
     ) -> None:
         self._files = files
         self._journal = journal
@@ -128,39 +138,41 @@ class SnapshotKeeper:
         self._writing = trio.Lock()
         self._covered = files.covered
         self._discarded = Position(0)
-        self._begun = Position(0)
-        self._at: InstantMs | None = None
-        self._size = self._services = self._written = self._failures = 0
+        self._last = last
+        self._written = self._failures = 0
         self._seconds = 0.0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Write one now, and then whenever it is due, until cancelled."""
+        """Write one whenever it is due, until cancelled."""
         task_status.started()
-        is_due = True
         while True:
-            if is_due and not await self.write():
+            if self._is_due() and not await self.write():
                 await trio.sleep(PAUSE_AFTER_FAILURE_SECONDS)
                 continue
             await self._discard()
             await trio.sleep(LOOK_EVERY_SECONDS)
-            grown = self._journal.durable - self._begun
-            is_due = grown >= min(max(self._size, GROWTH_BYTES_MIN), self._growth_max)
+
+    def _is_due(self) -> bool:
+        if self._last is None:
+            return True
+        grown = self._journal.durable - self._last.begun
+        return grown >= min(max(self._last.size, GROWTH_BYTES_MIN), self._growth_max)
 
     async def finish(self) -> None:
         """Write a last one, unless the newest has everything. Bring a time limit."""
-        if self._at is None or self._journal.newest > self._begun:
+        if self._last is None or self._journal.newest > self._last.begun:
             await self.write()
             await self._discard()
 
     def statistics(self) -> SnapshotStatistics:
         """Counters for metrics and health."""
+        last = self._last
         return SnapshotStatistics(
             written=self._written,
             failures=self._failures,
-            begun=self._begun,
-            at=self._at,
-            size=self._size,
-            services=self._services,
+            at=None if last is None else last.at,
+            size=0 if last is None else last.size,
+            services=0 if last is None else last.services,
             seconds=self._seconds,
             covered=self._covered,
         )
@@ -182,7 +194,7 @@ class SnapshotKeeper:
                 self._failures += 1
                 _log.error("no snapshot could be written; the journal is kept instead", reason=str(error))
                 return False
-            self._begun, self._at, self._services, self._size = facts.begun, facts.at, services, size
+            self._last = Closed(facts.begun, facts.at, services, size)
             self._covered = self._files.covered
             self._seconds = trio.current_time() - since
             self._written += 1

@@ -82,7 +82,6 @@ JOURNAL = JournalStatistics(
 SNAPSHOT = SnapshotStatistics(
     written=3,
     failures=1,
-    begun=500,
     at=1_790_000_000_000,
     size=150_000,
     services=1_000,
