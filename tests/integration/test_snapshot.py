@@ -234,7 +234,10 @@ async def test_segments_go_once_postgresql_and_both_snapshots_are_past_them(tmp_
         fleet.committed = 0
         await fleet.keeper.finish()
         assert statistics().held_bytes == held
-    recovered, _ = await recovered_from(tmp_path)
+    assert int(fleet.snapshots[0].name[:20]) == first_begun
+    fleet.snapshots[1].write_bytes(b"")
+    recovered, snapshot = await recovered_from(tmp_path)
+    assert snapshot.facts.begun == first_begun
     assert states(recovered.services) == expected
 
 

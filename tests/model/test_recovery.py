@@ -81,6 +81,7 @@ class Moment:
     rows: dict[int, ServiceRow]
     pending: tuple[object, ...]
     reached_nobody: tuple[int, ...]
+    delivered: dict[int, dict[str, str]]
     blind: object
     last: tuple[int, int]
 
@@ -215,6 +216,11 @@ class Life:
                     for service in self.services.values()
                     if service.alert is not None and self.ledger.reached_nobody(service.alert.alert_id)
                 ),
+                delivered={
+                    service.alert.alert_id: dict(self.ledger.delivered(service.alert.alert_id))
+                    for service in self.services.values()
+                    if service.alert is not None
+                },
                 blind=self.blind,
                 last=max(((effect.sighted, effect.at) for effect in effects), default=(0, 0)),
             )
@@ -391,6 +397,7 @@ def test_a_fuzzy_snapshot_and_the_journal_behind_it_bring_back_what_lived(story,
     recovered = recovered_from(None, journal_up_to(life, moment.position), snapshot_of(life, begun, died, data))
     assert by_id(recovered.services) == moment.services
     assert owed(recovered.ledger.pending()) == owed(moment.pending)
+    assert {alert_id: dict(recovered.ledger.delivered(alert_id)) for alert_id in moment.delivered} == moment.delivered
     for alert_id in moment.reached_nobody:
         assert recovered.ledger.reached_nobody(alert_id)
     for service in recovered.services:
