@@ -34,7 +34,8 @@ from medic.core.effects import RecordHeartbeat
 from medic.core.status import HeartbeatStatus
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.store.codec import encode
-from medic.store.journal.file_journal import FileJournal, Sync
+from medic.store.journal.file_journal import FileJournal
+from medic.store.journal.statistics import Sync
 
 NOW = 1_790_000_000_000
 CLIENTS = (1, 32, 128)

@@ -34,7 +34,8 @@ from medic.core.policy import Defaults
 from medic.core.service import Service
 from medic.core.units import DurationMs, InstantMs, ServiceId, SightedMs, SkewMs
 from medic.store.embedded.server import open_embedded_server
-from medic.store.journal.file_journal import FileJournal, Sync
+from medic.store.journal.file_journal import FileJournal
+from medic.store.journal.statistics import Sync
 from medic.store.postgres.bridge import Bridge, open_bridge
 from medic.store.postgres.database import Database, open_database
 from medic.store.postgres.migrate import migrate

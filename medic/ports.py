@@ -89,6 +89,11 @@ class Journal(Protocol):
         ...
 
     @property
+    def oldest(self) -> Position:
+        """Where the journal begins: what ended before it is in PostgreSQL and in a snapshot, and was deleted."""
+        ...
+
+    @property
     def newest(self) -> Position:
         """The last position assigned."""
         ...
@@ -103,6 +108,14 @@ class Journal(Protocol):
 
         Raises:
             JournalRefusedError: they would not: full, failing or closed.
+        """
+        ...
+
+    def require_intake(self) -> None:
+        """Return if a heartbeat will be taken. Heartbeats are refused first: what they cause still has room then.
+
+        Raises:
+            JournalRefusedError: it would not.
         """
         ...
 

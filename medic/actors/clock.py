@@ -39,6 +39,9 @@ GAP_MS: Final = BLIND_MIN_MS + round(LOOK_EVERY_SECONDS * 1000)
 SKEW_JITTER_MS: Final = 5
 """Two readings of two clocks differ by so much for no reason; a deadline that is shown must not tremble."""
 
+STILL_STEP_MS: Final = 5_000
+"""The same while sighted time stands still: how late a reminder may be then. Each step looks at all that wait."""
+
 WALL_STEP_MS: Final = 250
 """A wall clock further from where it was expected than this was stepped, or drifted enough to re-arm wall timers."""
 
@@ -175,7 +178,7 @@ class SightedClock:
     def wall_was_stepped(self) -> bool:
         """Whether wall timers stand at the wrong ticks since this was last asked; the asker arms them anew."""
         skew = self.skew
-        if self.stands_still or abs(skew - self._armed_skew) < WALL_STEP_MS:
+        if abs(skew - self._armed_skew) < (STILL_STEP_MS if self.stands_still else WALL_STEP_MS):
             return False
         self._armed_skew = skew
         return True

@@ -10,8 +10,9 @@ timer for the next instant it waits for. It knows nothing about services: no rul
   hundred thousand deadlines in one second delay a heartbeat by one slice, not by all of them (H7).
 * Before deadlines are decided the clock is asked whether Medic was blind; if it was, that time is credited first, and
   what clients sent meanwhile is read first: the kernel took it, and it wins over a deadline that is near (H2).
-* While the journal refuses, nothing is decided: a decision that cannot be written down must not be taken. Heartbeats
-  are refused as well, so that time is blind time: sighted time stands still until the journal takes records again.
+* While the journal refuses heartbeats, that is blind time: sighted time stands still, and with it the wheel. What waits
+  for an instant that people named (a reminder, the end of a mute) is then found in its small index (H15).
+* While the journal refuses everything, nothing is decided: a decision that cannot be written down must not be taken.
 """
 
 from __future__ import annotations
@@ -254,7 +255,7 @@ class Host:
     def look(self) -> None:
         """Credit blind time, and see whether the wall clock still stands where it did."""
         try:
-            self._outbox.require_room()
+            self._outbox.require_intake()
         except JournalRefusedError:
             self._clock.stand_still("journal")
         else:
@@ -267,15 +268,27 @@ class Host:
             self._sooner.set()
 
     async def _arm_walled_anew(self) -> None:
-        """After a step of the wall clock: arm every timer of an instant that people named, in slices."""
+        """After a step of the wall clock: arm every timer of an instant that people named, in slices.
+
+        While sighted time stands still the wall clock steps away from it all the time, and nothing on the wheel comes
+        due: what is due by then is decided here.
+        """
         if not self._wall_stepped:
             return
         self._wall_stepped = False
         for count, actor in enumerate(self._directory.walled(), start=1):
             if self._directory.holds(actor):
-                self._arm(actor, self._clock.skew)
+                is_armed = self._arm(actor, self._clock.skew)
+                if is_armed and self._clock.stands_still:
+                    self._expire_if_due(actor)
             if count % SLICE_MOVES == 0:
                 await trio.lowlevel.checkpoint()
+
+    def _expire_if_due(self, actor: Actor) -> None:
+        self._skew = self._clock.skew
+        tick = self._tick_due(actor)
+        if tick is not None and tick <= self._now_tick():
+            self._expire(actor, *self._clock.read())
 
     async def _fire_due(self) -> None:
         burst = Burst()

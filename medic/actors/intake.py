@@ -73,6 +73,7 @@ class HeartbeatIntake:
             # A journal that was cut between the transition and its row knows of the transition alone.
             since = service.deactivated or Deactivation(service.row.date_modified, service.row.changed_by)
             raise InactiveServiceError(service.row.heartbeat_name, since.at, since.by)
+        self._journal.require_intake()
         return actor
 
     def _event(self, beat: Beat) -> HeartbeatReceived:

@@ -23,6 +23,7 @@ from medic.core.effects import (
     ServiceEffect,
     SettleNotification,
 )
+from medic.core.ledger import NotificationLedger
 from medic.core.notification import Notification
 from medic.core.service import Service
 from medic.core.status import Discount, HeartbeatStatus
@@ -56,9 +57,16 @@ class OutboxStatistics:
 
 
 class Outbox:
-    """Implements `ports.Settlements`. One for a journal, so one for a shard."""
+    """Implements `ports.Settlements`. One for a journal, so one for a shard.
 
-    def __init__(self, journal: Journal, teller: Teller, clock: Clock) -> None:
+    Attributes:
+        ledger: What was decided to be told and has not been told, as the journal has it; goes on from the one given.
+    """
+
+    def __init__(
+        self, journal: Journal, teller: Teller, clock: Clock, ledger: NotificationLedger | None = None
+    ) -> None:
+        self.ledger = NotificationLedger() if ledger is None else ledger
         self._journal = journal
         self._teller = teller
         self._clock = clock
@@ -117,6 +125,7 @@ class Outbox:
     def settle_nowait(self, settlement: SettleNotification) -> None:
         """Journal how a delivery ended."""
         self._journal.append_nowait(settlement)
+        self.ledger.fold(settlement)
 
     def require_room(self) -> None:
         """Make sure that whatever the next turn decides can be journaled.
@@ -125,6 +134,14 @@ class Outbox:
             JournalRefusedError: it cannot; the turn must not be taken.
         """
         self._journal.require_room()
+
+    def require_intake(self) -> None:
+        """Make sure that heartbeats are taken.
+
+        Raises:
+            JournalRefusedError: they are not; other turns may be all the same.
+        """
+        self._journal.require_intake()
 
     def record_nowait(self, effect: Effect) -> Position:
         """Journal what concerns no single service: a blind span."""
@@ -184,6 +201,7 @@ class Outbox:
         targets = self._teller.targets_for(effect.notification)
         addressed = Notify(effect.at, effect.sighted, effect.notification.addressed_to(targets))
         position = self._journal.append_nowait(addressed)
+        self.ledger.fold(addressed)
         if not self._undelivered:
             self._idle = trio.Event() if self._idle.is_set() else self._idle
             self._arrived.set()

@@ -18,10 +18,11 @@ import trio
 from medic.actors.clock import LOOK_EVERY_SECONDS, SightedClock
 from medic.actors.directory import Directory
 from medic.actors.outbox import Outbox
+from medic.actors.self_alert import SelfAlert
 from medic.core.blind import BlindSpan
 from medic.core.deadline import was_due_in
 from medic.core.effects import RecordBlindSpan
-from medic.core.notification import Notification
+from medic.core.notification import SELF_KEY, Notification
 from medic.core.status import NotificationKind
 from medic.core.units import InstantMs, SightedMs, isoformat
 from medic.errors import OverloadedError
@@ -56,7 +57,10 @@ class SightStatistics:
 class Sight:
     """Keeps the watermark and reports blindness."""
 
-    def __init__(self, *, clock: SightedClock, directory: Directory, outbox: Outbox, mark: Mark) -> None:
+    def __init__(
+        self, *, clock: SightedClock, directory: Directory, outbox: Outbox, mark: Mark, self_alert: SelfAlert
+    ) -> None:
+        self._self_alert = self_alert
         self._clock = clock
         self._directory = directory
         self._outbox = outbox
@@ -79,6 +83,7 @@ class Sight:
         task_status.started()
         while True:
             look()
+            self._self_alert.look()
             if not self._clock.stands_still:
                 self._mark(self._clock.now(), self._clock.sighted())
             while self._found:
@@ -121,7 +126,7 @@ class Sight:
             Notification(
                 notification_id=f"blind.{span.begun_at}",
                 kind=NotificationKind.BLIND,
-                key="medic-self",
+                key=SELF_KEY,
                 at=at,
                 text=text,
             )

@@ -17,7 +17,7 @@ from medic.alerting.attempt import Attempt
 from medic.alerting.notifier import ALERT_KINDS
 from medic.alerting.outbound import Answer, host_of, judge, outbound_client, post, safe
 from medic.alerting.wording import clipped, reason_words
-from medic.core.notification import PAGERDUTY, Notification, alert_name
+from medic.core.notification import PAGERDUTY, SELF_KEY, Notification, alert_name
 from medic.core.status import NotificationKind, OpenedReason
 from medic.core.units import isoformat, ms_to_minutes
 from medic.ports import Clock
@@ -119,9 +119,7 @@ class PagerDuty:
                 "threshold": notification.threshold,
                 "alert_interval": ms_to_minutes(notification.interval_ms),
                 "alert_id": notification.alert_id,
-                "alert_url": ""
-                if notification.alert_id is None
-                else f"{self._base_url}/alerts/{notification.alert_id}",
+                "alert_url": "" if not notification.has_page else f"{self._base_url}/alerts/{notification.alert_id}",
             },
         }
 
@@ -150,6 +148,8 @@ def dedup_key(key: str) -> str:
 
 
 def _summary(notification: Notification) -> str:
+    if notification.key == SELF_KEY:
+        return notification.text
     name = alert_name(notification.heartbeat_name)
     if notification.kind is NotificationKind.TEST:
         return f"TEST - {name}: {notification.text or 'this is a test, nothing is wrong'}"

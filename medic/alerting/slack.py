@@ -162,7 +162,7 @@ class Slack:
         links = []
         if notification.runbook and len(notification.runbook) <= LINK_MAX:
             links.append(f"<{_address(notification.runbook)}|Runbook>")
-        if notification.alert_id is not None:
+        if notification.has_page:
             links.append(f"<{_address(f'{self._base_url}/alerts/{notification.alert_id}')}|Alert in Medic>")
         return " · ".join(links)
 

@@ -80,7 +80,7 @@ class WebhookNotifier:
             "summary": f"{headline(notification)} {summary(notification)}",
             "alert_id": alert_id,
             "alert_name": alert_name(notification.heartbeat_name) if notification.heartbeat_name else "",
-            "alert_url": "" if alert_id is None else f"{self._base_url}/alerts/{alert_id}",
+            "alert_url": f"{self._base_url}/alerts/{alert_id}" if notification.has_page else "",
             "external_reference_id": notification.key,
             "service_id": notification.service_id,
             "heartbeat_name": notification.heartbeat_name,

@@ -13,6 +13,7 @@ from medic.actors.directory import Directory
 from medic.actors.host import Host
 from medic.actors.intake import HeartbeatIntake
 from medic.actors.outbox import Outbox
+from medic.actors.self_alert import SelfAlert
 from medic.actors.sight import Sight
 from medic.actors.supervisor import Rebuild, Supervisor
 from medic.alerting.assembly import NotifierSettings, build_alerting
@@ -20,14 +21,17 @@ from medic.alerting.pipeline import Alerting
 from medic.app.webhooks import OperatorWebhooks
 from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
+from medic.core.ledger import NotificationLedger
 from medic.core.units import InstantMs, SightedMs
 from medic.ports import Webhook
 from medic.store.journal.file_journal import FileJournal
 from medic.store.postgres.database import Database
+from medic.store.snapshot.files import SnapshotFiles
+from medic.store.snapshot.keeper import Closed, SnapshotKeeper
 from medic.store.tables.history import PgHistory
 from medic.store.tables.ids import BlockIds
 from medic.store.tables.services import PgServiceStore
-from medic.store.tables.webhooks import PgWebhookStore
+from medic.store.tables.webhook_copy import CopiedWebhooks
 from medic.store.tables.writer import Writer
 from medic.store.watermark import Mark, Watermark
 
@@ -41,7 +45,8 @@ class Stores:
     ids: BlockIds
     watermark: Watermark
     services: PgServiceStore
-    webhooks: PgWebhookStore
+    webhooks: CopiedWebhooks
+    snapshots: SnapshotFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +73,28 @@ class Serving:
 
 
 def build_watching(
-    settings: Settings, stores: Stores, clock: SightedClock, *, webhooks: Sequence[Webhook], rebuild: Rebuild
+    settings: Settings,
+    stores: Stores,
+    clock: SightedClock,
+    *,
+    webhooks: Sequence[Webhook],
+    ledger: NotificationLedger,
+    rebuild: Rebuild,
 ) -> Watching:
     """The parts from the wheel to the notifiers."""
     directory = Directory()
     alerting = build_alerting(
         notifier_settings(settings), webhooks=webhooks, clock=clock, rng=SystemRandom(), terminal=sys.stdout
     )
-    outbox = Outbox(stores.journal, alerting, clock)
+    outbox = Outbox(stores.journal, alerting, clock, ledger)
     alerting.settle_through(outbox)
     supervisor = Supervisor(rebuild)
 
     def mark(at: InstantMs, sighted: SightedMs) -> None:
         stores.watermark.write(Mark(at, sighted))
 
-    sight = Sight(clock=clock, directory=directory, outbox=outbox, mark=mark)
+    self_alert = SelfAlert(clock=clock, ids=stores.ids, outbox=outbox)
+    sight = Sight(clock=clock, directory=directory, outbox=outbox, mark=mark, self_alert=self_alert)
 
     def on_blindness(span: BlindSpan) -> None:
         sight.note(span)
@@ -121,6 +133,23 @@ def build_serving(settings: Settings, stores: Stores, watching: Watching, writer
         ring_bytes_max=settings.storage.threshold_bytes_max,
     )
     return Serving(intake, changes, history, OperatorWebhooks(stores.webhooks, watching.alerting))
+
+
+def build_keeper(
+    stores: Stores, watching: Watching, writer: Writer, rebuild: Rebuild, last: Closed | None
+) -> SnapshotKeeper:
+    """What writes snapshots of all that; `last` is the one that this start went on from."""
+    return SnapshotKeeper(
+        files=stores.snapshots,
+        journal=stores.journal,
+        roster=watching.directory,
+        in_order=watching.directory.in_order,
+        rebuild=rebuild,
+        ledger=watching.outbox.ledger,
+        clock=watching.clock,
+        committed=lambda: writer.committed,
+        last=last,
+    )
 
 
 def notifier_settings(settings: Settings) -> NotifierSettings:

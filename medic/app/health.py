@@ -82,7 +82,7 @@ class SystemHealth:
         version: Medic's.
         database: `embedded` or `external`.
         journal_sync: `always` or `interval`.
-        require_room: `Journal.require_room`: whether a heartbeat would be taken now.
+        require_intake: `Journal.require_intake`: whether a heartbeat would be taken now.
     """
 
     def __init__(
@@ -93,14 +93,14 @@ class SystemHealth:
         version: str,
         database: str,
         journal_sync: str,
-        require_room: Callable[[], None],
+        require_intake: Callable[[], None],
     ) -> None:
         self._parts = parts
         self._clock = clock
         self._version = version
         self._database_kind = database
         self._journal_sync = journal_sync
-        self._require_room = require_room
+        self._require_intake = require_intake
         self._since: dict[str, tuple[str, InstantMs]] = {}
         self._wheel_progress = _Progress()
         self._journal_progress = _Progress()
@@ -138,7 +138,7 @@ class SystemHealth:
         if self._leaving:
             return self._leaving
         try:
-            self._require_room()
+            self._require_intake()
         except JournalRefusedError as refused:
             return refused.message
         return None if self._parts.ids_ahead() else "The ids kept ahead are used up, and PostgreSQL gives no new ones."
@@ -210,8 +210,16 @@ class SystemHealth:
     def _journal(self) -> _Finding:
         journal = self._parts.journal()
         facts: Facts = (("sync", self._journal_sync), ("backlog_bytes", journal.pending_bytes))
+        snapshot = self._parts.snapshot()
+        facts = (*facts, ("segments", journal.segments), ("held_bytes", journal.held_bytes))
+        facts = (*facts, ("limit_bytes", journal.bytes_max), ("reserved_bytes", journal.reserved_bytes))
+        if snapshot.at is not None:
+            age = max(0, self._clock.now() - snapshot.at) // 1000
+            facts = (*facts, ("snapshot_age_seconds", age), ("snapshot_bytes", snapshot.size))
         if journal.damaged_bytes:
             facts = (*facts, ("damaged_bytes", journal.damaged_bytes))
+        if journal.refusing is None and journal.refusing_intake is not None:
+            return _Finding(UNHEALTHY, (*facts, ("reason", f"no heartbeats are taken: {journal.refusing_intake}")))
         if journal.refusing is not None:
             return _Finding(UNHEALTHY, (*facts, ("reason", journal.refusing)))
         if self._journal_progress.is_stalled:

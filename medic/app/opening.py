@@ -4,14 +4,17 @@
 2. PostgreSQL: our own is started, or the operators' is connected to. The schema is brought up to date.
 3. This Medic becomes the active one of the database, or stands by until it does (`medic.store.postgres.leadership`).
    From here on every transaction shows its token.
-4. The journal is opened, its torn tail cut. Where another Medic was active since, it is put aside, and a new one is
-   begun (`medic.store.takeover`).
-5. Directory and database are held against each other: a journal of one must not be moved into another. Ids are
-   refilled.
-6. What PostgreSQL has and the journal has beyond it are folded into services (`medic.store.recovery`). Nothing is
-   decided.
-7. The watermark says how long Medic was away, or since when PostgreSQL lacks what another Medic heard. That span is
+4. The journal is opened, its torn tail cut. Directory and database are held against each other: a journal of one must
+   not be moved into another. Ids are refilled. Where another Medic was active since, the journal is put aside, and a
+   new one is begun (`medic.store.takeover`).
+5. The newest snapshot, the journal behind it, and what PostgreSQL has beyond them, are folded into services
+   (`medic.store.recovery`). Nothing is decided.
+6. The watermark says how long Medic was away, or since when PostgreSQL lacks what another Medic heard. That span is
    credited: sighted time goes on where it stood.
+
+A start while PostgreSQL is away leaves out what has to do with it, where the directory was the active one last and has
+a snapshot: services, open alerts, mutes, and what was told, are in that. Everybody who asks the database is told that
+it is away, until `Opened.join` has found it and done what was left out.
 """
 
 from __future__ import annotations
@@ -21,26 +24,47 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
 
 from medic.actors.clock import SightedClock, wall_now
 from medic.app.build import Stores
 from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
-from medic.ports import Position
-from medic.store.embedded.server import EmbeddedServer, open_embedded_server
-from medic.store.journal.file_journal import FileJournal, Sync
-from medic.store.pairing import Pairing, pair
-from medic.store.postgres.bridge import open_bridge
+from medic.errors import DatabaseUnavailableError
+from medic.ports import Position, Webhook
+from medic.store.embedded.server import EmbeddedServer, FirstStart, open_embedded_server
+from medic.store.journal.file_journal import FileJournal
+from medic.store.journal.statistics import Sync
+from medic.store.pairing import Gap, Pairing, Shorter, pair
+from medic.store.postgres.bridge import Bridge, open_bridge
 from medic.store.postgres.database import Database, Observe, open_database
-from medic.store.postgres.leadership import Identity, Leadership, Watch, lead
+from medic.store.postgres.leadership import Identity, Leadership, Watch, lead, lead_alone
 from medic.store.postgres.migrate import migrate
-from medic.store.recovery import Inheritance, Recovered, recover
+from medic.store.postgres.target import ConnectionTarget
+from medic.store.recovery import Inheritance, Recovered, garbage_kept, recover
+from medic.store.snapshot.content import Snapshot
+from medic.store.snapshot.files import SnapshotFiles
+from medic.store.snapshot.keeper import Closed
 from medic.store.tables.ids import BlockIds
 from medic.store.tables.services import PgServiceStore
+from medic.store.tables.webhook_copy import CopiedWebhooks
 from medic.store.tables.webhooks import PgWebhookStore
 from medic.store.takeover import heard_since, set_aside, told_so_far
-from medic.store.tokens import TokenFile
+from medic.store.tokens import TokenFile, may_start_alone
 from medic.store.watermark import Watermark, later, outage, resumes_at
+
+_log = structlog.get_logger(__name__)
+
+JOIN_EVERY_SECONDS: Final = 1.0
+"""How often PostgreSQL is looked for after a start without it."""
+
+JOIN_CONNECTIONS: Final = 2
+
+NOT_JOINED: Final = "PostgreSQL was not there when Medic started, and has not been found yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +77,11 @@ class Opened:
         leadership: By what this Medic is the active one.
         clock: Both time lines, gone on from where they stood.
         recovered: Every service as it was, and what is still to be told.
-        committed: How far the writer had brought the journal.
+        webhooks: Those there are, as PostgreSQL says, or said last.
+        committed: How far the writer had brought the journal; 0 where PostgreSQL is away.
+        snapshot: What services and journal were gone on from, or None.
         away: The span in which no Medic ran, or None where it was too short to matter.
+        database_was_there: Whether PostgreSQL answered. Where it did not, `join` has still to be called.
     """
 
     stores: Stores
@@ -62,67 +89,175 @@ class Opened:
     leadership: Leadership
     clock: SightedClock
     recovered: Recovered
+    webhooks: tuple[Webhook, ...]
     committed: Position
+    snapshot: Closed | None
     away: BlindSpan | None
+    database_was_there: bool
+    _joining: _Joining
+
+    async def join(self) -> None:
+        """Return once PostgreSQL is there and belongs to this directory; from then on the database is no more away.
+
+        Raises:
+            ConfigurationError: it is there, and an operator has to change something.
+        OvertakenError: it is there, and another Medic is the active one.
+        """
+        await self._joining.join()
+        self.stores.database.release()
+        _log.info("PostgreSQL was found")
+
+
+@dataclass(frozen=True, slots=True)
+class _Joining:
+    """Bringing database and directory together: schema, pairing, ids."""
+
+    settings: Settings
+    bridge: Bridge
+    database: Database
+    journal: FileJournal
+    ids: BlockIds
+    gap: Gap
+    leadership: Leadership
+
+    async def pairing(self, database: Database, shorter: Shorter) -> Pairing:
+        """What PostgreSQL knows of this directory.
+
+        Raises:
+            ConfigurationError: an operator has to change something.
+            DatabaseUnavailableError: PostgreSQL does not answer.
+        """
+        await migrate(database)
+        pairing = await pair(database, self.journal, self.settings.storage.folder, gap=self.gap, shorter=shorter)
+        await self.ids.refill(database)
+        return pairing
+
+    async def join(self) -> None:
+        """Do it as soon as PostgreSQL is there, beside the database that everybody else is kept from."""
+        target = self.database.target
+        async with open_database(target, bridge=self.bridge, connections_max=JOIN_CONNECTIONS) as database:
+            database.fence(self.leadership.token)
+            while True:
+                try:
+                    await self.pairing(database, Shorter.REFUSE)
+                except DatabaseUnavailableError:
+                    await trio.sleep(JOIN_EVERY_SECONDS)
+                else:
+                    return
 
 
 @asynccontextmanager
-async def open_stores(settings: Settings, observe: Observe, watch: Watch) -> AsyncIterator[Opened]:
+async def open_stores(
+    settings: Settings, observe: Observe, watch: Watch, *, gap: Gap = Gap.REFUSE
+) -> AsyncIterator[Opened]:
     """Everything durable, opened and recovered, for the block. The directory is prepared and locked by the caller.
 
     Args:
         settings: From `medic.config`.
         observe: Told the seconds of each operation on PostgreSQL.
         watch: Told, while this Medic stands by, which one is active.
+        gap: Whether a span of the journal may be missing that PostgreSQL has not got.
 
     Raises:
         ConfigurationError: something an operator has to change; one sentence says what.
-        DatabaseUnavailableError: PostgreSQL does not answer.
+        DatabaseUnavailableError: PostgreSQL does not answer, and nothing else says what is to be watched.
     """
+    folder = settings.storage.folder
+    snapshots = SnapshotFiles(folder / "snapshot")
     async with AsyncExitStack() as stack:
         bridge = await stack.enter_async_context(open_bridge())
         target, embedded = settings.database.target, None
         if target is None:
-            embedded = await stack.enter_async_context(open_embedded_server(settings.storage.folder, bridge=bridge))
+            first = FirstStart.MAY_FAIL if snapshots.any_kept else FirstStart.MUST_WORK
+            running = open_embedded_server(folder, bridge=bridge, first_start=first)
+            embedded = await stack.enter_async_context(running)
             target = embedded.target
         database = await stack.enter_async_context(open_database(target, bridge=bridge, observe=observe))
-        await migrate(database)
-        tokens = TokenFile(settings.storage.folder)
-        leading = lead(target, bridge=bridge, identity=_identity(settings), tokens=tokens, watch=watch)
-        leadership = await stack.enter_async_context(leading)
-        # Whoever was active meanwhile may have been a newer release.
-        await migrate(database)
+        candidate = _Candidate(settings, bridge, target, TokenFile(folder), watch)
+        try:
+            await migrate(database)
+            leadership = await candidate.lead(stack)
+            # Whoever was active meanwhile may have been a newer release.
+            await migrate(database)
+            is_there = True
+        except DatabaseUnavailableError as error:
+            _require_alone_allowed(candidate.tokens, snapshots, folder, error)
+            leadership = await candidate.lead_alone(stack)
+            is_there = False
+            database.hold(NOT_JOINED)
         database.fence(leadership.token)
-        yield await _open(settings, database, embedded, leadership)
+        journal = _open_journal(settings)
+        joining = _Joining(settings, bridge, database, journal, BlockIds(folder), gap, leadership)
+        yield await _open(joining, embedded, snapshots, is_there=is_there)
 
 
-def _identity(settings: Settings) -> Identity:
-    return Identity(name=f"{socket.gethostname()} (process {os.getpid()})", address=settings.listen.base_url)
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """This process, as one that wants to be the active Medic."""
+
+    settings: Settings
+    bridge: Bridge
+    target: ConnectionTarget
+    tokens: TokenFile
+    watch: Watch
+
+    async def lead(self, stack: AsyncExitStack) -> Leadership:
+        """Stand by for as long as another one is active, then lead until the stack ends."""
+        leading = lead(self.target, bridge=self.bridge, identity=self._identity, tokens=self.tokens, watch=self.watch)
+        return await stack.enter_async_context(leading)
+
+    async def lead_alone(self, stack: AsyncExitStack) -> Leadership:
+        """Lead without PostgreSQL."""
+        leading = lead_alone(
+            self.target, bridge=self.bridge, identity=self._identity, tokens=self.tokens, since=wall_now()
+        )
+        return await stack.enter_async_context(leading)
+
+    @property
+    def _identity(self) -> Identity:
+        return Identity(name=f"{socket.gethostname()} (process {os.getpid()})", address=self.settings.listen.base_url)
+
+
+def _open_journal(settings: Settings) -> FileJournal:
+    storage = settings.storage
+    return FileJournal(
+        storage.folder / "journal",
+        sync=Sync(storage.journal_sync),
+        bytes_max=storage.journal_bytes_max,
+        reserve_bytes=storage.journal_reserve_bytes,
+    )
 
 
 async def _open(
-    settings: Settings, database: Database, embedded: EmbeddedServer | None, leadership: Leadership
+    joining: _Joining, embedded: EmbeddedServer | None, snapshots: SnapshotFiles, *, is_there: bool
 ) -> Opened:
-    folder = settings.storage.folder
-    defaults = settings.tuning.defaults
-    journal, pairing = await _open_journal(settings, database, leadership)
-    ids = BlockIds(folder)
-    await ids.refill(database)
+    settings, database, ids = joining.settings, joining.database, joining.ids
+    folder, defaults, blind_max_ms = settings.storage.folder, settings.tuning.defaults, settings.storage.blind_max_ms
+    inherits = joining.leadership.inherits
     watermark = Watermark(folder / "watermark")
     mark = watermark.read()
-    if pairing.mark is not None:
-        # The directory's own mark says when it was last awake, which says nothing where another one was active since.
-        newest = None if leadership.inherits else mark
-        mark = later(newest, pairing.mark.at, pairing.mark.sighted)
-    now = wall_now()
-    blind_max_ms = settings.storage.blind_max_ms
-    # Only for services whose registration reached neither a written state nor this journal: SQL inserted them.
-    provisional = SightedClock(resume_at=resumes_at(mark, now, blind_max_ms))
-    loading = PgServiceStore(database, ids, provisional, defaults)
-    inheritance = None
-    if leadership.inherits and pairing.mark is not None:
-        inheritance = Inheritance(heard_since(database, pairing.mark, journal.journal_id), told_so_far(database))
-    recovered = await recover(loading.load(), journal, defaults, inheritance=inheritance)
+    with garbage_kept():
+        pairing = None
+        if is_there:
+            pairing = await joining.pairing(database, Shorter.GO_ON_BEHIND)
+            if inherits and joining.journal.newest:
+                joining, pairing = await _begin_new_journal(joining, pairing)
+        journal = joining.journal
+        if pairing is not None and pairing.mark is not None:
+            # The directory's own mark says when it was last awake, which says nothing where another was active since.
+            mark = later(None if inherits else mark, pairing.mark.at, pairing.mark.sighted)
+        snapshot = await snapshots.read_newest(journal.journal_id, journal.oldest, defaults)
+        if pairing is None and snapshot is None:
+            raise DatabaseUnavailableError(f"PostgreSQL does not answer, and no snapshot in {folder} can be read")
+        # Only for services whose registration reached neither a written state nor this journal: SQL inserted them.
+        provisional = SightedClock(resume_at=resumes_at(mark, wall_now(), blind_max_ms))
+        stored = None if pairing is None else PgServiceStore(database, ids, provisional, defaults)
+        inheritance = None
+        if inherits and pairing is not None and pairing.mark is not None:
+            inheritance = Inheritance(heard_since(database, pairing.mark, journal.journal_id), told_so_far(database))
+        await _go_on_behind(journal, snapshot)
+        recovered = await recover(stored, journal, defaults, snapshot=snapshot, inheritance=inheritance)
+        closed = None if snapshot is None else _closed(snapshot, snapshots.newest_size)
     if recovered.last is not None:
         mark = later(mark, recovered.last.at, recovered.last.sighted)
     now = wall_now()  # loading took its time, and nothing could be heard meanwhile
@@ -130,25 +265,70 @@ async def _open(
     blind = recovered.blind if away is None else recovered.blind.with_span(away)
     clock = SightedClock(resume_at=resumes_at(mark, now, blind_max_ms), blind=blind)
     clock.stand_still("down")  # until HTTP is about to listen: `begin`
+    webhooks = CopiedWebhooks(PgWebhookStore(database, clock), folder / "webhooks")
     stores = Stores(
         database=database,
         journal=journal,
         ids=ids,
         watermark=watermark,
         services=PgServiceStore(database, ids, clock, defaults),
-        webhooks=PgWebhookStore(database, clock),
+        webhooks=webhooks,
+        snapshots=snapshots,
     )
-    return Opened(stores, embedded, leadership, clock, recovered, pairing.committed, away)
+    known = await webhooks.all() if pairing is not None else await webhooks.last_seen()
+    return Opened(
+        stores=stores,
+        embedded=embedded,
+        leadership=joining.leadership,
+        clock=clock,
+        recovered=recovered,
+        webhooks=tuple(known),
+        committed=Position(0) if pairing is None else pairing.committed,
+        snapshot=closed,
+        away=away,
+        database_was_there=pairing is not None,
+        _joining=joining,
+    )
 
 
-async def _open_journal(settings: Settings, database: Database, leadership: Leadership) -> tuple[FileJournal, Pairing]:
-    """The directory's journal, or a new one where its own ends before another Medic was active."""
-    folder = settings.storage.folder
-    directory, sync = folder / "journal", Sync(settings.storage.journal_sync)
-    journal = FileJournal(directory, sync=sync)
-    pairing = await pair(database, journal, folder)
-    if not leadership.inherits or journal.newest == 0:
-        return journal, pairing
-    await set_aside(journal, directory, database=database, mark=pairing.mark, after=pairing.committed)
-    fresh = FileJournal(directory, sync=sync)
+async def _begin_new_journal(joining: _Joining, pairing: Pairing) -> tuple[_Joining, Pairing]:
+    """Put a journal aside that ends before another Medic was active, and begin a new one."""
+    directory = joining.settings.storage.folder / "journal"
+    await set_aside(joining.journal, directory, database=joining.database, mark=pairing.mark, after=pairing.committed)
+    fresh = replace(joining, journal=_open_journal(joining.settings))
     return fresh, replace(pairing, committed=Position(0))
+
+
+async def _go_on_behind(journal: FileJournal, snapshot: Snapshot | None) -> None:
+    """Use no position twice that the snapshot remembers and the journal does not."""
+    if snapshot is not None and snapshot.newest > journal.newest:
+        _log.error("the journal is shorter than the snapshot", bytes=snapshot.newest - journal.newest)
+        await trio.to_thread.run_sync(journal.go_on_from, snapshot.newest)
+
+
+def _closed(snapshot: Snapshot, size: int) -> Closed:
+    """What the keeper of the next ones has to know of this one."""
+    return Closed(snapshot.facts.begun, snapshot.facts.at, len(snapshot.services), size)
+
+
+def _require_alone_allowed(
+    tokens: TokenFile, snapshots: SnapshotFiles, folder: Path, error: DatabaseUnavailableError
+) -> None:
+    """Return if Medic may watch without having seen PostgreSQL.
+
+    Raises:
+        DatabaseUnavailableError: nothing says what to watch, or another Medic may be watching it.
+    """
+    if not snapshots.any_kept:
+        sentence = (
+            f"{error.message}, and {folder} holds no snapshot yet. The first start needs PostgreSQL; later ones do "
+            "without."
+        )
+        raise DatabaseUnavailableError(sentence) from error
+    if not may_start_alone(tokens.tokens):
+        sentence = (
+            f"{error.message}, and another Medic was the active one since {folder} was: it may be watching. Start this "
+            "one once PostgreSQL answers."
+        )
+        raise DatabaseUnavailableError(sentence) from error
+    _log.warning("PostgreSQL is away; Medic watches what its snapshot and journal say")

@@ -7,9 +7,12 @@ Three circles, one inside the other, so that what is outside works on while the 
     watching   wheel, sight, supervisor, changes by SQL, HTTP
 
 The drain goes from the inside out. HTTP stops accepting, answers what was begun, and closes; no deadline is decided any
-more; what was decided is told as far as a few seconds reach; the journal is committed and moved to PostgreSQL; the
-watermark is set last, so that the next start counts the time from here; then a Medic that stands by may take over. Each
-step has a deadline of its own, and what one does not finish is journaled: the next start goes on with it.
+more; what was decided is told as far as a few seconds reach; the journal is committed and moved to PostgreSQL; the last
+snapshot is written; then a Medic that stands by may take over; the watermark is set last, so that the next start counts
+the time from here. Each step has a deadline of its own, and what one does not finish is journaled: the next start goes
+on with it.
+
+Where PostgreSQL was away at the start, everything runs all the same, and one task more looks for it (`_join`).
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ import structlog
 import trio
 
 from medic.app.announce import Started, say_started
-from medic.app.build import Serving, Watching, build_serving, build_watching
+from medic.app.build import Serving, Watching, build_keeper, build_serving, build_watching
 from medic.app.garbage import Garbage, return_freed_memory
 from medic.app.health import SystemHealth
 from medic.app.logs import configure_logs
@@ -39,7 +42,7 @@ from medic.config.settings import Settings
 from medic.core.effects import Notify
 from medic.core.service import Service
 from medic.core.units import ServiceId
-from medic.errors import DatabaseUnavailableError
+from medic.errors import DatabaseUnavailableError, OverloadedError
 from medic.http.application import create_app
 from medic.http.listening import bind_sockets
 from medic.http.parts import ApiParts, ApiSettings
@@ -52,8 +55,11 @@ from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
 from medic.store.directory_lock import DirectoryLock
+from medic.store.pairing import Gap
 from medic.store.postgres.bridge import only_member
+from medic.store.reconciling import reconcile
 from medic.store.recovery import recover_one
+from medic.store.snapshot.keeper import SnapshotKeeper
 from medic.store.tables.change_log import ChangeLog
 from medic.store.tables.writer import Writer
 from medic.store.watermark import Mark
@@ -71,12 +77,19 @@ WRITER_DRAIN_SECONDS: Final = 10.0
 """How long the writer may take at the end to bring PostgreSQL up to date. The rest stays in the journal."""
 
 
-async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+SNAPSHOT_DRAIN_SECONDS: Final = 15.0
+"""How long the last snapshot may take: without it the next start folds the journal behind the one before."""
+
+JOIN_RETRY_SECONDS: Final = 1.0
+
+
+async def serve(settings: Settings, announce: Callable[[str], None], gap: Gap = Gap.REFUSE) -> None:
     """Run Medic until SIGTERM or Ctrl-C, then drain it. A second signal ends it at once.
 
     Args:
         settings: From `medic.config`.
         announce: Takes the lines of the first screen.
+        gap: Whether a span of the journal may be missing that PostgreSQL has not got.
 
     Raises:
         ConfigurationError: something the operator has to change; nothing listens, nothing was started that still runs.
@@ -94,7 +107,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             operations = OperationMeter()
             async with (
                 open_standby(sockets, tls, VERSION, announce) as standby,
-                open_stores(settings, operations.observe, standby.watch) as opened,
+                open_stores(settings, operations.observe, standby.watch, gap=gap) as opened,
             ):
                 await standby.lead()
                 await _Medic(settings, opened, operations, sockets, tls, announce, standby.end).run()
@@ -140,7 +153,8 @@ class _Medic:
             self._settings,
             stores,
             self._opened.clock,
-            webhooks=await stores.webhooks.all(),
+            webhooks=self._opened.webhooks,
+            ledger=self._opened.recovered.ledger,
             rebuild=self._rebuild,
         )
         writer = Writer(
@@ -151,6 +165,7 @@ class _Medic:
             rejected=self._settings.storage.folder / "journal" / "rejected",
             committed=self._opened.committed,
         )
+        keeper = build_keeper(stores, watching, writer, self._rebuild, self._opened.snapshot)
         async with trio.open_nursery() as outer:
             outer.start_soon(self._wait_signal)
             await outer.start(Garbage(watching.directory.__len__).run)
@@ -161,29 +176,31 @@ class _Medic:
             async with trio.open_nursery() as telling:
                 await telling.start(watching.alerting.run)
                 await telling.start(watching.outbox.run)
-                await self._watch(watching, writer, outer)
+                await self._watch(watching, writer, keeper, outer)
                 await watching.outbox.wait_idle()
                 await watching.alerting.drain()
                 telling.cancel_scope.cancel()
             with trio.move_on_after(WRITER_DRAIN_SECONDS):
                 await writer.finish()
+            with trio.move_on_after(SNAPSHOT_DRAIN_SECONDS):
+                await keeper.finish()
             outer.cancel_scope.cancel()
         await self._opened.leadership.step_down()
         stores.watermark.write(Mark(watching.clock.now(), watching.clock.sighted(), clean=True))
         stores.watermark.close()
 
-    async def _watch(self, watching: Watching, writer: Writer, outer: trio.Nursery) -> None:
+    async def _watch(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, outer: trio.Nursery) -> None:
         """Wheel, changes by SQL and HTTP, until Medic is to leave and HTTP has drained."""
         stores = self._opened.stores
         serving = build_serving(self._settings, stores, watching, writer)
-        parts = self._parts(watching, writer)
+        parts = self._parts(watching, writer, keeper)
         health = SystemHealth(
             parts=parts,
             clock=watching.clock,
             version=VERSION,
             database=self._settings.database.kind,
             journal_sync=self._settings.storage.journal_sync,
-            require_room=stores.journal.require_room,
+            require_intake=stores.journal.require_intake,
         )
         api = self._api(watching, serving, health, parts)
         server = HttpServer(api, create_app(api), when_durable=stores.journal.call_when_durable, tls=self._tls)
@@ -206,9 +223,27 @@ class _Medic:
             await nursery.start(self._serve_http, server, health, nursery)
             self._on_accepting()
             await nursery.start(watching.host.run)
+            await nursery.start(keeper.run)
             self._say_started(watching)
             if self._opened.leadership.inherits:
                 await self._inherit(writer)
+            if not self._opened.database_was_there:
+                await self._join(watching, serving)
+
+    async def _join(self, watching: Watching, serving: Serving) -> None:
+        """Look for PostgreSQL until it is there, and learn what was changed in it meanwhile."""
+        stores = self._opened.stores
+        await self._opened.join()
+        while True:
+            try:
+                differed = await reconcile(stores.services, watching.directory, serving.changes)
+                await serving.webhooks.follow(self._opened.webhooks)
+            except (DatabaseUnavailableError, OverloadedError) as error:
+                _log.warning("what PostgreSQL has is not known yet", reason=str(error))
+                await trio.sleep(JOIN_RETRY_SECONDS)
+                continue
+            _log.info("PostgreSQL and the services are of one mind", differed=differed)
+            return
 
     async def _serve_http(
         self,
@@ -245,12 +280,16 @@ class _Medic:
 
     async def _rebuild(self, service_id: ServiceId) -> Service | None:
         """One service as it was before its actor crashed."""
-        stores = self._opened.stores
+        stores, defaults = self._opened.stores, self._settings.tuning.defaults
+        journal = stores.journal
         try:
             stored = await stores.services.load_one(service_id)
         except DatabaseUnavailableError:
             stored = None
-        return await recover_one(service_id, stored, stores.journal, self._settings.tuning.defaults)
+        kept = None
+        if stored is None or stored.journal_id != journal.journal_id or stored.service.position < journal.oldest:
+            kept = await stores.snapshots.find(service_id, journal.journal_id, defaults)
+        return await recover_one(service_id, stored, journal, defaults, kept=kept)
 
     async def _tell_committed(self, serving: Serving) -> None:
         """Tell the actors what PostgreSQL knew before the journal did: a crash, or SQL while Medic was down."""
@@ -283,6 +322,8 @@ class _Medic:
         counts = watching.directory.statistics()
         listen, kind = self._settings.listen, self._settings.database.kind
         place = f"its own PostgreSQL in {self._settings.storage.folder}" if kind == "embedded" else "yours (DB_HOST)"
+        if not self._opened.database_was_there:
+            place += ", which does not answer: Medic watches from its snapshot and journal until it does"
         say_started(
             Started(
                 version=VERSION,
@@ -296,7 +337,7 @@ class _Medic:
             self._announce,
         )
 
-    def _parts(self, watching: Watching, writer: Writer) -> Parts:
+    def _parts(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper) -> Parts:
         stores = self._opened.stores
         return Parts(
             host=watching.host.statistics,
@@ -308,6 +349,7 @@ class _Medic:
             stall=self._stall.statistics,
             operations=self._operations.statistics,
             journal=stores.journal.statistics,
+            snapshot=keeper.statistics,
             ids_ahead=lambda: stores.ids.remaining,
             writer=writer.statistics,
             database=stores.database.statistics,

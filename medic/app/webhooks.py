@@ -24,6 +24,16 @@ class OperatorWebhooks:
         self._alerting.add_webhook(webhook)
         return webhook
 
+    async def follow(self, known: Sequence[Webhook]) -> None:
+        """Tell alerting what is stored, where it knows only those."""
+        stored = await self._store.all()
+        for webhook in known:
+            if webhook not in stored:
+                self._alerting.remove_webhook(webhook)
+        for webhook in stored:
+            if webhook not in known:
+                self._alerting.add_webhook(webhook)
+
     async def all(self) -> Sequence[Webhook]:
         """Every webhook, as stored."""
         return await self._store.all()

@@ -96,7 +96,15 @@ async def examine(settings: Settings) -> list[Finding]:
     """The findings about everything, in a fixed order. Takes `LOOK_SECONDS` at most, and a little."""
     findings = list(_configuration(settings))
     looks: list[tuple[str, Callable[[], Awaitable[list[Finding]]]]] = [
-        ("data folder", partial(trio.to_thread.run_sync, _examine_folder, settings.storage.folder)),
+        (
+            "data folder",
+            partial(
+                trio.to_thread.run_sync,
+                _examine_folder,
+                settings.storage.folder,
+                settings.storage.journal_bytes_max,
+            ),
+        ),
         ("PostgreSQL", partial(_look_at_database, settings)),
         ("PagerDuty", partial(_look_at_pagerduty, settings.telling.pagerduty)),
         ("Slack", partial(_look_at_slack, settings.telling.slack)),
@@ -125,7 +133,7 @@ def _configuration(settings: Settings) -> list[Finding]:
 # ---------------------------------------------------------------------------------------------------------------- disk
 
 
-def _examine_folder(folder: Path) -> list[Finding]:
+def _examine_folder(folder: Path, journal_bytes_max: int) -> list[Finding]:
     if not folder.exists():
         there = next(parent for parent in folder.parents if parent.exists())
         if os.access(there, os.W_OK | os.X_OK):
@@ -147,7 +155,7 @@ def _examine_folder(folder: Path) -> list[Finding]:
         f"{folder} can be written; a sync takes {sync_ms:.2f} ms",
         "every heartbeat waits for a sync: put MEDIC_DATA_DIR on a faster disk" if slow is Verdict.NOTE else "",
     )
-    return [speed, _room(free)]
+    return [speed, _room(free, journal_bytes_max)]
 
 
 def _measure_disk(folder: Path) -> tuple[float, int]:
@@ -163,12 +171,15 @@ def _measure_disk(folder: Path) -> tuple[float, int]:
     return statistics.median(spent) * 1000, shutil.disk_usage(folder).free
 
 
-def _room(free: int) -> Finding:
+def _room(free: int, journal_bytes_max: int) -> Finding:
     found = f"{free / (1 << 30):.1f} GiB free"
     if free < ROOM_NONE_BYTES:
         return Finding("disk", Verdict.BAD, found, "make room: a full disk refuses heartbeats")
     if free < ROOM_LOW_BYTES:
         return Finding("disk", Verdict.NOTE, found, "make room before PostgreSQL is away for long")
+    if free < journal_bytes_max:
+        found += f", less than the journal may take while PostgreSQL is away ({journal_bytes_max / (1 << 30):.1f} GiB)"
+        return Finding("disk", Verdict.NOTE, found, "make room, or set MEDIC_JOURNAL_MAX_BYTES lower")
     return Finding("disk", Verdict.OK, found)
 
 

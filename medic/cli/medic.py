@@ -32,15 +32,23 @@ def medic(*, version: Version = False) -> None:
 
 
 @app.command("serve")
-def serve() -> None:
+def serve(
+    *,
+    accept_gap: Annotated[
+        bool,
+        typer.Option("--accept-gap", help="Go on although PostgreSQL was put back to before where the journal begins."),
+    ] = False,
+) -> None:
     """Serve until Ctrl-C or SIGTERM; then drain and stop what was started."""
     settings = settings_or_end(load_settings_to_serve)
     # Late, so that a wrong environment is told at once: these imports take half a second.
     import trio  # noqa: PLC0415
 
     from medic.app.serve import serve as serve_medic  # noqa: PLC0415
+    from medic.store.pairing import Gap  # noqa: PLC0415
 
-    end_as_it_should(partial(trio.run, serve_medic, settings, announce))
+    gap = Gap.ACCEPT if accept_gap else Gap.REFUSE
+    end_as_it_should(partial(trio.run, serve_medic, settings, announce, gap))
 
 
 @app.command("migrate")

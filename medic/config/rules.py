@@ -245,6 +245,8 @@ def _storage(storage: StorageVariables) -> Storage:
     return Storage(
         folder=storage.medic_data_dir.absolute(),
         journal_sync=storage.medic_journal_sync,
+        journal_bytes_max=storage.medic_journal_max_bytes,
+        journal_reserve_bytes=storage.medic_journal_reserve_bytes,
         blind_max_ms=_hours(storage.medic_blind_max_hours),
         threshold_bytes_max=storage.medic_threshold_bytes_max,
         retention_days=storage.heartbeat_retention_days,

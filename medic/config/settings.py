@@ -74,6 +74,8 @@ class Storage:
     Attributes:
         folder: `MEDIC_DATA_DIR`, absolute. `medic.config.folder.prepare` makes it.
         journal_sync: `MEDIC_JOURNAL_SYNC`.
+        journal_bytes_max: `MEDIC_JOURNAL_MAX_BYTES`.
+        journal_reserve_bytes: `MEDIC_JOURNAL_RESERVE_BYTES`.
         blind_max_ms: `MEDIC_BLIND_MAX_HOURS`.
         threshold_bytes_max: `MEDIC_THRESHOLD_BYTES_MAX`.
         retention_days: `HEARTBEAT_RETENTION_DAYS`.
@@ -81,6 +83,8 @@ class Storage:
 
     folder: Path
     journal_sync: Literal["always", "interval"]
+    journal_bytes_max: int
+    journal_reserve_bytes: int
     blind_max_ms: DurationMs
     threshold_bytes_max: int
     retention_days: int

@@ -119,6 +119,16 @@ class Storage(Table):
         description="`always`: a heartbeat answered 201 survives `kill -9` and loss of power. `interval`: `kill -9` "
         "only; loss of power takes the last moment, some 50 ms.",
     )
+    medic_journal_max_bytes: Annotated[int, whole(1 << 20, 1 << 50)] = Field(
+        8 << 30,
+        description="How much of the journal is kept for PostgreSQL while it is away. Beyond it heartbeats are "
+        "answered 503; alerts and notifications go on.",
+    )
+    medic_journal_reserve_bytes: Annotated[int, whole(0, 1 << 40)] = Field(
+        64 << 20,
+        description="Room on the disk that is allocated ahead, so that alerts and notifications go on where the disk "
+        "is full and heartbeats are refused. 0: none.",
+    )
     medic_drain_seconds: Annotated[float, number(0, 600, "seconds")] = Field(
         20.0, description="How long an orderly end may take to answer what was begun."
     )
@@ -255,7 +265,6 @@ NOT_BUILT: Final = {
     "MEDIC_ADMIN_API_KEY": "API keys",
     "MEDIC_METRICS_OPEN": "API keys",
     "MEDIC_ALLOWED_HOSTS": "the check of the Host header",
-    "MEDIC_JOURNAL_MAX_BYTES": "a limit on the journal",
     "MEDIC_NOTIFY": "switching notifiers off",
     "MEDIC_DEADMAN_URL": "the call that says Medic is alive",
     "MEDIC_DEADMAN_SECONDS": "the call that says Medic is alive",

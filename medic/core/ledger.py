@@ -3,11 +3,14 @@
 Folds `Notify` and `SettleNotification`; every other effect is nothing to it. It holds what is pending and, while an
 alert stands or something of it is pending, which of its notifications each target took last. So it is as large as
 what is open, not as long as the journal.
+
+A running Medic keeps one as well, so that a snapshot can hold it. It is taken apart into what belongs together, one
+`Telling` an alert, and put together again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
@@ -20,13 +23,33 @@ from medic.core.units import EventId
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What the ledger holds of one alert; or, where `alert_id` is None, of one notification that belongs to none.
+
+    Attributes:
+        alert_id: The alert.
+        key: Its key.
+        pending: What has to be told still, in order.
+        is_over: Its end was decided to be told.
+        delivered: For each target that took something of it, the id of the newest it took.
+    """
+
+    alert_id: EventId | None
+    pending: tuple[Notification, ...]
+    is_over: bool = False
+    delivered: tuple[tuple[str, str], ...] = ()
+    key: str = ""
+
+
 @dataclass(slots=True)
 class _ToldAlert:
-    """What is known of one alert's notifications."""
+    """What is known of one alert's notifications; `pending` are their ids."""
 
-    pending: int = 0
+    pending: tuple[str, ...] = ()
     is_over: bool = False
     delivered: dict[str, str] = field(default_factory=dict)
+    key: str = ""
 
 
 class NotificationLedger:
@@ -59,7 +82,39 @@ class NotificationLedger:
     def reached_nobody(self, alert_id: EventId) -> bool:
         """Whether this alert was told, every attempt has ended, and no target took anything of it."""
         told = self._alerts.get(alert_id)
-        return told is not None and told.pending == 0 and not told.delivered
+        return told is not None and not told.pending and not told.delivered
+
+    def open_under(self, key: str) -> EventId | None:
+        """The alert of that key whose end was not decided to be told, or None. Looks at all of them: for a start."""
+        for alert_id, told in self._alerts.items():
+            if told.key == key and not told.is_over:
+                return alert_id
+        return None
+
+    def tellings(self) -> Iterator[Telling]:
+        """All it holds, in pieces that are each as they are when they are reached.
+
+        May be consumed with folding between the steps: what is forgotten meanwhile does not come, nor does what is new.
+        """
+        alerts = list(self._alerts)
+        alone = [one for one, notification in self._pending.items() if notification.alert_id is None]
+        for alert_id in alerts:
+            told = self._alerts.get(alert_id)
+            if told is not None:
+                pending = tuple(self._pending[one] for one in told.pending)
+                yield Telling(alert_id, pending, told.is_over, tuple(told.delivered.items()), told.key)
+        for one in alone:
+            notification = self._pending.get(one)
+            if notification is not None:
+                yield Telling(None, (notification,))
+
+    def restore(self, telling: Telling) -> None:
+        """Hold what another ledger held."""
+        for notification in telling.pending:
+            self._pending[notification.notification_id] = notification
+        if telling.alert_id is not None:
+            ids = tuple(notification.notification_id for notification in telling.pending)
+            self._alerts[telling.alert_id] = _ToldAlert(ids, telling.is_over, dict(telling.delivered), telling.key)
 
     def _decide(self, notification: Notification) -> None:
         # The outbox writes a notification again when it cannot know that the journal kept it: it is the same one.
@@ -68,8 +123,9 @@ class NotificationLedger:
         if notification.targets:
             self._pending[notification.notification_id] = notification
         if notification.alert_id is not None:
-            told = self._alerts.setdefault(notification.alert_id, _ToldAlert())
-            told.pending += bool(notification.targets)
+            told = self._alerts.setdefault(notification.alert_id, _ToldAlert(key=notification.key))
+            if notification.targets:
+                told.pending += (notification.notification_id,)
             told.is_over = told.is_over or notification.kind is NotificationKind.RESOLVE
             self._forget_if_over(notification.alert_id, told)
 
@@ -87,9 +143,10 @@ class NotificationLedger:
         told = self._alerts[notification.alert_id]
         if settled.outcome is Outcome.DELIVERED:
             told.delivered[settled.target] = settled.notification_id
-        told.pending -= not left
+        if not left:
+            told.pending = tuple(one for one in told.pending if one != settled.notification_id)
         self._forget_if_over(notification.alert_id, told)
 
     def _forget_if_over(self, alert_id: EventId, told: _ToldAlert) -> None:
-        if told.is_over and told.pending == 0:
+        if told.is_over and not told.pending:
             del self._alerts[alert_id]

@@ -15,6 +15,9 @@ CONSOLE: Final = "console"
 WEBHOOK_PREFIX: Final = "webhook:"
 """Targets are named by notifier; each webhook is a target of its own, `webhook:<id>`."""
 
+SELF_KEY: Final = "medic-self"
+"""The key of what Medic says of itself."""
+
 
 @value(frozen=True, slots=True)
 class Notification:
@@ -93,6 +96,11 @@ class Notification:
             self.text,
             targets,
         )
+
+    @property
+    def has_page(self) -> bool:
+        """Whether its alert can be looked up in Medic: those of services can."""
+        return self.alert_id is not None and self.service_id is not None
 
 
 def alert_name(heartbeat_name: str) -> str:

@@ -136,8 +136,30 @@ JOURNAL_COMMIT: Final = Spec(
 JOURNAL_REFUSING: Final = Spec("medic_journal_refusing", "gauge", "1 while records are refused, else 0.")
 JOURNAL_FAILURES: Final = Spec("medic_journal_failures_total", "counter", "Writes and syncs that failed.")
 JOURNAL_DAMAGED: Final = Spec(
-    "medic_journal_damaged_bytes", "gauge", "Bytes that could not be read when the journal was opened."
+    "medic_journal_damaged_bytes", "gauge", "Bytes that could not be read, when the journal was opened or since."
 )
+JOURNAL_SEGMENTS: Final = Spec("medic_journal_segments", "gauge", "Files that hold the journal.")
+JOURNAL_HELD: Final = Spec("medic_journal_held_bytes", "gauge", "Bytes of records in them: what is older was deleted.")
+JOURNAL_LIMIT: Final = Spec(
+    "medic_journal_limit_bytes", "gauge", "MEDIC_JOURNAL_MAX_BYTES: held bytes beyond which heartbeats are refused."
+)
+JOURNAL_RESERVED: Final = Spec(
+    "medic_journal_reserved_bytes", "gauge", "Allocated ahead for a full disk; 0 while the disk is full."
+)
+JOURNAL_REFUSING_INTAKE: Final = Spec(
+    "medic_journal_refusing_intake", "gauge", "1 while heartbeats are refused for want of room, else 0."
+)
+
+# ------------------------------------------------------------------------------------------------------------ snapshot
+
+SNAPSHOTS: Final = Spec("medic_snapshots_total", "counter", "Snapshots written.")
+SNAPSHOT_FAILURES: Final = Spec("medic_snapshot_failures_total", "counter", "Snapshots that could not be written.")
+SNAPSHOT_TIME: Final = Spec(
+    "medic_snapshot_timestamp_seconds", "gauge", "When the newest snapshot was begun; absent before the first one."
+)
+SNAPSHOT_BYTES: Final = Spec("medic_snapshot_bytes", "gauge", "Size of the newest snapshot.")
+SNAPSHOT_SERVICES: Final = Spec("medic_snapshot_services", "gauge", "Services in it.")
+SNAPSHOT_SECONDS: Final = Spec("medic_snapshot_seconds", "gauge", "How long writing it took.")
 
 IDS_AHEAD: Final = Spec("medic_ids_ahead", "gauge", "Ids that can be drawn without PostgreSQL.")
 

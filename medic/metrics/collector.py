@@ -23,7 +23,7 @@ from medic.metrics.catalogue import Spec
 from medic.metrics.distribution import Reading
 from medic.metrics.parts import Parts
 from medic.ports import Health
-from medic.store.journal.file_journal import COMMIT_BOUNDS_SECONDS
+from medic.store.journal.statistics import COMMIT_BOUNDS_SECONDS
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 
@@ -60,6 +60,7 @@ class MedicCollector(Collector):
         yield from self._actors()
         yield from self._alerting()
         yield from self._journal()
+        yield from self._snapshot()
         yield from self._writer()
         yield from self._loop()
         yield from self._database()
@@ -136,6 +137,16 @@ class MedicCollector(Collector):
         )
         yield from _by_word(catalogue.NOTIFIER_CRASHES, {name: each.crashes for name, each in targets.items()})
 
+    def _snapshot(self) -> Iterator[Metric]:
+        snapshot = self._parts.snapshot()
+        yield from _single(catalogue.SNAPSHOTS, snapshot.written)
+        yield from _single(catalogue.SNAPSHOT_FAILURES, snapshot.failures)
+        if snapshot.at is not None:
+            yield from _single(catalogue.SNAPSHOT_TIME, snapshot.at / 1000)
+        yield from _single(catalogue.SNAPSHOT_BYTES, snapshot.size)
+        yield from _single(catalogue.SNAPSHOT_SERVICES, snapshot.services)
+        yield from _single(catalogue.SNAPSHOT_SECONDS, snapshot.seconds)
+
     def _journal(self) -> Iterator[Metric]:
         journal = self._parts.journal()
         yield from _single(catalogue.JOURNAL_RECORDS, journal.records)
@@ -146,6 +157,11 @@ class MedicCollector(Collector):
         yield from _single(catalogue.JOURNAL_REFUSING, float(journal.refusing is not None))
         yield from _single(catalogue.JOURNAL_FAILURES, journal.failures)
         yield from _single(catalogue.JOURNAL_DAMAGED, journal.damaged_bytes)
+        yield from _single(catalogue.JOURNAL_SEGMENTS, journal.segments)
+        yield from _single(catalogue.JOURNAL_HELD, journal.held_bytes)
+        yield from _single(catalogue.JOURNAL_LIMIT, journal.bytes_max)
+        yield from _single(catalogue.JOURNAL_RESERVED, journal.reserved_bytes)
+        yield from _single(catalogue.JOURNAL_REFUSING_INTAKE, float(journal.refusing_intake is not None))
         yield from _single(catalogue.IDS_AHEAD, self._parts.ids_ahead())
 
     def _writer(self) -> Iterator[Metric]:

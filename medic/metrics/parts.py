@@ -17,6 +17,7 @@ from medic.metrics.stall import StallStatistics
 from medic.store.journal.statistics import JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
+from medic.store.snapshot.keeper import SnapshotStatistics
 from medic.store.tables.writer import WriterStatistics
 
 
@@ -33,6 +34,7 @@ class Parts:
     stall: Callable[[], StallStatistics]
     operations: Callable[[], dict[str, Reading]]
     journal: Callable[[], JournalStatistics]
+    snapshot: Callable[[], SnapshotStatistics]
     ids_ahead: Callable[[], int]
     writer: Callable[[], WriterStatistics]
     database: Callable[[], DatabaseStatistics]

@@ -7,12 +7,16 @@ Beyond that there is little to refuse. A journal that PostgreSQL has not heard o
 directory that is new, beside a database that had another one, goes on with that one's sighted time. And a journal
 that is shorter than PostgreSQL remembers (`MEDIC_JOURNAL_SYNC=interval` and a loss of power, or an older copy put
 back) goes on behind what PostgreSQL has, so that no position is ever used for two records.
+
+One thing cannot be mended: PostgreSQL that was put back to an older backup, further back than the journal reaches.
+Then a span of the journal is in neither, and somebody has to say that this is known (`medic serve --accept-gap`).
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +40,10 @@ SELECT (SELECT database_id::text FROM medic.medic_instance) AS database_id,
        (SELECT max(position) FROM medic.service_states WHERE journal_id = $1) AS newest_state,
        (SELECT count(*) FROM medic.journal_positions WHERE journal_id <> $1) AS others
 """
+_SKIP: Final = """
+INSERT INTO medic.journal_positions AS stored (journal_id, shard, position) VALUES ($1, $2, $3)
+ON CONFLICT (journal_id) DO UPDATE SET position = EXCLUDED.position WHERE stored.position < EXCLUDED.position
+"""
 _MARK: Final = """
 SELECT watermark_at, watermark_sighted FROM medic.journal_positions
 WHERE watermark_at IS NOT NULL ORDER BY watermark_at DESC LIMIT 1
@@ -58,16 +66,41 @@ class Pairing:
     mark: Mark | None
 
 
-async def pair(database: Database, journal: FileJournal, directory: Path) -> Pairing:
-    """Make sure that directory and database belong together. To be called before the journal runs.
+class Gap(Enum):
+    """What to do about a span of the journal that is neither in PostgreSQL nor in the files."""
+
+    REFUSE = "refuse"
+    ACCEPT = "accept"
+    """`--accept-gap`: go on behind it."""
+
+
+class Shorter(Enum):
+    """What to do about a journal that ends before what PostgreSQL has of it."""
+
+    GO_ON_BEHIND = "go on behind"
+    REFUSE = "refuse"
+    """It runs already, and its next positions are taken."""
+
+
+async def pair(
+    database: Database,
+    journal: FileJournal,
+    directory: Path,
+    *,
+    gap: Gap = Gap.REFUSE,
+    shorter: Shorter = Shorter.GO_ON_BEHIND,
+) -> Pairing:
+    """Make sure that directory and database belong together.
 
     Args:
         database: With its schema in place.
-        journal: The directory's.
+        journal: The directory's. With `Shorter.GO_ON_BEHIND` it must not run yet.
         directory: `MEDIC_DATA_DIR`.
+        gap: Whether a span of the journal may be missing.
+        shorter: Whether the end of the journal may be.
 
     Raises:
-        ConfigurationError: the directory belongs to another database.
+        ConfigurationError: the directory belongs to another database, or something is missing that may not be.
         DatabaseUnavailableError: PostgreSQL does not answer.
         OSError: the directory cannot be written.
     """
@@ -78,6 +111,15 @@ async def pair(database: Database, journal: FileJournal, directory: Path) -> Pai
     await trio.to_thread.run_sync(_compare, directory / _DATABASE, database_id)
     committed = Position(known["position"] or 0)
     reached = Position(max(committed, known["newest_state"] or 0))
+    if reached > journal.newest and shorter is Shorter.REFUSE:
+        sentence = (
+            f"PostgreSQL has {reached - journal.newest} bytes of the journal in {directory} that are lost there. Start "
+            "Medic again while PostgreSQL answers: it goes on behind them."
+        )
+        raise ConfigurationError((Fault("MEDIC_DATA_DIR", sentence),))
+    if committed < journal.oldest:
+        await _skip(database, journal, directory, committed, gap)
+        committed = journal.oldest
     if reached > journal.newest:
         _log.error(
             "the journal is shorter than PostgreSQL remembers; its newest records are lost, what PostgreSQL has is not",
@@ -88,7 +130,23 @@ async def pair(database: Database, journal: FileJournal, directory: Path) -> Pai
         _log.warning("this data directory is new to the database; what another one holds unwritten stays there")
     row = await database.fetchrow(_MARK)
     mark = None if row is None else Mark(row["watermark_at"], row["watermark_sighted"])
-    return Pairing(database_id=database_id, committed=committed, mark=mark)
+    return Pairing(database_id, committed, mark)
+
+
+async def _skip(database: Database, journal: FileJournal, directory: Path, committed: Position, gap: Gap) -> None:
+    """Let the writer go on where the journal begins, or refuse to."""
+    missing = (
+        f"the journal in {directory} begins at position {journal.oldest}, and PostgreSQL has it up to {committed}: "
+        f"{journal.oldest - committed} bytes of records are in neither"
+    )
+    if gap is Gap.REFUSE:
+        sentence = (
+            f"{missing}. Put PostgreSQL back to a newer backup, or start once with "
+            "`medic serve --accept-gap` to go on without them."
+        )
+        raise ConfigurationError((Fault("MEDIC_DATA_DIR", sentence),))
+    _log.warning("going on without a span of the journal, as was asked for", reason=missing)
+    await database.execute(_SKIP, journal.journal_id, journal.shard, journal.oldest)
 
 
 def _compare(path: Path, database_id: str) -> None:

@@ -1,8 +1,9 @@
-"""What a start makes of PostgreSQL and the journal: the services as they were, and what is still owed (HARD-CASES H12).
+"""What a start makes of snapshot, journal and PostgreSQL: the services as they were, and what is owed (HARD-CASES H12).
 
 Recovery folds and decides nothing. `step` is not called, no effect arises, nothing is told. Each service begins as
-its newest written state and takes every record of the journal behind that state's position; the two were made by
-the same `fold` that the live machine used, so what comes out is what was there.
+the newest snapshot has it, and takes every record of the journal behind its position there; the two were made by the
+same `fold` that the live machine used, so what comes out is what was there. Where there is no snapshot, the states
+that the writer has brought to PostgreSQL stand in its place.
 
 PostgreSQL is the truth about which services exist and what their rows say, because every change of an operator
 commits there first (H13). The journal may be behind it, by a crash between the commit and the record, or by SQL
@@ -13,20 +14,20 @@ tells the actors, which decide as they always do:
 * `strangers`: a row that neither state nor journal knows. A registration.
 * `gone`: a service without a row. A deletion; its open alert has to be closed and resolved where it was told.
 
+Without PostgreSQL, snapshot and journal alone are folded: then services exist as they say, and what was changed by SQL
+since is learnt when PostgreSQL is back (`medic.store.reconciling`).
+
 After a takeover PostgreSQL has more to say than states: what was heard since they were written, and what was told
 (`medic.store.takeover`). These are folded like records of the journal, before it.
-
-Without PostgreSQL the journal alone is folded: then services exist as it says, and those registered before this data
-directory was made are missing.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -46,12 +47,31 @@ from medic.core.service import Service, ServiceRow
 from medic.core.status import Status
 from medic.core.units import DurationMs, ServiceId
 from medic.ports import Entry, Journal, Position, StoredService
+from medic.store.snapshot.content import Snapshot
 from medic.store.watermark import Mark
 
 _log = structlog.get_logger(__name__)
 
+BEGINNING: Final = Position(0)
+
 READ_RECORDS: Final = 5_000
 """Records folded between two chances for other tasks: some 10 ms."""
+
+
+VersionOf = Callable[[ServiceId], int | None]
+"""The version of a service's row as it is known already, or None."""
+
+
+class StoredServices(Protocol):
+    """What recovery asks of PostgreSQL. Each raises `DatabaseUnavailableError`."""
+
+    def load(self) -> AsyncIterator[Sequence[StoredService]]:
+        """Every service with its newest written state."""
+        ...
+
+    def load_beyond(self, version_of: VersionOf) -> AsyncIterator[tuple[Sequence[ServiceId], Sequence[StoredService]]]:
+        """The ids of all services in slices, and those of each slice whose version is not the known one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +115,11 @@ class Recovered:
 
 
 async def recover(
-    stored: AsyncIterable[Sequence[StoredService]] | None,
+    stored: StoredServices | None,
     journal: Journal,
     defaults: Defaults,
     *,
+    snapshot: Snapshot | None = None,
     inheritance: Inheritance | None = None,
 ) -> Recovered:
     """Fold everything that is known. Costs some 4 µs a record, and 3 µs a service.
@@ -106,61 +127,28 @@ async def recover(
     Garbage is not collected meanwhile, and what was made is frozen at the end (HARD-CASES H8).
 
     Args:
-        stored: `ServiceStore.load()`; None while PostgreSQL is away.
+        stored: PostgreSQL's; None while it is away.
         journal: The directory's; it need not run.
         defaults: The environment's.
+        snapshot: The newest one, if there is one. Its ledger goes on as that of what comes out.
         inheritance: What another Medic left, at a takeover.
 
     Raises:
         DatabaseUnavailableError: PostgreSQL went away meanwhile.
         UnreadableRecordError: a later release wrote the directory or the states.
     """
-    folding = _Folding(journal.journal_id, defaults)
-    blind, ledger = SIGHTED_ALWAYS, NotificationLedger()
-    last: Mark | None = None
-    records = 0
-    with _garbage_kept():
+    recovery = _Recovery(journal.journal_id, defaults, snapshot)
+    with garbage_kept():
         if stored is not None:
-            async for services in stored:
-                folding.add_stored(services)
+            await _add_stored(recovery.folding, stored, known=snapshot is not None)
         if inheritance is not None:
-            await _inherit(inheritance, folding, ledger)
-        position = Position(0)
+            await recovery.inherit(inheritance)
+        position = BEGINNING if snapshot is None else snapshot.facts.begun
         while entries := await journal.read_after(position, most=READ_RECORDS):
             for entry in entries:
-                effect = entry.effect
-                folding.fold(entry)
-                ledger.fold(effect)
-                if isinstance(effect, RecordBlindSpan):
-                    blind = blind.with_span(effect.span)
-                if last is None or effect.sighted >= last.sighted:
-                    last = Mark(effect.at, effect.sighted)
-            records += len(entries)
+                recovery.take(entry)
             position = entries[-1].position
-        recovered = Recovered(
-            services=folding.services(),
-            ledger=ledger,
-            blind=blind,
-            last=last,
-            edited=folding.edited(),
-            strangers=folding.strangers(),
-            gone=folding.gone() if stored is not None else (),
-            records=records,
-            heard=folding.heard(),
-        )
-    _say(recovered)
-    return recovered
-
-
-async def _inherit(inheritance: Inheritance, folding: _Folding, ledger: NotificationLedger) -> None:
-    async for heartbeats in inheritance.heard:
-        folding.add_heard(heartbeats)
-    async for effects in inheritance.told:
-        for effect in effects:
-            ledger.fold(effect)
-
-
-def _say(recovered: Recovered) -> None:
+        recovered = recovery.outcome(knows_rows=stored is not None)
     _log.info(
         "recovered",
         services=len(recovered.services),
@@ -171,10 +159,76 @@ def _say(recovered: Recovered) -> None:
         gone=len(recovered.gone),
         heard=len(recovered.heard),
     )
+    return recovered
+
+
+class _Recovery:
+    """What is known so far: services, what is owed, blindness, and the newest moment of all."""
+
+    def __init__(self, journal_id: str, defaults: Defaults, snapshot: Snapshot | None) -> None:
+        self.folding = _Folding(journal_id, defaults)
+        self._snapshot = snapshot
+        self._blind, self._ledger = SIGHTED_ALWAYS, NotificationLedger()
+        self._last: Mark | None = None
+        self._records = 0
+        if snapshot is not None:
+            self._blind, self._ledger = snapshot.blind, snapshot.ledger
+            self._last = Mark(snapshot.facts.at, snapshot.facts.sighted)
+            self.folding.add_kept(snapshot.services)
+
+    async def inherit(self, inheritance: Inheritance) -> None:
+        """Fold what another Medic left."""
+        async for heartbeats in inheritance.heard:
+            self.folding.add_heard(heartbeats)
+        async for effects in inheritance.told:
+            for effect in effects:
+                self._ledger.fold(effect)
+
+    def take(self, entry: Entry) -> None:
+        """Fold the next record, as far as the snapshot has not got it."""
+        effect = entry.effect
+        self.folding.fold(entry)
+        if self._snapshot is None or not self._snapshot.has_told(entry.position, effect):
+            self._ledger.fold(effect)
+        if isinstance(effect, RecordBlindSpan) and effect.span not in self._blind.spans:
+            self._blind = self._blind.with_span(effect.span)
+        if self._last is None or effect.sighted >= self._last.sighted:
+            self._last = Mark(effect.at, effect.sighted)
+        self._records += 1
+
+    def outcome(self, *, knows_rows: bool) -> Recovered:
+        """All of it; who is gone only where the rows are known."""
+        return Recovered(
+            services=self.folding.services(),
+            ledger=self._ledger,
+            blind=self._blind,
+            last=self._last,
+            edited=self.folding.edited(),
+            strangers=self.folding.strangers(),
+            gone=self.folding.gone() if knows_rows else (),
+            records=self._records,
+            heard=self.folding.heard(),
+        )
+
+
+async def _add_stored(folding: _Folding, stored: StoredServices, *, known: bool) -> None:
+    """Add what PostgreSQL has: all of it, or where most is known already, what is not."""
+    if not known:
+        async for services in stored.load():
+            folding.add_stored(services)
+        return
+    async for ids, services in stored.load_beyond(folding.version_of):
+        folding.add_present(ids)
+        folding.add_stored(services)
 
 
 async def recover_one(
-    service_id: ServiceId, stored: StoredService | None, journal: Journal, defaults: Defaults
+    service_id: ServiceId,
+    stored: StoredService | None,
+    journal: Journal,
+    defaults: Defaults,
+    *,
+    kept: tuple[Service, Position] | None = None,
 ) -> Service | None:
     """One service as it was, for an actor that crashed; None where it was removed or is not known.
 
@@ -185,13 +239,17 @@ async def recover_one(
         stored: Its newest written state, or None.
         journal: The one it is recorded in.
         defaults: The environment's.
+        kept: As the newest snapshot has it, and where that was begun; used where what is stored is older.
     """
     folding = _Folding(journal.journal_id, defaults)
-    position = Position(0)
+    position = BEGINNING
+    if stored is not None and stored.journal_id == journal.journal_id:
+        position = Position(stored.service.position)
+    if kept is not None and max(kept[0].position, kept[1]) > position:
+        folding.add_kept((kept[0],))
+        position = Position(max(kept[0].position, kept[1]))
     if stored is not None:
         folding.add_stored((stored,))
-        if stored.journal_id == journal.journal_id:
-            position = Position(stored.service.position)
     until = journal.durable
     while position < until and (entries := await journal.read_after(position, most=READ_RECORDS)):
         for entry in entries:
@@ -212,12 +270,32 @@ class _Folding:
         self._committed: dict[ServiceId, ServiceRow] = {}
         self._stored: set[ServiceId] = set()
         self._heard: set[ServiceId] = set()
+        # Services that are folded from a state in PostgreSQL, under a row that may be another than the state's.
+        self._assumed: set[ServiceId] = set()
+
+    def add_kept(self, services: Iterable[Service]) -> None:
+        """Begin with what a snapshot has: each with the row it was folded under."""
+        for service in services:
+            self._services[service.row.service_id] = service
+
+    def add_present(self, ids: Iterable[ServiceId]) -> None:
+        """Know of these that PostgreSQL has them."""
+        self._stored.update(ids)
+
+    def version_of(self, service_id: ServiceId) -> int | None:
+        """The version of the row of a service that is there, or None."""
+        service = self._services.get(service_id)
+        return None if service is None else service.row.version
 
     def add_stored(self, services: Iterable[StoredService]) -> None:
-        """Begin with what PostgreSQL has."""
+        """Begin with what PostgreSQL has; what a snapshot has already is kept as it is."""
         for stored in services:
             service, row = stored.service, stored.service.row
             self._stored.add(row.service_id)
+            if row.service_id in self._services:
+                self._committed[row.service_id] = row
+                continue
+            self._assumed.add(row.service_id)
             if not stored.journal_id:
                 self._committed[row.service_id] = row
                 continue
@@ -248,7 +326,7 @@ class _Folding:
                 service.position = entry.position
                 self._services[effect.service_id] = service
             return
-        if isinstance(effect, StoreService) and effect.service_id in self._stored:
+        if isinstance(effect, StoreService) and effect.service_id in self._assumed:
             if effect.row.version < service.row.version:
                 self._committed.setdefault(effect.service_id, service.row)
             if entry.position <= service.position and effect.row != service.row:
@@ -321,7 +399,7 @@ def _row_before(service: Service, version: int | None) -> ServiceRow:
 
 
 @contextmanager
-def _garbage_kept() -> Iterator[None]:
+def garbage_kept() -> Iterator[None]:
     """No garbage collection within the block; what it made is not looked at again by any."""
     was_enabled = gc.isenabled()
     gc.disable()

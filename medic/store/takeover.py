@@ -186,12 +186,18 @@ class _HeartbeatsOf:
         self.shard = journal.shard
         self.journal_id = journal.journal_id
         self.require_room = journal.require_room
+        self.require_intake = journal.require_intake
         self.append_nowait = journal.append_nowait
         self.append_heartbeat_nowait = journal.append_heartbeat_nowait
         self.wait_durable = journal.wait_durable
         self.call_when_durable = journal.call_when_durable
         self.wait_newer = journal.wait_newer
         self._journal = journal
+
+    @property
+    def oldest(self) -> Position:
+        """As the journal has it."""
+        return self._journal.oldest
 
     @property
     def newest(self) -> Position:

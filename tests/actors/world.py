@@ -13,6 +13,7 @@ from medic.actors.directory import Directory
 from medic.actors.host import Host
 from medic.actors.intake import HeartbeatIntake
 from medic.actors.outbox import Outbox
+from medic.actors.self_alert import SelfAlert
 from medic.actors.sight import Sight
 from medic.actors.supervisor import Supervisor
 from medic.core.draft import ServiceDraft
@@ -111,8 +112,13 @@ class World:
         self.spoil: Callable[[Service], None] = lambda _: None
         self.supervisor = Supervisor(self.rebuild)
         self.marks: list[InstantMs] = []
+        self.self_alert = SelfAlert(clock=self.clock, ids=self.ids, outbox=self.outbox)
         self.sight = Sight(
-            clock=self.clock, directory=self.directory, outbox=self.outbox, mark=lambda at, _: self.marks.append(at)
+            clock=self.clock,
+            directory=self.directory,
+            outbox=self.outbox,
+            mark=lambda at, _: self.marks.append(at),
+            self_alert=self.self_alert,
         )
         self.host = Host(
             clock=self.clock,

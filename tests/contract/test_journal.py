@@ -11,9 +11,10 @@ from structlog.testing import capture_logs
 from medic.core.effects import EndMute, RecordHeartbeat
 from medic.core.status import HeartbeatStatus
 from medic.errors import JournalRefusedError
-from medic.store.journal.file_journal import FileJournal, Sync
+from medic.store.journal.file_journal import FileJournal
 from medic.store.journal.files import entries_of
 from medic.store.journal.memory_journal import MemoryJournal
+from medic.store.journal.statistics import Sync
 
 
 def heartbeat(number: int) -> RecordHeartbeat:

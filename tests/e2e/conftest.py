@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.mounting import may_mount
 from tests.e2e.process import MedicProcess
 from tests.vendors import VendorProcess
+
+# The same is tested with a disk of our own making in tests/integration/test_journal_space.py.
+collect_ignore = [] if may_mount() else ["test_disk_full.py"]
 
 
 @pytest.fixture

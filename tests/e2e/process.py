@@ -19,6 +19,7 @@ READY_SECONDS = 60.0
 """A start on a busy machine, embedded PostgreSQL and its initdb included."""
 
 BASE_ENVIRONMENT = {
+    "MEDIC_JOURNAL_RESERVE_BYTES": str(1 << 20),
     "MEDIC_FIRST_HEARTBEAT_MINUTES": "0",
     "MEDIC_TIMEZONE": "UTC",
     "LOG_LEVEL": "INFO",
@@ -109,6 +110,11 @@ class MedicProcess:
     def kill(self) -> None:
         """Kill -9, as a machine that runs out of memory does."""
         self.stop(signal.SIGKILL)
+
+    def end(self) -> None:
+        """Leave nothing running, whatever the test came to."""
+        if self.child is not None and self.child.poll() is None:
+            self.kill()
 
     def request(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         """One request, any status."""

@@ -19,7 +19,7 @@ import trio
 from medic.errors import ConfigurationError
 from medic.store.embedded.cluster import embedded_target, make_data_dir, prepare_cluster
 from medic.store.embedded.leftovers import read_pid_file, server_processes
-from medic.store.embedded.server import EmbeddedServer, ServerState, open_embedded_server, running_target
+from medic.store.embedded.server import EmbeddedServer, FirstStart, ServerState, open_embedded_server, running_target
 from medic.store.postgres.bridge import open_bridge
 from medic.store.postgres.database import Database, open_database
 from tests.postgres_server import find_tool
@@ -52,10 +52,12 @@ def data_dir(cluster: Path, tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def running(data_dir: Path) -> AsyncIterator[tuple[EmbeddedServer, Database]]:
+async def running(
+    data_dir: Path, first_start: FirstStart = FirstStart.MUST_WORK
+) -> AsyncIterator[tuple[EmbeddedServer, Database]]:
     async with (
         open_bridge() as bridge,
-        open_embedded_server(data_dir, bridge=bridge) as server,
+        open_embedded_server(data_dir, bridge=bridge, first_start=first_start) as server,
         open_database(server.target, bridge=bridge) as database,
     ):
         yield server, database
@@ -330,6 +332,19 @@ async def test_a_server_that_cannot_start_says_what_postgresql_said(data_dir: Pa
 
     assert said.startswith("PostgreSQL does not start: ")
     assert str(data_dir / "postgres.log") in said
+
+
+async def test_where_medic_can_do_without_it_a_server_that_cannot_start_is_tried_again(data_dir: Path) -> None:
+    async with running(data_dir):
+        pass
+    rules = pgdata(data_dir) / "pg_hba.conf"
+    good = rules.read_text()
+    rules.write_text("nonsense\n")
+    async with running(data_dir, first_start=FirstStart.MAY_FAIL) as (server, _):
+        assert server.statistics().state is not ServerState.READY
+        rules.write_text(good)
+        with trio.fail_after(20):
+            await server.wait_state(ServerState.READY)
 
 
 @pytest.mark.parametrize("owner", [0] if IS_ROOT else [])

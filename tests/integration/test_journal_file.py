@@ -13,9 +13,10 @@ from medic.core.status import HeartbeatStatus
 from medic.errors import InvariantError, JournalRefusedError
 from medic.store.codec import decode
 from medic.store.journal import file_journal
-from medic.store.journal.file_journal import FileJournal, Sync
+from medic.store.journal.file_journal import FileJournal
 from medic.store.journal.files import Disk
 from medic.store.journal.frames import RECORD_BYTES_MAX
+from medic.store.journal.statistics import Sync
 
 
 def heartbeat(number: int) -> RecordHeartbeat:

@@ -1,8 +1,9 @@
 """The file journal against a list of records, with crashes, failing disks and damaged bytes.
 
-The model is a list and two counts: how many records were synced, how many were written. Whatever happens, an opened
-journal holds a prefix of the list, and the prefix contains everything that was synced; after a `kill -9`, which leaves
-what the operating system has, everything that was written.
+The model is a list and three counts: how many records were discarded, synced, written. Whatever happens, an opened
+journal holds a prefix of the list without what was discarded, and the prefix contains everything that was synced; after
+a `kill -9`, which leaves what the operating system has, everything that was written. Segments are so short that nearly
+every commit begins one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from medic.store.codec import decode, encode
 from medic.store.journal.files import Disk, JournalFiles
 from medic.store.journal.frames import HEADER_BYTES, Damage, Pending
 
+SEGMENT_BYTES = 120
 RECORDS = st.lists(st.text("abcäöü\x01\x00", max_size=12), min_size=1, max_size=4)
 
 
@@ -65,6 +67,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.ends: list[int] = []
         self.synced = 0
         self.written = 0
+        self.discarded = 0
 
     @initialize()
     def begin(self):
@@ -72,7 +75,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     def open(self):
         self.disk = CrashDisk()
-        self.files = JournalFiles(self.directory, disk=self.disk)
+        self.files = JournalFiles(self.directory, disk=self.disk, segment_bytes=SEGMENT_BYTES)
         for path in self.directory.glob("*.journal"):
             self.disk.synced[path.stat().st_ino] = path.stat().st_size
         self.pending = Pending(self.files.seed, self.files.end)
@@ -137,6 +140,17 @@ class JournalMachine(RuleBasedStateMachine):
                 self.begin_anew()
         self.begin_anew()
 
+    @rule(data=st.data())
+    def discard(self, data):
+        """A segment goes only as a whole, and never the last one."""
+        count = data.draw(st.integers(0, self.synced), label="no use for")
+        position = self.ends[count - 1] if count else 0
+        before = self.files.oldest
+        assert self.files.discard(position) == self.files.oldest - before
+        assert self.files.oldest <= max(position, before)
+        self.discarded = sum(end <= self.files.oldest for end in self.ends)
+        assert len(list(self.directory.glob("*.journal"))) == self.files.segments
+
     # ---------------------------------------------------------------------------------------------- what befalls one
 
     @rule()
@@ -173,11 +187,12 @@ class JournalMachine(RuleBasedStateMachine):
     def compare(self, *, at_least: int):
         found = list(self.files.scan(0, self.files.end))
         assert not any(isinstance(one, Damage) for one in found)
-        assert [text_of(frame) for frame in found] == self.records[: len(found)]
-        assert [frame.end for frame in found] == self.ends[: len(found)]
-        assert len(found) >= at_least
-        del self.records[len(found) :], self.ends[len(found) :]
-        self.synced = self.written = len(found)
+        count = self.discarded + len(found)
+        assert [text_of(frame) for frame in found] == self.records[self.discarded : count]
+        assert [frame.end for frame in found] == self.ends[self.discarded : count]
+        assert count >= at_least
+        del self.records[count:], self.ends[count:]
+        self.synced = self.written = count
 
     @invariant()
     def everything_written_is_read(self):
@@ -185,7 +200,7 @@ class JournalMachine(RuleBasedStateMachine):
             return
         until = self.ends[self.written - 1] if self.written else 0
         entries = self.files.read(0, until, most=10_000)
-        assert [entry.effect.by for entry in entries] == self.records[: self.written]
+        assert [entry.effect.by for entry in entries] == self.records[self.discarded : self.written]
 
 
 TestJournal = JournalMachine.TestCase

@@ -10,6 +10,8 @@ from medic.core.ledger import NotificationLedger
 from medic.core.notification import Notification
 from medic.core.status import NotificationKind, Outcome
 from medic.core.units import EventId, InstantMs, SightedMs
+from medic.ports import Position
+from medic.store.snapshot.content import CopiedTelling, Facts, Snapshot
 
 TARGETS = ("pagerduty", "slack", "webhook:1")
 AT, SIGHTED = InstantMs(1), SightedMs(1)
@@ -116,3 +118,55 @@ def test_a_ledger_whose_alerts_are_over_and_settled_holds_nothing(records):
         ledger.fold(Notify(AT, SIGHTED, over))
         assert dict(ledger.delivered(EventId(alert_id))) == {}
     assert len(ledger) == 0
+
+
+@given(journals(), st.data())
+def test_a_ledger_copied_piece_by_piece_while_it_lives_goes_on_as_the_live_one(records, data):
+    live = NotificationLedger()
+    begun = data.draw(st.integers(0, len(records)), label="begun after")
+    for record in records[:begun]:
+        live.fold(record)
+    snapshot = Snapshot(Facts("0" * 32, 0, Position(begun), AT, SIGHTED), newest=Position(len(records)))
+    reached, tellings = begun, live.tellings()
+    while True:
+        onward = data.draw(st.integers(reached, len(records)), label="copied after")
+        for record in records[reached:onward]:
+            live.fold(record)
+        reached = onward
+        telling = next(tellings, None)
+        if telling is None:
+            break
+        snapshot.restore(CopiedTelling(Position(reached), telling))
+    for record in records[reached:]:
+        live.fold(record)
+    for position, record in enumerate(records[begun:], start=begun + 1):
+        if not snapshot.has_told(Position(position), record):
+            snapshot.ledger.fold(record)
+    assert {one.notification_id: one.targets for one in snapshot.ledger.pending()} == dict(owed(records))
+    for alert_id in (1, 2, 3):
+        assert dict(snapshot.ledger.delivered(EventId(alert_id))) == dict(live.delivered(EventId(alert_id)))
+        assert snapshot.ledger.reached_nobody(EventId(alert_id)) == live.reached_nobody(EventId(alert_id))
+
+
+def test_a_record_that_a_copied_piece_has_is_not_taken_again():
+    """Two notifications of one alert that were settled the other way round: what was taken last stays what it was."""
+    first, second = (
+        Notify(
+            AT,
+            SIGHTED,
+            Notification(f"1.{number}", NotificationKind.TRIGGER, "k", AT, None, EventId(1), targets=("slack",)),
+        )
+        for number in (0, 1)
+    )
+    settled = [SettleNotification(AT, SIGHTED, one, None, "slack", Outcome.DELIVERED, 1) for one in ("1.1", "1.0")]
+    records = [first, second, *settled]
+    live = NotificationLedger()
+    for record in records:
+        live.fold(record)
+    snapshot = Snapshot(Facts("0" * 32, 0, Position(1), AT, SIGHTED), newest=Position(4))
+    for telling in live.tellings():
+        snapshot.restore(CopiedTelling(Position(4), telling))
+    for position, record in enumerate(records[1:], start=2):
+        if not snapshot.has_told(Position(position), record):
+            snapshot.ledger.fold(record)
+    assert dict(snapshot.ledger.delivered(EventId(1))) == {"slack": "1.0"}

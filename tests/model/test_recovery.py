@@ -2,12 +2,15 @@
 
 A few services live through random events. Then Medic is taken to have died after some turn, with the journal up to
 there; PostgreSQL has a state of some services, written after any earlier turn, and rows that may be one edit newer.
-What recovery makes of that must be what lived, field by field.
+What recovery makes of that must be what lived, field by field. Or there is a snapshot, begun after any earlier turn
+and fuzzy: each service and each piece of the ledger was copied after another turn between that and the death.
 """
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import trio
 from hypothesis import given
@@ -38,6 +41,24 @@ from medic.ports import StoredService
 from medic.store.codec import pack_state, unpack_state
 from medic.store.journal.memory_journal import MemoryJournal
 from medic.store.recovery import recover, recover_one
+from medic.store.snapshot.content import (
+    BLIND,
+    CLOSING,
+    FACTS,
+    LEDGER,
+    SERVICES,
+    Closing,
+    CopiedTelling,
+    Facts,
+    Snapshot,
+    pack_blind,
+    pack_closing,
+    pack_facts,
+    pack_tellings,
+    read_snapshot,
+)
+from medic.store.snapshot.layout import BlockWriter
+from medic.store.snapshot.services import pack_services
 
 NOW = 1_790_000_000_000
 MINUTE = 60_000
@@ -61,6 +82,8 @@ class Moment:
     states: dict[int, bytes]
     rows: dict[int, ServiceRow]
     pending: tuple[object, ...]
+    reached_nobody: tuple[int, ...]
+    delivered: dict[int, dict[str, str]]
     blind: object
     last: tuple[int, int]
 
@@ -196,6 +219,16 @@ class Life:
                 states={key: pack_state(service) for key, service in self.services.items()},
                 rows={key: service.row for key, service in self.services.items()},
                 pending=self.ledger.pending(),
+                reached_nobody=tuple(
+                    service.alert.alert_id
+                    for service in self.services.values()
+                    if service.alert is not None and self.ledger.reached_nobody(service.alert.alert_id)
+                ),
+                delivered={
+                    service.alert.alert_id: dict(self.ledger.delivered(service.alert.alert_id))
+                    for service in self.services.values()
+                    if service.alert is not None
+                },
                 blind=self.blind,
                 last=max(((effect.sighted, effect.at) for effect in effects), default=(0, 0)),
             )
@@ -245,14 +278,25 @@ def journal_up_to(life: Life, position: int) -> MemoryJournal:
     return journal
 
 
-async def in_slices(stored):
-    for one in stored:
-        yield [one]
+@dataclass
+class Stored:
+    """What PostgreSQL has."""
+
+    services: list[StoredService]
+
+    async def load(self):
+        for one in self.services:
+            yield [one]
+
+    async def load_beyond(self, version_of):
+        for one in self.services:
+            row = one.service.row
+            yield [row.service_id], [one] if version_of(row.service_id) != row.version else []
 
 
-def recovered_from(stored, journal):
+def recovered_from(stored, journal, snapshot=None):
     async def run():
-        return await recover(None if stored is None else in_slices(stored), journal, DEFAULTS)
+        return await recover(None if stored is None else Stored(stored), journal, DEFAULTS, snapshot=snapshot)
 
     return trio.run(run)
 
@@ -298,6 +342,122 @@ def test_states_that_were_written_at_any_time_bring_back_the_same(story, data):
     assert sorted(recovered.edited, key=lambda row: row.service_id) == sorted(newer, key=lambda row: row.service_id)
     assert (recovered.strangers, recovered.gone) == ((), ())
     assert recovered.ledger.pending() == moment.pending
+
+
+def snapshot_of(life: Life, begun: int, died: int, data) -> Snapshot:
+    """A snapshot as it would have been written while the turns from `begun` to `died` were taken."""
+    position = life.moments[begun].position
+    facts = Facts(life.journal.journal_id, 0, position, at=NOW, sighted=NOW)
+    blocks = BlockWriter()
+    content = [blocks.begin(), blocks.block(FACTS, pack_facts(facts))]
+    content.append(blocks.block(BLIND, pack_blind(life.moments[begun].blind)))
+    content += [blocks.block(LEDGER, pack_tellings([copied])) for copied in ledger_copied(life, begun, died, data)]
+    count = 0
+    for service_id in (1, 2, 3):
+        moment = life.moments[data.draw(st.integers(begun, died), label=f"{service_id} copied after")]
+        if service_id in moment.states:
+            row = moment.rows[service_id]
+            service = unpack_state(moment.states[service_id], row, row.policy(DEFAULTS))
+            content.append(blocks.block(SERVICES, pack_services([service])))
+            count += 1
+    content += [blocks.block(CLOSING, pack_closing(Closing(life.moments[died].position, count))), blocks.end()]
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(b"".join(content))
+        return trio.run(read_snapshot, Path(file.name), DEFAULTS)
+
+
+def ledger_copied(life: Life, begun: int, died: int, data) -> list[CopiedTelling]:
+    """The pieces of the ledger, with further records folded between any two of them."""
+    ledger, position, copied = NotificationLedger(), 0, []
+
+    def fold_until(until: int) -> None:
+        nonlocal position
+        for entry in life.journal._entries.read(position, until, most=10_000):
+            ledger.fold(entry.effect)
+        position = until
+
+    fold_until(life.moments[begun].position)
+    tellings = ledger.tellings()
+    reached = begun
+    while True:
+        reached = data.draw(st.integers(reached, died), label="ledger copied after")
+        fold_until(life.moments[reached].position)
+        telling = next(tellings, None)
+        if telling is None:
+            return copied
+        copied.append(CopiedTelling(position, telling))
+
+
+def owed(notifications) -> dict[object, list[object]]:
+    """What is pending, by alert: between two alerts there is no order."""
+    by_alert: dict[object, list[object]] = {}
+    for notification in notifications:
+        by_alert.setdefault(notification.alert_id or notification.notification_id, []).append(notification)
+    return by_alert
+
+
+@given(actions, st.data())
+def test_a_fuzzy_snapshot_and_the_journal_behind_it_bring_back_what_lived(story, data):
+    life = lived(story)
+    died = data.draw(st.integers(2, len(life.moments) - 1), label="died after")
+    begun = data.draw(st.integers(2, died), label="snapshot begun after")
+    moment = life.moments[died]
+    recovered = recovered_from(None, journal_up_to(life, moment.position), snapshot_of(life, begun, died, data))
+    assert by_id(recovered.services) == moment.services
+    assert owed(recovered.ledger.pending()) == owed(moment.pending)
+    assert {alert_id: dict(recovered.ledger.delivered(alert_id)) for alert_id in moment.delivered} == moment.delivered
+    for alert_id in moment.reached_nobody:
+        assert recovered.ledger.reached_nobody(alert_id)
+    for service in recovered.services:
+        if service.alert is not None and service.alert.alert_id not in moment.reached_nobody:
+            assert not recovered.ledger.reached_nobody(service.alert.alert_id)
+    assert recovered.blind == moment.blind
+
+
+@given(actions, st.data())
+def test_beside_a_snapshot_postgresql_tells_only_what_is_newer_unknown_or_gone(story, data):
+    life = lived(story)
+    died = data.draw(st.integers(2, len(life.moments) - 1), label="died after")
+    begun = data.draw(st.integers(2, died), label="snapshot begun after")
+    moment = life.moments[died]
+    stored, newer, gone = [], [], []
+    for service_id, row in moment.rows.items():
+        fate = data.draw(st.sampled_from(("same", "edited", "gone")), label=f"{service_id} in PostgreSQL")
+        if fate == "gone":
+            gone.append(service_id)
+            continue
+        committed = edited(row, data.draw(st.integers(0, 30))) if fate == "edited" else row
+        newer += [committed] if fate == "edited" else []
+        state = unpack_state(moment.states[service_id], committed, committed.policy(DEFAULTS))
+        stored.append(StoredService(state, life.journal.journal_id, row.version))
+    stranger = edited(life.moments[0].rows[1], 4)
+    stranger = replace(stranger, service_id=9)
+    stored.append(StoredService(Service(stranger, stranger.policy(DEFAULTS), registered=0), journal_id=""))
+    journal = journal_up_to(life, moment.position)
+    recovered = recovered_from(stored, journal, snapshot_of(life, begun, died, data))
+    assert by_id(recovered.services) == moment.services
+    assert {row.service_id: row for row in recovered.edited} == {row.service_id: row for row in newer}
+    assert sorted(recovered.gone) == sorted(gone)
+    assert recovered.strangers == (stranger,)
+
+
+@given(actions, st.data())
+def test_one_service_is_rebuilt_from_a_snapshot(story, data):
+    life = lived(story)
+    service_id = data.draw(st.integers(1, 3))
+    begun = data.draw(st.integers(2, len(life.moments) - 1))
+    copied = data.draw(st.integers(begun, len(life.moments) - 1))
+    state, row = life.moments[copied].states.get(service_id), life.moments[copied].rows.get(service_id)
+    if state is None:
+        return
+    kept = (unpack_state(state, row, row.policy(DEFAULTS)), life.moments[begun].position)
+
+    async def run():
+        return await recover_one(service_id, None, life.journal, DEFAULTS, kept=kept)
+
+    rebuilt = trio.run(run)
+    live = life.moments[-1].services.get(service_id)
+    assert (None if rebuilt is None else slots(rebuilt)) == live
 
 
 @given(actions, st.data())

@@ -27,7 +27,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -89,6 +89,14 @@ exit "$ended"
 """
 
 
+class FirstStart(Enum):
+    """Whether Medic can do without a server that does not start."""
+
+    MUST_WORK = "must work"
+    MAY_FAIL = "may fail"
+    """It is tried again for ever, as every later one."""
+
+
 class ServerState(StrEnum):
     """What the embedded server is doing."""
 
@@ -114,7 +122,13 @@ class EmbeddedServer:
     """
 
     def __init__(
-        self, cluster: Cluster, target: ConnectionTarget, bridge: Bridge, log_path: Path, settings: Mapping[str, str]
+        self,
+        cluster: Cluster,
+        target: ConnectionTarget,
+        bridge: Bridge,
+        log_path: Path,
+        settings: Mapping[str, str],
+        first_start: FirstStart,
     ) -> None:
         self.target = target
         self._settings = settings
@@ -125,6 +139,7 @@ class EmbeddedServer:
         self._changed = trio.Event()
         self._restarts = 0
         self._start_reported = False
+        self._first_start = first_start
 
     def statistics(self) -> EmbeddedStatistics:
         """What it is doing, and how often it had to be started again."""
@@ -145,7 +160,7 @@ class EmbeddedServer:
         Reports itself started when the server is ready, or still recovering after `START_PATIENCE_SECONDS`.
 
         Raises:
-            ConfigurationError: the first start failed. Later ones are tried again for ever.
+            ConfigurationError: the first start failed, and must not. Later ones are tried again for ever.
         """
         try:
             async with trio.open_nursery() as nursery:
@@ -171,9 +186,10 @@ class EmbeddedServer:
                 await end_left_over(self._cluster.pgdata)
                 became_ready = await self._serve_once(task_status, is_first=not ever_ready and self._restarts == 0)
             except (ConfigurationError, OSError) as error:
-                if not ever_ready and self._restarts == 0:
+                if not ever_ready and self._restarts == 0 and self._first_start is FirstStart.MUST_WORK:
                     raise
                 _log.error("the embedded PostgreSQL cannot be started", reason=str(error))
+                self._report_start(task_status)
             ever_ready = ever_ready or became_ready
             pause = RESTART_SECONDS_MIN if became_ready else min(2 * pause, RESTART_SECONDS_MAX)
             self._restarts += 1
@@ -309,7 +325,11 @@ def bound_log(path: Path) -> None:
 
 @asynccontextmanager
 async def open_embedded_server(
-    data_dir: Path, *, bridge: Bridge, settings: Mapping[str, str] = MappingProxyType({})
+    data_dir: Path,
+    *,
+    bridge: Bridge,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    first_start: FirstStart = FirstStart.MUST_WORK,
 ) -> AsyncIterator[EmbeddedServer]:
     """A server on this data directory for the block, restarted whenever it ends; stopped when the block does.
 
@@ -317,6 +337,7 @@ async def open_embedded_server(
         data_dir: `MEDIC_DATA_DIR`.
         bridge: To ask the server whether it is ready.
         settings: PostgreSQL's, over those of `server_options`.
+        first_start: Whether the block may be entered with a server that does not start.
 
     Raises:
         ConfigurationError: it cannot be started; one sentence says why. Or another Medic uses the directory.
@@ -324,7 +345,7 @@ async def open_embedded_server(
     place = make_data_dir(data_dir)
     with _held(place / "postgres.lock"):
         cluster = await trio.to_thread.run_sync(prepare_cluster, place)
-        server = EmbeddedServer(cluster, embedded_target(place), bridge, place / "postgres.log", settings)
+        server = EmbeddedServer(cluster, embedded_target(place), bridge, place / "postgres.log", settings, first_start)
         left_by: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:

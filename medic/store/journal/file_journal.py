@@ -21,7 +21,8 @@ When the disk fails (H15). A write or sync that raises, or is not back after `CO
 journal refuse: who waits is refused, `require_room` refuses, heartbeats are answered 503. What was appended before is
 not forgotten, because actors have already folded it: it stays in memory and is written first into a new file, which
 begins where the last good sync ended. The failed file is never synced again and believed. As soon as a new file is
-whole the journal takes records again, by itself.
+whole the journal takes records again, by itself. Where room is what is missing, the new file has that of the reserve,
+and heartbeats are refused until the reserve is there again (`space.py`).
 
 Numbers are in docs/decisions/0005-journal.md. Rejected there: a sync for each record; O_DSYNC; a thread of our own
 with a queue in place of trio's; telling the pending records lost after a failure.
@@ -30,7 +31,6 @@ with a queue in place of trio's; telling the pending records lost after a failur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from math import inf
 from pathlib import Path
 from time import perf_counter
@@ -46,10 +46,11 @@ from medic.errors import InvariantError, JournalRefusedError
 from medic.ports import Entry, Position, Records, WhenDurable
 from medic.store.codec import encode, encode_plain_heartbeat
 from medic.store.journal.commit import Commit, run_call
-from medic.store.journal.files import Disk, JournalFiles, Opening, entries_of
+from medic.store.journal.files import SEGMENT_BYTES, Disk, JournalFiles, Opening, entries_of
 from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
 from medic.store.journal.recent import RecentRecords
-from medic.store.journal.statistics import JournalStatistics
+from medic.store.journal.space import JOURNAL_BYTES_MAX, NO_ROOM, JournalSpace
+from medic.store.journal.statistics import COMMIT_BOUNDS_SECONDS, JournalStatistics, Sync
 
 _log = structlog.get_logger(__name__)
 
@@ -69,12 +70,18 @@ WATCH_EVERY_SECONDS: Final = 0.5
 CLOSE_SECONDS: Final = 10.0
 """How long the last commit may take at the end before the journal gives up and says what is lost."""
 
+SPACE_LOOK_SECONDS: Final = 1.0
+"""How soon it is noticed that a full disk has room again."""
+
+SEGMENTS_MIN: Final = 8
+"""Files that a full journal has at least, so that deleting the oldest one makes room for an eighth."""
+
+INTAKE_RETRY_SECONDS: Final = 5
+"""What clients are told to wait while there is no room: nothing gets better within a second."""
+
 RETRY_FIRST_SECONDS: Final = 0.1
 RETRY_MAX_SECONDS: Final = 5.0
 """Pauses between two attempts to begin a new file: a disk that was made room on is noticed within seconds."""
-
-COMMIT_BOUNDS_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0)
-"""Upper bounds of the histogram of commits."""
 
 _FAILING: Final = "The journal cannot be written at the moment."
 _HANGING: Final = "The journal's disk does not answer at the moment."
@@ -85,13 +92,6 @@ _SYNCED_LATER: Final = (RecordHeartbeat, CreditSigns)
 """What `Sync.INTERVAL` may answer for before it is synced. Everything else tells people, or undoes what was told."""
 
 
-class Sync(StrEnum):
-    """`MEDIC_JOURNAL_SYNC`."""
-
-    ALWAYS = "always"
-    INTERVAL = "interval"
-
-
 class FileJournal:
     """Implements `ports.Journal` on a directory. Opening it reads its files once: about a microsecond a record.
 
@@ -100,14 +100,29 @@ class FileJournal:
         sync: `MEDIC_JOURNAL_SYNC`.
         shard: Whose journal it is.
         disk: Where tests put a disk that fails.
+        bytes_max: `MEDIC_JOURNAL_MAX_BYTES`.
+        reserve_bytes: `MEDIC_JOURNAL_RESERVE_BYTES`.
 
     Raises:
         ConfigurationError: the directory holds what is no journal of this shard.
         OSError: it cannot be read or written.
     """
 
-    def __init__(self, directory: Path, *, sync: Sync = Sync.ALWAYS, shard: int = 0, disk: Disk | None = None) -> None:
-        self._files = JournalFiles(directory, shard=shard, disk=disk)
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        sync: Sync = Sync.ALWAYS,
+        shard: int = 0,
+        disk: Disk | None = None,
+        bytes_max: int = JOURNAL_BYTES_MAX,
+        reserve_bytes: int = 0,
+    ) -> None:
+        segment_bytes = min(SEGMENT_BYTES, bytes_max // SEGMENTS_MIN)
+        self._files = JournalFiles(directory, shard=shard, disk=disk, segment_bytes=segment_bytes)
+        self._space = JournalSpace(directory, bytes_max=bytes_max, reserve_bytes=reserve_bytes)
+        self._space.look()
+        self._space.note_held(self._files.end - self._files.oldest)
         self._sync = sync
         self._shard = shard
         self._durable = self._synced = Position(self._files.end)
@@ -157,6 +172,26 @@ class FileJournal:
         """Everything up to here survives `kill -9`, and loss of power as far as `sync` says."""
         return self._durable
 
+    @property
+    def synced(self) -> Position:
+        """Everything up to here survives a loss of power, whatever `sync` says."""
+        return self._synced
+
+    @property
+    def oldest(self) -> Position:
+        """Where the journal begins: what ended before it was discarded."""
+        return Position(self._files.oldest)
+
+    async def discard(self, position: Position) -> int:
+        """Delete the files in which nothing after `position` stands; how many bytes of records are gone.
+
+        Raises:
+            OSError: a file cannot be deleted; it is tried again the next time.
+        """
+        gone = await trio.to_thread.run_sync(self._files.discard, position, limiter=self._writing)
+        self._space.note_held(self.newest - self._files.oldest)
+        return gone
+
     # ---------------------------------------------------------------------------------------------------- appending
 
     def require_room(self) -> None:
@@ -167,6 +202,17 @@ class FileJournal:
         """
         if self._pending.newest > self._turn_room_end:
             raise JournalRefusedError(self._refusal or _FULL)
+
+    def require_intake(self) -> None:
+        """Return if a heartbeat will be taken: what `require_room` asks, and room beyond what is kept for the rest.
+
+        Raises:
+            JournalRefusedError: it would not.
+        """
+        self.require_room()
+        refusal = self._space.refusal
+        if refusal is not None:
+            raise JournalRefusedError(refusal, retry_after_seconds=INTAKE_RETRY_SECONDS)
 
     def append_nowait(self, effect: Effect) -> Position:
         """Take the effect and assign its position. Costs some 2 µs for a heartbeat.
@@ -249,6 +295,20 @@ class FileJournal:
         underway = self._underway
         return self._next if underway is None or position > underway.end else underway
 
+    async def wait_synced(self, position: Position) -> None:
+        """Return once everything up to `position` survives a loss of power, whatever `sync` says.
+
+        Raises:
+            JournalRefusedError: the disk fails.
+        """
+        await trio.lowlevel.checkpoint()
+        while self._synced < position:
+            if self._refusal is not None:
+                raise JournalRefusedError(self._refusal)
+            self._must_sync = True
+            self._arrived.set()
+            await (self._underway or self._next).wait_settled()
+
     async def wait_newer(self, position: Position) -> None:
         """Return once `durable > position`."""
         await trio.lowlevel.checkpoint()
@@ -308,7 +368,12 @@ class FileJournal:
             refusing_since=self._refusing_since,
             failures=self._failures,
             committing_since=self._committing_since,
-            damaged_bytes=sum(stretch.end - stretch.start for stretch in self.opening.damage),
+            damaged_bytes=self._files.damaged_bytes,
+            segments=self._files.segments,
+            held_bytes=self.newest - self._files.oldest,
+            bytes_max=self._space.bytes_max,
+            reserved_bytes=self._space.reserved_bytes,
+            refusing_intake=self._space.refusal,
         )
 
     # --------------------------------------------------------------------------------------------------- committing
@@ -318,6 +383,7 @@ class FileJournal:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch)
+                nursery.start_soon(self._keep_space)
                 task_status.started()
                 while True:
                     if not self._failed:
@@ -345,6 +411,7 @@ class FileJournal:
             self._failed = True
             self._failures += 1
             self._refuse(_FAILING)
+            await self._make_room(error)
             _log.error("the journal's file cannot be trusted any more; beginning a new one", reason=str(error))
             return
         finally:
@@ -383,6 +450,7 @@ class FileJournal:
         self._refusal = _STOPPING if self._closing else None
         self._refusing_since = None
         self._measure_room()
+        self._space.note_held(self._durable - self._files.oldest)
         commit, self._underway = self._underway, None
         if commit is not None:
             commit.settle(None)
@@ -423,6 +491,7 @@ class FileJournal:
                     )
             except OSError as error:
                 self._failures += 1
+                await self._make_room(error)
                 _log.error("no new journal file can be begun yet", reason=str(error), waiting_bytes=len(backlog))
                 await trio.sleep(pause)
                 pause = min(2 * pause, RETRY_MAX_SECONDS)
@@ -433,6 +502,20 @@ class FileJournal:
         self._forget_unsynced()
         _log.warning("the journal goes on in a new file", position=self._durable)
         return len(backlog)
+
+    async def _make_room(self, error: OSError) -> None:
+        """Use the reserve, if room is what is missing."""
+        if error.errno in NO_ROOM:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._space.release, limiter=self._writing)
+
+    async def _keep_space(self) -> None:
+        """Look whether there is room again, for as long as there is none."""
+        while True:
+            await trio.sleep(SPACE_LOOK_SECONDS)
+            if not self._space.is_reserved:
+                await trio.to_thread.run_sync(self._space.look, abandon_on_cancel=True)
+            self._space.note_held(self.newest - self._files.oldest)
 
     async def _watch(self) -> None:
         """Refuse while a commit does not come back; it is taken up again by itself once it does."""

@@ -1,13 +1,18 @@
 """The half of the file journal that blocks: files in a directory, opened, read, written, synced. Called in threads.
 
-Today one file grows. A second one is begun only where the first cannot be trusted any more, because a write or a sync
-of it failed: what it holds behind the last good sync is then unknown for ever, since a failed fsync may have dropped
-the pages it could not write, and the next fsync would report success without them. The new file begins at the position
-of that last good sync, repeats from memory what came after it, and is whole before it gets its name; from then on the
-old file ends where the new one begins, whatever else it holds.
+A journal is a list of extents, each a file and the positions from its start to the start of the next one. The last
+one grows. A new one is begun for two reasons:
 
-So a journal is a list of extents, each a file and the positions from its start to the start of the next one. Segments
-and truncation need nothing else: an extent more at the end, one fewer at the beginning.
+* The last one is long enough to be a segment. It is synced, and the next record begins an extent more at the end.
+  Whoever has no use for old positions any more says so (`discard`), and there is one extent fewer at the beginning.
+* The last one cannot be trusted any more, because a write or a sync of it failed: what it holds behind the last good
+  sync is then unknown for ever, since a failed fsync may have dropped the pages it could not write, and the next fsync
+  would report success without them. The new file begins at the position of that last good sync, repeats from memory
+  what came after it, and is whole before it gets its name; from then on the old file ends where the new one begins,
+  whatever else it holds.
+
+Either way all but the last extent were synced to their ends, so only the last one can have a torn tail, and an opening
+reads no other.
 """
 
 from __future__ import annotations
@@ -29,6 +34,9 @@ from medic.store.codec import decode
 from medic.store.journal.frames import HEADER_BYTES, Damage, FileHeader, Frame, read_header, scan, seed_of
 
 _log = structlog.get_logger(__name__)
+
+SEGMENT_BYTES: Final = 64 << 20
+"""How long a file grows: a minute or two of the promised peak. An opening reads one of them, a deletion frees one."""
 
 READ_FRAMES_BYTES: Final = 8 << 20
 """The most one read takes from the files, however short its records are."""
@@ -68,7 +76,7 @@ class Opening:
 
     Attributes:
         torn_bytes: Cut off at the end: written, perhaps in part, and never answered for.
-        damage: Stretches that were synced once and cannot be read any more.
+        damage: Stretches of the last file that were synced once and cannot be read any more.
     """
 
     torn_bytes: int
@@ -82,25 +90,44 @@ class JournalFiles:
         directory: Made if it is not there, with mode 0700.
         shard: Whose journal it is.
         disk: Where tests put a disk that fails.
+        segment_bytes: How long a file grows.
 
     Raises:
         ConfigurationError: the directory holds what is no journal of this shard.
         OSError: it cannot be read or written.
     """
 
-    def __init__(self, directory: Path, *, shard: int = 0, disk: Disk | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, shard: int = 0, disk: Disk | None = None, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
         self._directory = directory
         self._disk = disk or Disk()
+        self._segment_bytes = segment_bytes
         self.shard = shard
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.journal_id = self._identify()
         self.seed = seed_of(self.journal_id, shard)
-        self._reported: set[int] = set()
+        self._reported: dict[int, int] = {}
         self._extents = self._list_extents()
         if not self._extents:
             self._extents = (self._begin_file(0, 0, b""),)
         self._fd = os.open(self._extents[-1].path, os.O_RDWR | os.O_CLOEXEC)
         self.opening, self.end = self._cut_torn_tail()
+
+    @property
+    def oldest(self) -> int:
+        """Where the journal begins: what ended before it is gone."""
+        return self._extents[0].start
+
+    @property
+    def segments(self) -> int:
+        """How many files hold it."""
+        return len(self._extents)
+
+    @property
+    def damaged_bytes(self) -> int:
+        """What could not be read, as far as anybody has tried to."""
+        return sum(self._reported.values())
 
     def close(self) -> None:
         """Give the file back. Does not sync."""
@@ -110,6 +137,9 @@ class JournalFiles:
 
     def append(self, frames: bytes, at: int) -> None:
         """Write frames that begin at the position `at`, which is where the last ones ended."""
+        if at - self._extents[-1].start >= self._segment_bytes:
+            self._disk.sync(self._fd)
+            self.begin_anew(at, b"")
         self._disk.write(self._fd, frames, self._offset(self._extents[-1], at))
         self.end = at + len(frames)
 
@@ -127,6 +157,21 @@ class JournalFiles:
         self._fd = fd
         self._extents = (*(kept for kept in self._extents if kept.start < start), extent)
         self.end = start + len(frames)
+
+    def discard(self, position: int) -> int:
+        """Delete the files that hold nothing after `position`; how many positions are gone. Not while one is begun."""
+        before = self.oldest
+        starts = [extent.start for extent in self._extents[1:]]
+        gone = sum(start <= position for start in starts)
+        self._extents = self._extents[gone:]
+        kept = {extent.path for extent in self._extents}
+        for path in self._directory.iterdir():
+            # What a later file replaced after a failed sync goes with what is old: nobody reads it either.
+            if _FILE_NAME.fullmatch(path.name) is not None and path not in kept:
+                path.unlink()
+        if gone:
+            sync_directory(self._directory)
+        return self.oldest - before
 
     def _begin_file(self, start: int, generation: int, frames: bytes) -> Extent:
         """Make a file under another name, and give it its own once it is whole."""
@@ -256,15 +301,14 @@ class JournalFiles:
         size = max(0, os.fstat(self._fd).st_size - HEADER_BYTES)
         written = last.start + size
         damage: list[Damage] = []
-        end, certain = self._extents[0].start, 0
+        end, certain = last.start, 0
         for found in self.scan(end, written):
             if isinstance(found, Damage):
                 damage.append(found)
             elif found.marked:
                 certain = len(damage)
             end = found.end
-        # Within the older files nothing can be torn: each was whole up to the next one's start.
-        torn = next((stretch.start for stretch in damage[certain:] if stretch.start >= last.start), end)
+        torn = next((stretch.start for stretch in damage[certain:]), end)
         kept, end = tuple(stretch for stretch in damage if stretch.start < torn), torn
         for stretch in kept:
             self._report(stretch)
@@ -278,7 +322,7 @@ class JournalFiles:
         """Say it once, however often the place is read over."""
         if stretch.start in self._reported:
             return
-        self._reported.add(stretch.start)
+        self._reported[stretch.start] = stretch.end - stretch.start
         _log.error(
             "the journal is damaged; what is behind the place is read on",
             position=stretch.start,

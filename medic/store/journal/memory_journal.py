@@ -28,8 +28,14 @@ class MemoryJournal:
         self._held = False
         self._refusal: str | None = None
         self._entries: list[Entry] = []
+        self.intake_refusal: str | None = None
         self._moved = trio.Event()
         self._calls: list[tuple[Position, WhenDurable]] = []
+
+    @property
+    def oldest(self) -> Position:
+        """It forgets nothing."""
+        return Position(0)
 
     @property
     def newest(self) -> Position:
@@ -49,6 +55,16 @@ class MemoryJournal:
         """
         if self._refusal is not None:
             raise JournalRefusedError(self._refusal)
+
+    def require_intake(self) -> None:
+        """Return unless `refuse` was called, or `intake_refusal` was set.
+
+        Raises:
+            JournalRefusedError: it was.
+        """
+        self.require_room()
+        if self.intake_refusal is not None:
+            raise JournalRefusedError(self.intake_refusal)
 
     def append_nowait(self, effect: Effect) -> Position:
         """Keep the effect.

@@ -113,6 +113,7 @@ class Database:
         self._busy: set[asyncpg.Connection] = set()
         self._errors = 0
         self._reachable: bool | None = None
+        self._held = ""
         self._closed = False
         self._token: int | None = None
 
@@ -120,6 +121,14 @@ class Database:
     def target(self) -> ConnectionTarget:
         """Where it connects to."""
         return self._target
+
+    def hold(self, why: str) -> None:
+        """Be away for everybody until `release`, PostgreSQL there or not: it is not known yet to be the right one."""
+        self._held, self._reachable = why, False
+
+    def release(self) -> None:
+        """PostgreSQL was seen, and is the right one."""
+        self._held = ""
 
     async def fetch(self, sql: str, *args: object, operation: str = "") -> list[Row]:
         """All rows of a query that is known to have few."""
@@ -296,6 +305,8 @@ class Database:
         """A connection that works, as far as can be known without asking, and a permit for it."""
         if self._closed:
             raise DatabaseUnavailableError("Medic is closing its connections to PostgreSQL")
+        if self._held:
+            raise DatabaseUnavailableError(self._held)
         try:
             with trio.fail_after(self._limits.acquire_seconds):
                 await self._permits.acquire()

@@ -10,7 +10,7 @@ back: a caller never hears of a change that was not made, and is never refused o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from decimal import Decimal
 from typing import Final
@@ -191,6 +191,30 @@ class PgServiceStore:
         async with aclosing(self._database.stream(sql, rows=SLICE_ROWS)) as slices:
             async for records in slices:
                 yield [self._stored(record) for record in records]
+
+    async def load_beyond(
+        self, version_of: Callable[[ServiceId], int | None]
+    ) -> AsyncIterator[tuple[Sequence[ServiceId], Sequence[StoredService]]]:
+        """The ids of all services in slices, in order, and those of each whose version is not what `version_of` says.
+
+        Costs some 2 µs a service that is known.
+        """
+        ids_and_versions = "SELECT service_id, version FROM medic.services ORDER BY service_id"
+        async with aclosing(self._database.stream(ids_and_versions, rows=SLICE_ROWS)) as slices:
+            async for records in slices:
+                ids = [ServiceId(record[0]) for record in records]
+                differing = [ServiceId(record[0]) for record in records if version_of(record[0]) != record[1]]
+                yield ids, (await self.load_some(differing) if differing else ())
+
+    async def load_some(self, ids: Sequence[ServiceId]) -> Sequence[StoredService]:
+        """Those of at most `SLICE_ROWS` services that are there, each with its newest written state."""
+        records = await self._database.fetch(
+            f"SELECT {_LOAD_COLUMNS} FROM medic.services s"  # noqa: S608 - a constant
+            " LEFT JOIN medic.service_states t USING (service_id) WHERE s.service_id = ANY($1::bigint[])",
+            ids,
+            operation="services with states",
+        )
+        return [self._stored(record) for record in records]
 
     async def load_one(self, service_id: ServiceId) -> StoredService | None:
         """One service with its newest written state, or None."""

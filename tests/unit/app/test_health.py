@@ -51,7 +51,7 @@ class Watched:
             version="1.2.3",
             database="embedded",
             journal_sync="always",
-            require_room=self.require_room,
+            require_intake=self.require_room,
         )
 
     def require_room(self) -> None:

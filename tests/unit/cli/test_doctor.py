@@ -72,10 +72,11 @@ async def test_the_disk_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("free", "verdict"), [(1 << 40, Verdict.OK), (100 << 20, Verdict.NOTE), (1 << 20, Verdict.BAD)]
+    ("free", "verdict"),
+    [(1 << 40, Verdict.OK), (5 << 30, Verdict.NOTE), (100 << 20, Verdict.NOTE), (1 << 20, Verdict.BAD)],
 )
 def test_room_on_the_disk_is_judged(free: int, verdict: Verdict) -> None:
-    assert doctor._room(free).verdict is verdict
+    assert doctor._room(free, 8 << 30).verdict is verdict
 
 
 async def test_a_file_where_the_folder_should_be_is_bad(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_the_kth_sign_is_the_oldest_of_the_ring():
 
 
 def test_a_service_has_no_slot_that_this_test_does_not_know():
-    assert len(Service.__slots__) == 17
+    assert len(Service.__slots__) == 18
     assert not hasattr(SimulatedMedic().register().service, "__dict__")
 
 

@@ -111,3 +111,52 @@ def test_records_of_what_it_does_not_know_mean_nothing_to_it():
     ledger = ledger_of(settled("1.0", "slack"), decided("7.0", "slack"), settled("7.0", "webhook:3"))
     ledger.fold(RemoveService(ServiceId(1), AT, SIGHTED, "ada"))
     assert owed(ledger) == [("7.0", ("slack",))]
+
+
+def copied(ledger):
+    """Another ledger, put together of what this one was taken apart into."""
+    other = NotificationLedger()
+    for telling in ledger.tellings():
+        other.restore(telling)
+    return other
+
+
+def test_a_ledger_taken_apart_and_put_together_goes_on_as_it_would_have():
+    ledger = ledger_of(
+        decided("7.0", "pagerduty", "slack"),
+        settled("7.0", "pagerduty"),
+        decided("8.0", "slack", alert_id=8),
+        settled("8.0", "slack"),
+        decided("8.1", "slack", kind=NotificationKind.RESOLVE, alert_id=8),
+        decided("b.1", "slack", kind=NotificationKind.BLIND, alert_id=None),
+    )
+    other = copied(ledger)
+    assert owed(other) == owed(ledger)
+    assert dict(other.delivered(EventId(7))) == {"pagerduty": "7.0"}
+    for one in (ledger, other):
+        one.fold(settled("8.1", "slack"))
+        one.fold(settled("b.1", "slack"))
+        assert owed(one) == [("7.0", ("slack",))]
+        assert dict(one.delivered(EventId(8))) == {}
+
+
+def test_what_is_forgotten_while_a_ledger_is_taken_apart_does_not_come():
+    ledger = ledger_of(
+        decided("7.0", "slack"),
+        decided("8.0", "slack", kind=NotificationKind.RESOLVE, alert_id=8),
+        decided("b.1", "slack", kind=NotificationKind.BLIND, alert_id=None),
+    )
+    tellings = ledger.tellings()
+    assert next(tellings).alert_id == 7
+    ledger.fold(settled("8.0", "slack"))
+    ledger.fold(settled("b.1", "slack"))
+    assert list(tellings) == []
+
+
+def test_an_alert_is_found_by_its_key_until_its_end_is_decided():
+    ledger = ledger_of(decided("7.0", "slack"))
+    assert ledger.open_under("medic-web") == 7
+    assert ledger.open_under("medic-self") is None
+    assert copied(ledger).open_under("medic-web") == 7
+    ledger.fold(decided("7.1", "slack", kind=NotificationKind.RESOLVE))
+    assert ledger.open_under("medic-web") is None

@@ -23,10 +23,10 @@ from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
 from medic.ports import ComponentHealth, HealthReport
-from medic.store.journal.file_journal import COMMIT_BOUNDS_SECONDS
-from medic.store.journal.statistics import JournalStatistics
+from medic.store.journal.statistics import COMMIT_BOUNDS_SECONDS, JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
+from medic.store.snapshot.keeper import SnapshotStatistics
 from medic.store.tables.writer import WriterStatistics
 
 NOW = InstantMs(1_767_225_600_000)
@@ -74,7 +74,21 @@ JOURNAL = JournalStatistics(
     refusing_since=None,
     failures=64,
     committing_since=None,
+    segments=2,
+    held_bytes=90_000_000,
+    bytes_max=8 << 30,
+    reserved_bytes=64 << 20,
+    refusing_intake=None,
     damaged_bytes=65,
+)
+SNAPSHOT = SnapshotStatistics(
+    written=3,
+    failures=1,
+    at=1_790_000_000_000,
+    size=150_000,
+    services=1_000,
+    seconds=0.25,
+    covered=400,
 )
 WRITER = WriterStatistics(
     committed=580,
@@ -150,6 +164,7 @@ class Bench:
         self.sight = SIGHT
         self.journal = JOURNAL
         self.ids_ahead = 66
+        self.snapshot = SNAPSHOT
         self.writer = WRITER
         self.database = DATABASE
         self.leadership = LEADERSHIP
@@ -168,6 +183,7 @@ class Bench:
             operations=self.operations.statistics,
             journal=lambda: self.journal,
             ids_ahead=lambda: self.ids_ahead,
+            snapshot=lambda: self.snapshot,
             writer=lambda: self.writer,
             database=lambda: self.database,
             leadership=lambda: self.leadership,

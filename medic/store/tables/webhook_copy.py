@@ -1,0 +1,94 @@
+"""Webhooks, and a copy of them in the data directory: whom to tell is known while PostgreSQL is away as well.
+
+The copy is replaced as a whole after each change and each time PostgreSQL was asked; the file is readable by Medic
+alone, for headers may be secrets. Losing it costs a start without PostgreSQL its webhooks, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import orjson
+import structlog
+import trio
+from pydantic import TypeAdapter, ValidationError
+
+from medic.errors import DatabaseUnavailableError
+from medic.ports import Webhook, WebhookStore
+from medic.store.journal.files import sync_directory
+
+_log = structlog.get_logger(__name__)
+
+_STORED: Final = TypeAdapter(tuple[Webhook, ...])
+
+
+class CopiedWebhooks:
+    """Implements `ports.WebhookStore` over another one.
+
+    Args:
+        store: PostgreSQL's.
+        path: Where the copy is.
+    """
+
+    def __init__(self, store: WebhookStore, path: Path) -> None:
+        self._store = store
+        self._path = path
+        self._known: tuple[Webhook, ...] | None = None
+
+    async def insert(
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+    ) -> Webhook:
+        """The stored webhook, with its id."""
+        webhook = await self._store.insert(url=url, heartbeat_name=heartbeat_name, headers=headers, by=by)
+        await self._copy_again()
+        return webhook
+
+    async def all(self) -> Sequence[Webhook]:
+        """Every webhook, the oldest first."""
+        webhooks = tuple(await self._store.all())
+        if webhooks != self._known:
+            await trio.to_thread.run_sync(self._replace, webhooks)
+            self._known = webhooks
+        return webhooks
+
+    async def delete(self, webhook_id: int, *, by: str) -> bool:
+        """Remove one; False if there was none."""
+        was_there = await self._store.delete(webhook_id, by=by)
+        await self._copy_again()
+        return was_there
+
+    async def last_seen(self) -> Sequence[Webhook]:
+        """Every webhook as PostgreSQL said last; none where nothing is known of them."""
+        return await trio.to_thread.run_sync(self._read)
+
+    async def _copy_again(self) -> None:
+        try:
+            await self.all()
+        except DatabaseUnavailableError as error:
+            # The change itself was committed; the next start that finds PostgreSQL copies it.
+            _log.warning("the copy of the webhooks is out of date", reason=error.message)
+
+    def _replace(self, webhooks: tuple[Webhook, ...]) -> None:
+        unfinished = self._path.with_suffix(".unfinished")
+        try:
+            unfinished.touch(mode=0o600)
+            with unfinished.open("wb") as file:
+                file.write(orjson.dumps(webhooks))
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(self._path)
+            sync_directory(self._path.parent)
+        except OSError as error:
+            _log.warning("the copy of the webhooks cannot be written", reason=str(error))
+
+    def _read(self) -> tuple[Webhook, ...]:
+        try:
+            return _STORED.validate_json(self._path.read_bytes(), strict=True)
+        except FileNotFoundError:
+            return ()
+        except (ValidationError, OSError) as error:
+            _log.error("the copy of the webhooks cannot be read; they are not told", reason=str(error))
+            return ()
