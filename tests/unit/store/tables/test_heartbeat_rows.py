@@ -91,8 +91,11 @@ def test_rows_say_what_the_records_say_in_their_order_and_the_rest_is_handed_on(
 def test_only_a_plain_heartbeat_is_taken_for_one(effect):
     record = encode(effect)
     is_plain = len(record) == PLAIN_HEARTBEAT_BYTES and is_plain_heartbeat(record)
-    says_a_word = isinstance(effect, RecordHeartbeat) and effect.status == effect.kind.value
-    assert is_plain == (says_a_word and effect.run_id is None and effect.said_at is None)
+    assert is_plain == (
+        isinstance(effect, RecordHeartbeat)
+        and effect.status == effect.kind.value
+        and (effect.run_id, effect.said_at, effect.mark, effect.discount) == (None, None, 0, None)
+    )
 
 
 def test_a_record_of_another_version_or_of_a_kind_to_come_is_left_to_the_decoder():
