@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import struct
+from contextlib import ExitStack
 from ipaddress import ip_network
 
 import pytest
@@ -228,6 +229,21 @@ async def test_a_heartbeat_of_a_service_that_is_being_rebuilt_waits_for_it(monke
         await stream.send_all(post("/heartbeat", HEARTBEAT) * 3)
         assert await read_statuses(stream, 3) == [201, 201, 201]
         assert beats(served) == 3
+
+
+async def test_between_two_slices_every_other_task_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(express_lane, "LANE_SLICE_REQUESTS", 2)
+    async with serve() as served:
+        with ExitStack() as closing:
+            clients = [closing.enter_context(socket.create_connection(("127.0.0.1", served.port))) for _ in range(7)]
+            await until(lambda: served.server.statistics().open == 7)
+            for client in clients:  # without letting the loop turn
+                client.sendall(post("/heartbeat", HEARTBEAT))
+            ran = 0
+            while beats(served) < 7:
+                await trio.lowlevel.checkpoint()
+                ran += 1
+        assert ran >= 3, "seven requests are four slices"
 
 
 # ----------------------------------------------------------------------------------------------- clients of every kind
