@@ -26,12 +26,13 @@ import orjson
 import trio
 
 BODY = b'{"success":true,"message":"Heartbeat Posted Successfully.","results":""}'
-ANSWER = b"HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
+HEAD = b"HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: %d\r\n" % len(BODY)
+ANSWER = HEAD + b"\r\n" + BODY
+LAST_ANSWER = HEAD + b"connection: close\r\n\r\n" + BODY
 BACKLOG = 4_096
 """More connections than any load here opens at once: none is to wait for a SYN sent again."""
 
 READ_BYTES = 65_536
-REQUIRED = "heartbeat_name"
 
 
 class Exchange:
@@ -50,7 +51,7 @@ class Exchange:
 
     def on_message_complete(self) -> None:
         if self.body:
-            orjson.loads(self.body)[REQUIRED]
+            orjson.loads(self.body)
             self.body = b""
         self.answers += 1
         self.closing = not self.parser.should_keep_alive()
@@ -64,15 +65,18 @@ async def serve(connection: socket.socket) -> None:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            while not exchange.closing:
+            while True:
                 await trio.lowlevel.wait_readable(connection)
                 received = connection.recv(READ_BYTES)
                 if not received:
                     return
                 feed(received)
                 if exchange.answers:
-                    await send(connection, ANSWER * exchange.answers)
+                    last = LAST_ANSWER if exchange.closing else ANSWER
+                    await send(connection, ANSWER * (exchange.answers - 1) + last)
                     exchange.answers = 0
+                    if exchange.closing:
+                        return
         except (OSError, httptools.HttpParserError):
             return
 
