@@ -56,12 +56,19 @@ class Figure:
         measured = self.ratio if self.of_ratio and self.ratio is not None else self.value
         if self.at_least:
             return measured / self.target
+        if self.target == 0:
+            return 0.0 if measured > 0 else 2.0
         return self.target / measured if measured > 0 else 2.0
 
     @property
     def met(self) -> bool:
         """Whether the target was reached."""
         return self.reached >= 1
+
+
+def at_most(name: str, value: float, unit: str, target: float, words: str = "") -> Figure:
+    """A figure that is to be so much or less, without a rival."""
+    return Figure(name=name, value=value, unit=unit, target=target, at_least=False, words=words)
 
 
 @dataclass(slots=True)

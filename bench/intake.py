@@ -18,7 +18,7 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.figures import PAIRS, QUICK_PAIRS, Figure, Pairs, options, publish
+from bench.figures import PAIRS, QUICK_PAIRS, Figure, Pairs, at_most, options, publish
 from bench.fleet_seed import Group, copy, seed
 from bench.load import Load, bulk, closing, keep_alive
 from bench.paced import PacedLoad, Plan
@@ -70,15 +70,11 @@ class Bench:
         pace = PacedLoad(plan).wait()
         asked = PacedLoad(Plan(port=int(self.rival.rpartition(":")[2]), segments=[(2, rate)], services=self.services))
         theirs = asked.wait()
-        return Figure(
-            name=f"POST /heartbeat at {rate:,}/s: p99",
-            value=pace.tail_ms,
-            unit="ms",
-            target=20,
-            at_least=False,
-            words=f"p50 {pace.p50_ms:.2f}, max {pace.max_ms:.1f}; bare p99 {theirs.p99_ms:.2f}; {pace.taken} of "
-            f"{pace.due} taken in {pace.elapsed:.1f} s; the client's own p99, {pace.own_p99_ms:.2f}, is taken off",
+        words = (
+            f"p50 {pace.p50_ms:.2f}, max {pace.max_ms:.1f}; bare p99 {theirs.p99_ms:.2f}; {pace.taken} of {pace.due}"
         )
+        words += f" taken in {pace.elapsed:.1f} s; the client's own p99, {pace.own_p99_ms:.2f}, is taken off"
+        return at_most(f"POST /heartbeat at {rate:,}/s: p99", pace.tail_ms, "ms", 20, words)
 
     def bulk(self, rounds: int) -> Figure:
         """Heartbeats a second, a thousand a request."""

@@ -13,6 +13,7 @@ the head of the request. The difference is everything: the wheel, the decision, 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +21,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from bench.figures import Figure, options, publish
+from bench.figures import Figure, at_most, options, publish
 from bench.fleet_seed import Group, seed
 from bench.paced import PacedLoad, Plan, quantile
-from bench.served import LOAD_CORE, disk_sync_ms, pin, scratch, served
+from bench.served import LOAD_CORE, disk_sync_ms, pin_children, scratch, served
 from tests.vendors import VendorProcess
 
 RATE = 5_000
@@ -40,9 +39,7 @@ PATIENCE_SECONDS = 60.0
 def pagerduty(place: Path, per_second: int | None = None) -> Iterator[VendorProcess]:
     """The receiver, on the load's core."""
     with VendorProcess(place) as vendors:
-        for child in psutil.Process().children():
-            if "tests.vendors" in child.cmdline():
-                pin(child.pid, LOAD_CORE)
+        pin_children(os.getpid(), "tests.vendors", LOAD_CORE)
         if per_second is not None:
             vendors.limit("pagerduty", per_second)
         yield vendors
@@ -97,7 +94,7 @@ def one_by_one(place: Path, *, quick: bool) -> Figure:
         words += f"; {len(faults)} faults of requests to PagerDuty"
     value = quantile(found, 0.99) if len(told) == silent and found else PATIENCE_SECONDS * 1e3
     name = f"deadline to notifier call, {services:,} services, {RATE:,} heartbeats/s: p99"
-    return Figure(name=name, value=value, unit="ms", target=50, at_least=False, words=words)
+    return at_most(name, value, "ms", 50, words)
 
 
 def at_once(place: Path, *, quick: bool) -> list[Figure]:
@@ -122,15 +119,8 @@ def at_once(place: Path, *, quick: bool) -> list[Figure]:
     counts = ", ".join(f"{order.count(priority)} {priority}" for priority in sorted(set(order)))
     name = f"{silent:,} late at once, PagerDuty taking {PAGERDUTY_PER_SECOND}/s"
     return [
-        Figure(name=f"{name}: the first p1", value=first, unit="ms", target=100, at_least=False, words=words),
-        Figure(
-            name=f"{name}: told before a more urgent one",
-            value=overtaken,
-            unit="pages",
-            target=OUT_OF_ORDER_MAX,
-            at_least=False,
-            words=f"in order of arrival: {counts}",
-        ),
+        at_most(f"{name}: the first p1", first, "ms", 100, words),
+        at_most(f"{name}: told before a more urgent one", overtaken, "pages", OUT_OF_ORDER_MAX, f"in all {counts}"),
     ]
 
 

@@ -48,6 +48,7 @@ ENVIRONMENT = {
     "RATE_LIMIT_UNKNOWN_REQUESTS": "0",
 }
 
+_BOUND = re.compile(r'le="([^"]+)"')
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 
 
@@ -84,6 +85,14 @@ def pin(pid: int, core: int) -> None:
                         os.sched_setaffinity(thread.id, {core})
 
 
+def pin_children(pid: int, name: str, core: int) -> None:
+    """Keep those processes below a process whose name or command line says `name` on one core."""
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.name() == name or name in child.cmdline():
+                pin(child.pid, core)
+
+
 def free_port() -> int:
     """A port nobody listens on at this moment."""
     with socket.socket() as probe:
@@ -103,6 +112,10 @@ class Metrics:
         return sum(
             value for sample, said, value in self.samples if sample == name and all(part in said for part in wanted)
         )
+
+    def holding(self, name: str, part: str) -> float:
+        """The sum of the series of that name whose labels hold these characters."""
+        return sum(value for sample, said, value in self.samples if sample == name and part in said)
 
 
 class Medic:
@@ -250,6 +263,22 @@ class Medic:
         if asked.returncode:
             raise RuntimeError(f"psql: {asked.stderr.strip()}")
         return asked.stdout.strip()
+
+    def stall_max_ms(self, before: Metrics) -> float:
+        """The longest turn of the loop since that scrape, to the bound of its slot in the histogram."""
+        now = self.metrics()
+        name, longest = "medic_loop_stall_seconds_bucket", now.total("medic_loop_stall_longest_seconds")
+        if longest > before.total("medic_loop_stall_longest_seconds"):
+            return longest * 1e3
+        bounds = sorted({float(match[1]) for _, said, _ in now.samples if (match := _BOUND.search(said))})
+        grown = {bound: self._grown(now, before, name, bound) for bound in bounds}
+        return next((bound * 1e3 for bound in bounds if grown[bound] == grown[bounds[-1]]), 0.0)
+
+    @staticmethod
+    def _grown(now: Metrics, before: Metrics, name: str, bound: float) -> float:
+        spelled = {said for sample, said, _ in now.samples if sample == name}
+        exact = {match[0] for said in spelled if (match := _BOUND.search(said)) and float(match[1]) == bound}
+        return sum(now.holding(name, part) - before.holding(name, part) for part in exact)
 
     def stored_heartbeats(self) -> int:
         """Rows of heartbeats in PostgreSQL."""
