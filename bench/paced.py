@@ -19,6 +19,7 @@ import contextlib
 import dataclasses
 import gc
 import json
+import os
 import random
 import re
 import select
@@ -137,6 +138,7 @@ class Client:
         self._unanswered = self._unsent = 0
         self._due_at, self._took, self._own = array("d"), array("d"), array("d")
         self._ending = False
+        self._parent = os.getppid()
 
     def end(self) -> None:
         """Send nothing more, and wait for the answers."""
@@ -170,7 +172,9 @@ class Client:
         return self._pace(total, begun)
 
     def _work(self, now: float, until: float) -> None:
-        """Send what is due, and take answers until the next is."""
+        """Send what is due, and take answers until the next is. Whoever began this has not ended meanwhile."""
+        if os.getppid() != self._parent:
+            self.end()
         while self._closed and self._closed[0][0] <= now:
             self._connect(self._closed.popleft()[1])
         while self._due and self._free:
