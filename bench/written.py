@@ -3,8 +3,8 @@
     python -m bench.written [--quick]
 
 * lag: `medic_writer_lag_seconds` four times a second while 10 000 heartbeats a second come in.
-* sustained: rows a second from `medic_writer_rows_total` while the writer works off what came during an outage, with no
-  load beside it; how many distinct services a batch had is worked out from the draw, for their states are written too.
+* sustained: rows a second from `medic_writer_rows_total` while the writer works off what bulks brought in an outage,
+  with no load beside it. Distinct services in a batch are worked out from the draw, because their states are written too.
 * outage: PostgreSQL is stopped, for five minutes (quick: eight seconds), while 5 000 heartbeats a second come in. Every
   201 is counted; after its return, and with the load going on, rows are written at so many times the intake; and in the
   end `count(*)` says what is there.
@@ -21,6 +21,7 @@ from pathlib import Path
 
 from bench.figures import Figure, at_most, kept_in, options, publish
 from bench.fleet_seed import Group, seed
+from bench.load import bulk
 from bench.paced import Pace, PacedLoad, Plan, quantile
 from bench.plots import lines
 from bench.served import LOAD_CORE, Medic, disk_sync_ms, pin_children, scratch, served
@@ -96,11 +97,14 @@ def lag(outage: Outage, *, quick: bool) -> Figure:
 def sustained(outage: Outage, *, quick: bool) -> Figure:
     """Rows a second with nothing else to do."""
     outage.postgres.stop()
-    pace = outage.load(4 if quick else 60, LAG_RATE).wait()
+    sent = bulk(outage.medic.url, outage.services, 1 if quick else 10)
+    if sent.refused:
+        outage.load(4 if quick else 60, LAG_RATE).wait()
+    before = outage.rows()
     outage.start()
     rate, seconds = outage.caught_up()
-    several = distinct(outage.services)
-    words = f"{pace.taken} rows in {seconds:.1f} s; {several:,} distinct services in a batch of {BATCH_ROWS:,}"
+    several, rows = distinct(outage.services), outage.rows() - before
+    words = f"{rows:,.0f} rows in {seconds:.1f} s; {several:,} distinct services in a batch of {BATCH_ROWS:,}"
     return Figure(name="writer, sustained", value=rate, unit="rows/s", target=50_000, words=words)
 
 
@@ -117,8 +121,9 @@ def five_minutes(outage: Outage, *, quick: bool) -> tuple[list[Figure], Pace]:
     name = f"PostgreSQL stopped for {away} s at {OUTAGE_RATE:,} heartbeats/s"
     words = f"{seconds:.1f} s until the writer had caught up, {rate:,.0f} rows/s, the load going on"
     words += f"; heartbeats p99 {pace.tail_ms:.1f} ms; {pace.answered}, {pace.unanswered} unanswered"
-    times = rate / max(1.0, pace.taken / pace.elapsed)
-    return [Figure(name=f"{name}: catching up", value=times, unit="times the intake", target=3, words=words)], pace
+    return [
+        Figure(name=f"{name}: catching up", value=rate / OUTAGE_RATE, unit="times the intake", target=3, words=words)
+    ], pace
 
 
 def measure(place: Path, *, quick: bool) -> tuple[list[Figure], dict[str, object]]:
