@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench.figures import kept_in, machine
+from bench.figures import figure_of, kept_in, machine, summary_row
 from bench.plots import bars
 from bench.served import ROOT, require_tools
 
@@ -52,23 +52,10 @@ def summarise(place: Path) -> None:
         kept = place / f"{name}.json"
         if kept.is_file():
             found[name] = json.loads(kept.read_text(encoding="utf-8"))
-            for figure in found[name]["figures"]:
-                reached = _reached(figure)
-                said = figure.get("ratio", figure["value"])
-                rows.append((figure["name"][:66], reached, f"{said:,.4g} {figure.get('unit', '')}"))
+            rows += [summary_row(figure_of(figure)) for figure in found[name]["figures"]]
     summary = {"machine": machine(), "benches": found}
     (place / "summary.json").write_text(json.dumps(summary, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     bars(place / "summary.svg", "Every figure: share of its target", rows)
-
-
-def _reached(figure: dict[str, float]) -> float:
-    """As `Figure.reached`, of what was kept."""
-    measured = figure.get("ratio", 0.0) if figure["of_ratio"] else figure["value"]
-    if figure["at_least"]:
-        return measured / figure["target"]
-    if figure["target"] == 0 or measured == 0:
-        return 2.0 if measured <= 0 else 0.0
-    return figure["target"] / measured
 
 
 def main() -> None:

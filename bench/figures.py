@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench.plots import bars
 from bench.served import ROOT, require_tools
@@ -141,7 +142,7 @@ def publish(name: str, figures: Sequence[Figure], *, quick: bool, **facts: objec
         "quick": quick,
         "machine": machine(),
         **facts,
-        "figures": [{**_rounded(figure), "met": figure.met} for figure in figures],
+        "figures": [kept(figure) for figure in figures],
     }
     line = json.dumps(document, ensure_ascii=False)
     print(line, flush=True)
@@ -156,6 +157,12 @@ def summary_row(figure: Figure) -> tuple[str, float, str]:
     return figure.name[:66], figure.reached, words
 
 
+def figure_of(document: dict[str, Any]) -> Figure:
+    """The figure that was kept as JSON."""
+    known = {field.name for field in dataclasses.fields(Figure)}
+    return Figure(**({"unit": ""} | {name: value for name, value in document.items() if name in known}))
+
+
 def kept_in(quick: bool) -> Path:
     """Where results are kept; of a short form apart, not to be taken for figures."""
     place = RESULTS / "quick" if quick else RESULTS
@@ -163,12 +170,14 @@ def kept_in(quick: bool) -> Path:
     return place
 
 
-def _rounded(figure: Figure) -> dict[str, object]:
-    return {
+def kept(figure: Figure) -> dict[str, Any]:
+    """The figure as it is kept: rounded, and without what is empty."""
+    said = {
         name: round(value, 4) if isinstance(value, float) else value
         for name, value in dataclasses.asdict(figure).items()
         if value not in (None, "")
     }
+    return {**said, "met": figure.met}
 
 
 def options(description: str | None) -> bool:
