@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.figures import Figure, at_most
 from bench.fleet_seed import Group, seed
-from bench.paced import PacedLoad, Plan
+from bench.paced import PacedLoad, Plan, recorded
 from bench.served import Medic, end
 from tests.e2e.postgres import PostgresProcess
 
@@ -80,14 +80,14 @@ def fill_under_load(place: Path, *, quick: bool) -> list[Figure]:
             medic.kill()
             filler.unlink()
             medic.start()
-            before = len(record.read_text(encoding="ascii").split())
+            before = len(recorded(record))
             time.sleep(2)
             filler = fill(disk)
             time.sleep(1)
             filler.unlink()
             time.sleep(3)
             pace = load.end()
-            acknowledged = record.read_text(encoding="ascii").split()
+            acknowledged = [run_id for run_id, _ in recorded(record)]
             medic.wait_written(WRITE_SECONDS)
             rows = medic.sql('SELECT run_id FROM medic."heartbeatEvents" WHERE run_id IS NOT NULL').split()
         finally:

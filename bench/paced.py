@@ -9,8 +9,8 @@ subtracted from that request's time. What it reads late cannot be told apart fro
 
 h2load keeps a rate as well (`--rps`), but sends one body for ever; the actors and the wheel are to see all services.
 
-SIGTERM ends it early. It prints one JSON line: a `Pace`. With `record`, every heartbeat has a run_id of its own, and
-those answered 201 are appended to that file, one a line, so that others can look for them.
+SIGTERM ends it early. It prints one JSON line: a `Pace`. With `record`, every heartbeat has a run_id of its own, which
+ends in the service's number; those answered 201 are appended to that file, with the instant, so that others can look.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, sleep
+from time import time as wall
 
 from bench.served import LOAD_CORE, ROOT
 
@@ -50,7 +51,7 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Plan:
-    """A load. `segments` are seconds and requests a second, one after the other."""
+    """A load. `segments` are seconds and requests a second, one after the other; `record`: where answers are noted."""
 
     port: int
     segments: Sequence[tuple[float, float]]
@@ -59,6 +60,7 @@ class Plan:
     connections: int = 128
     record: str = ""
     seed: int = 1
+    waiting_max: int = WAITING_MAX
 
 
 @dataclass(slots=True)
@@ -179,7 +181,7 @@ class Client:
             self._connect(self._closed.popleft()[1])
         while self._due and self._free:
             self._send(self._free.pop(), self._due.popleft())
-        while len(self._due) > WAITING_MAX or (self._due and not self._open):
+        while len(self._due) > self._plan.waiting_max or (self._due and not self._open):
             self._due.popleft()
             self._unsent += 1
         pause = max(0.0, min(until - perf_counter(), EPOLL_SECONDS))
@@ -209,7 +211,7 @@ class Client:
         number = self._plan.first + self._random.randrange(self._plan.services)
         said = ""
         if self._record is not None:
-            connection.run_id = f"{self._plan.seed}-{self._sent}"
+            connection.run_id = f"{self._plan.seed}-{self._sent}-{number}"
             said = f',"run_id":"{connection.run_id}"'
         self._sent += 1
         body = f'{{"heartbeat_name":"service-{number:07d}","service_name":"bench","status":"UP"{said}}}'
@@ -258,7 +260,7 @@ class Client:
             self._took.append(now - connection.due - connection.own)
             self._own.append(connection.own)
             if self._record is not None:
-                self._record.write(connection.run_id + "\n")
+                self._record.write(f"{connection.run_id} {wall():.3f}\n")
         connection.waiting, connection.received, connection.free_at = False, b"", now
         self._free.append(connection)
 
@@ -328,6 +330,12 @@ class PacedLoad:
         """What became of it, at its end."""
         said, _ = self._child.communicate()
         return Pace(**json.loads(said))
+
+
+def recorded(record: Path) -> list[tuple[str, float]]:
+    """The run_ids answered 201 and when, in that order. A last line that is not whole yet is left out."""
+    lines = record.read_text(encoding="ascii").split("\n")[:-1]
+    return [(run_id, float(at)) for run_id, at in (line.split() for line in lines)]
 
 
 def main() -> None:
