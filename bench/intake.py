@@ -94,7 +94,7 @@ class Bench:
 
 def measure(place: Path, *, quick: bool) -> tuple[list[Figure], dict[str, object]]:
     """All figures of this bench."""
-    services, seconds, rounds = (10_000, 2.0, QUICK_PAIRS) if quick else (100_000, 5.0, PAIRS)
+    services, seconds, rounds = (10_000, 1.0, QUICK_PAIRS) if quick else (100_000, 5.0, PAIRS)
     figures = []
     seed(place / "seeded", Group(first=0, count=services))
     facts: dict[str, object] = {"services": services, "disk_sync_p50_ms": round(disk_sync_ms(place), 3)}
@@ -110,7 +110,7 @@ def measure(place: Path, *, quick: bool) -> tuple[list[Figure], dict[str, object
             if sync == "always":
                 pairs = bench.pairs(closing)
                 figures.append(pairs.figure("a new connection each, always", "requests/s", 0.5, bench.words()))
-                figures.append(bench.paced(RATE, 3 if quick else 20))
+                figures.append(bench.paced(RATE, 2 if quick else 20))
                 figures.append(bench.bulk(rounds))
             facts[f"disk_sync_p50_ms_after_{sync}"] = round(disk_sync_ms(place), 3)
     return figures, facts

@@ -76,7 +76,7 @@ def environment(vendors: VendorProcess) -> dict[str, str]:
 def one_by_one(place: Path, *, quick: bool) -> Figure:
     """Services that go silent in a spread while the others go on."""
     place.mkdir()
-    services, silent, lead, spread = (10_000, 200, 20, 5) if quick else (100_000, 1_000, 45, 20)
+    services, silent, lead, spread = (10_000, 200, 14, 4) if quick else (100_000, 1_000, 45, 20)
     sound = Group(first=0, count=services - silent)
     spread_ms = spread * 1_000 // silent
     seed(place / "data", sound, Group(first=sound.count, count=silent, interval_ms=lead * 1_000, step_ms=spread_ms))
@@ -100,14 +100,14 @@ def one_by_one(place: Path, *, quick: bool) -> Figure:
 def at_once(place: Path, *, quick: bool) -> list[Figure]:
     """A thousand with one deadline, and a PagerDuty that takes fifty a second."""
     place.mkdir()
-    silent, lead = (1_000, 12) if quick else (1_000, 20)
-    seconds = silent / PAGERDUTY_PER_SECOND / (4 if quick else 1)
+    silent, lead = (1_000, 9) if quick else (1_000, 20)
+    seconds = silent / PAGERDUTY_PER_SECOND / (8 if quick else 1)
     seed(place / "data", Group(first=0, count=silent, interval_ms=lead * 1_000))
     with (
         pagerduty(place, PAGERDUTY_PER_SECOND) as vendors,
         served(place / "data", **environment(vendors)),
     ):
-        wanted = int(silent / (4 if quick else 1))
+        wanted = int(silent / (8 if quick else 1))
         told = wait_for_triggers(vendors, wanted, time.monotonic() + lead + 2 * seconds + PATIENCE_SECONDS / 2)
         refused = sum(one["status"] == 429 for one in vendors.arrivals("pagerduty"))
     urgent = [late_ms(event) for event in told if priority_of(event) == "p1"]

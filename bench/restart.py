@@ -24,7 +24,7 @@ from bench.served import Medic, disk_sync_ms, scratch, served
 RATE = 5_000
 READY_SECONDS = 25
 DAY_MS = 86_400_000
-WATCH_SECONDS, QUICK_WATCH_SECONDS = 180, 8
+WATCH_SECONDS, QUICK_WATCH_SECONDS = 180, 5
 """Long enough for a snapshot to be due by the bytes that have come."""
 
 

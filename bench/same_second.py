@@ -29,7 +29,7 @@ from bench.served import Medic, disk_sync_ms, scratch, served
 RATE = 1_000
 DECIDED_SECONDS, STORED_SECONDS = 3.0, 15.0
 PATIENCE_SECONDS = 120.0
-LEAD_SECONDS, QUICK_LEAD_SECONDS = 60, 20
+LEAD_SECONDS, QUICK_LEAD_SECONDS = 60, 14
 """From seeding to the deadline: Medic has to be ready by then."""
 
 

@@ -5,7 +5,7 @@
 * lag: `medic_writer_lag_seconds` four times a second while 10 000 heartbeats a second come in.
 * sustained: rows a second from `medic_writer_rows_total` while the writer works off what bulks brought in an outage,
   with no load beside it. Distinct services in a batch are worked out from the draw: their states are written too.
-* outage: PostgreSQL is stopped, for five minutes (quick: eight seconds), while 5 000 heartbeats a second come in. Every
+* outage: PostgreSQL is stopped, for five minutes (quick: five seconds), while 5 000 heartbeats a second come in. Every
   201 is counted; after its return, and with the load going on, rows are written at so many times the intake; and in the
   end `count(*)` says what is there.
 
@@ -110,7 +110,7 @@ def sustained(outage: Outage, *, quick: bool) -> Figure:
 
 def five_minutes(outage: Outage, *, quick: bool) -> tuple[list[Figure], Pace]:
     """PostgreSQL away, and back again, under load."""
-    away = 8 if quick else 300
+    away = 5 if quick else 300
     load = outage.load(away + PATIENCE_SECONDS, OUTAGE_RATE)
     time.sleep(1)
     outage.postgres.stop()
