@@ -97,7 +97,7 @@ def lag(outage: Outage, *, quick: bool) -> Figure:
 def sustained(outage: Outage, *, quick: bool) -> Figure:
     """Rows a second with nothing else to do."""
     outage.postgres.stop()
-    sent = bulk(outage.medic.url, outage.services, 1 if quick else 10)
+    sent = bulk(outage.medic.url, outage.services, 2 if quick else 10)
     if sent.refused:
         outage.load(4 if quick else 60, LAG_RATE).wait()
     before = outage.rows()
