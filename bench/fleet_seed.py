@@ -4,7 +4,7 @@
 
 The services are named `service-0000000` upwards and were heard of at one instant; their intervals say when each is due.
 A state has no identity in it, so one state, packed by the code that Medic itself packs them with, is every service's,
-and SQL makes the rows: a million take some fifteen seconds. A start then finds an ordinary fleet whose directory was
+and SQL makes the rows: a million take some twenty seconds. A start then finds an ordinary fleet whose directory was
 lost: nothing to register, nothing overdue and, as there is no watermark, no blind time to credit.
 """
 
