@@ -63,20 +63,11 @@ class Fleet:
     def __init__(self, count: int) -> None:
         self.members = [_service(number) for number in range(count)]
 
-    def find(self, name: str) -> Service | None:
-        raise NotImplementedError
-
     def by_id(self, service_id: ServiceId) -> Service | None:
         return self.members[service_id - 1]
 
-    def by_alert(self, alert_id: int) -> Service | None:
-        raise NotImplementedError
-
-    def services(self, after: str = "") -> Iterator[Service]:  # noqa: ARG002 - the port's
+    def services(self) -> Iterator[Service]:
         return iter(self.members)
-
-    def open_alerts(self) -> Sequence[Service]:
-        return ()
 
     def __len__(self) -> int:
         return len(self.members)

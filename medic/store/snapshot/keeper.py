@@ -17,10 +17,10 @@ An actor that crashed is not to be believed, so its service is taken from where 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 import trio
@@ -29,7 +29,7 @@ from medic.core.ledger import NotificationLedger
 from medic.core.service import Service
 from medic.core.units import InstantMs, ServiceId
 from medic.errors import MedicError
-from medic.ports import Clock, Position, Roster
+from medic.ports import Clock, Position
 from medic.store.journal.file_journal import SEGMENTS_MIN, FileJournal
 from medic.store.snapshot.content import (
     BLIND,
@@ -64,6 +64,14 @@ PAUSE_AFTER_FAILURE_SECONDS: Final = 60.0
 
 TELLINGS_A_BLOCK: Final = 250
 """Pieces of the ledger packed in one turn of the loop: a millisecond."""
+
+
+class Services(Protocol):
+    """As much of a roster as is asked for."""
+
+    def services(self) -> Iterable[Service]:
+        """All of them. May be consumed with awaits between, while services come and go."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,7 @@ class SnapshotKeeper:
         *,
         files: SnapshotFiles,
         journal: FileJournal,
-        roster: Roster,
+        roster: Services,
         in_order: Callable[[ServiceId], Service | None],
         rebuild: Callable[[ServiceId], Awaitable[Service | None]],
         ledger: NotificationLedger,
@@ -230,8 +238,7 @@ class SnapshotKeeper:
 
     async def _write_services(self, file: UnfinishedSnapshot, blocks: BlockWriter) -> int:
         """The services, each as it is in the turn that packs it; how many."""
-        services = self._roster.services()
-        iterator = iter(services)
+        iterator = iter(self._roster.services())
         count = 0
         while slice_ := list(islice(iterator, SERVICES_A_BLOCK)):
             crashed = [service.row.service_id for service in slice_ if self._in_order(service.row.service_id) is None]
