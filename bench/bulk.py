@@ -52,17 +52,27 @@ class Parts:
 Run = Callable[[], Awaitable[None]]
 
 
-async def measure_once(directory: Path, bulks: int) -> dict[str, tuple[float, float]]:
-    """Of each way: µs of CPU a heartbeat, and heartbeats a second."""
-    world = World(directory, SERVICES)
-    parts: ApiParts = Parts(world)  # type: ignore[assignment]  # all of it that is asked for
-    items = [
+def bulks_of(world: World, bulks: int) -> list[list[dict[str, str]]]:
+    """Heartbeats of services all over the fleet, a bulk at a time."""
+    return [
         [
             {"heartbeat_name": world.names[(place * BULK + number) * 7 % SERVICES], "status": "UP"}
             for number in range(BULK)
         ]
         for place in range(bulks)
     ]
+
+
+def rates(heartbeats: int, cpu_seconds: float, seconds: float) -> tuple[float, float]:
+    """µs of CPU a heartbeat, and heartbeats a second."""
+    return cpu_seconds / heartbeats * 1e6, heartbeats / seconds
+
+
+async def measure_once(directory: Path, bulks: int) -> dict[str, tuple[float, float]]:
+    """Of each way: µs of CPU a heartbeat, and heartbeats a second."""
+    world = World(directory, SERVICES)
+    parts: ApiParts = Parts(world)  # type: ignore[assignment]  # all of it that is asked for
+    items = bulks_of(world, bulks)
     arrays = [orjson.dumps(bulk) for bulk in items]
     lines = [b"\n".join(orjson.dumps(item) for item in bulk) for bulk in items]
     bodies = [[orjson.dumps(item) for item in bulk] for bulk in items]
@@ -115,8 +125,7 @@ async def measure_once(directory: Path, bulks: int) -> dict[str, tuple[float, fl
             gc.collect()
             begun, wall = time.process_time(), time.perf_counter()
             await run()
-            cpu, seconds = time.process_time() - begun, time.perf_counter() - wall
-            found[name] = (cpu / (bulks * BULK) * 1e6, bulks * BULK / seconds)
+            found[name] = rates(bulks * BULK, time.process_time() - begun, time.perf_counter() - wall)
         nursery.cancel_scope.cancel()
     return found
 

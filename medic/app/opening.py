@@ -34,6 +34,7 @@ from medic.actors.clock import SightedClock, wall_now
 from medic.app.build import Stores
 from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
+from medic.core.units import DurationMs
 from medic.errors import DatabaseUnavailableError
 from medic.ports import Position, Webhook
 from medic.store.embedded.server import EmbeddedServer, FirstStart, open_embedded_server
@@ -55,7 +56,7 @@ from medic.store.tables.webhook_copy import CopiedWebhooks
 from medic.store.tables.webhooks import PgWebhookStore
 from medic.store.takeover import heard_since, set_aside, told_so_far
 from medic.store.tokens import TokenFile, may_start_alone
-from medic.store.watermark import Watermark, later, outage, resumes_at
+from medic.store.watermark import Mark, Watermark, later, outage, resumes_at
 
 _log = structlog.get_logger(__name__)
 
@@ -258,13 +259,7 @@ async def _open(
         await _go_on_behind(journal, snapshot)
         recovered = await recover(stored, journal, defaults, snapshot=snapshot, inheritance=inheritance)
         closed = None if snapshot is None else _closed(snapshot, snapshots.newest_size)
-    if recovered.last is not None:
-        mark = later(mark, recovered.last.at, recovered.last.sighted)
-    now = wall_now()  # loading took its time, and nothing could be heard meanwhile
-    away = outage(mark, now, blind_max_ms)
-    blind = recovered.blind if away is None else recovered.blind.with_span(away)
-    clock = SightedClock(resume_at=resumes_at(mark, now, blind_max_ms), blind=blind)
-    clock.stand_still("down")  # until HTTP is about to listen: `begin`
+    away, clock = _clock_after(mark, recovered, blind_max_ms)
     webhooks = CopiedWebhooks(PgWebhookStore(database, clock), folder / "webhooks")
     stores = Stores(
         database=database,
@@ -289,6 +284,20 @@ async def _open(
         database_was_there=pairing is not None,
         _joining=joining,
     )
+
+
+def _clock_after(
+    mark: Mark | None, recovered: Recovered, blind_max_ms: DurationMs
+) -> tuple[BlindSpan | None, SightedClock]:
+    """The absence, and both time lines gone on from where they stood. They stand still until HTTP is to listen."""
+    if recovered.last is not None:
+        mark = later(mark, recovered.last.at, recovered.last.sighted)
+    now = wall_now()  # loading took its time, and nothing could be heard meanwhile
+    away = outage(mark, now, blind_max_ms)
+    blind = recovered.blind if away is None else recovered.blind.with_span(away)
+    clock = SightedClock(resume_at=resumes_at(mark, now, blind_max_ms), blind=blind)
+    clock.stand_still("down")  # `SightedClock.begin` ends it
+    return away, clock
 
 
 async def _begin_new_journal(joining: _Joining, pairing: Pairing) -> tuple[_Joining, Pairing]:

@@ -279,7 +279,7 @@ async def test_a_record_no_reader_could_hold_is_a_bug(tmp_path):
 
 async def test_a_reader_far_behind_reads_from_the_files_in_bounded_reads(tmp_path, monkeypatch):
     async with running(tmp_path) as journal:
-        journal._recent = type(journal._recent)(0, most=10)
+        journal._recent._most = 10
         for number in range(1, 101):
             journal.append_nowait(heartbeat(number))
         await journal.wait_durable(journal.newest)

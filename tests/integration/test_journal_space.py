@@ -10,7 +10,7 @@ import trio
 
 from medic.core.effects import EndMute
 from medic.errors import JournalRefusedError
-from medic.store.journal import file_journal
+from medic.store.journal import file_journal, space
 from medic.store.journal import space as room
 from medic.store.journal.file_journal import FileJournal
 from medic.store.journal.files import Disk
@@ -79,7 +79,7 @@ async def test_a_journal_found_beyond_its_limit_refuses_from_the_start(tmp_path)
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 async def test_on_a_full_disk_decisions_go_on_in_the_reserve(tmp_path, monkeypatch, number):
-    monkeypatch.setattr(file_journal, "SPACE_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(space, "SPACE_LOOK_SECONDS", 0.01)
     disk = SmallDisk(tmp_path)
     disk.error = number
     async with running(tmp_path, disk=disk, reserve_bytes=RESERVE_BYTES) as journal:
@@ -97,7 +97,7 @@ async def test_on_a_full_disk_decisions_go_on_in_the_reserve(tmp_path, monkeypat
             journal.require_intake()
         await journal.wait_durable(journal.append_nowait(decision(2)))
         monkeypatch.undo()
-        monkeypatch.setattr(file_journal, "SPACE_LOOK_SECONDS", 0.01)
+        monkeypatch.setattr(space, "SPACE_LOOK_SECONDS", 0.01)
         with trio.fail_after(10):
             while journal.statistics().refusing_intake is not None:  # noqa: ASYNC110 - it is looked at, not told
                 await trio.sleep(0.01)

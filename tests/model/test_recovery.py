@@ -372,8 +372,9 @@ def ledger_copied(life: Life, begun: int, died: int, data) -> list[CopiedTelling
 
     def fold_until(until: int) -> None:
         nonlocal position
-        for entry in life.journal._entries.read(position, until, most=10_000):
-            ledger.fold(entry.effect)
+        for entry in life.journal._entries:
+            if position < entry.position <= until:
+                ledger.fold(entry.effect)
         position = until
 
     fold_until(life.moments[begun].position)

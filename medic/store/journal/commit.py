@@ -1,4 +1,4 @@
-"""What becomes durable together, and who is told of it."""
+"""What becomes durable together, who is told of it, and how long that took."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import trio
 
 from medic.errors import JournalRefusedError
 from medic.ports import WhenDurable
+from medic.store.journal.statistics import COMMIT_BOUNDS_SECONDS
 
 _log = structlog.get_logger(__name__)
 
@@ -43,3 +44,22 @@ class Commit:
         calls, self._calls = self._calls, []
         for call in calls:
             run_call(call, refused)
+
+
+class CommitMeter:
+    """Good commits since the process began: how many, their bytes and seconds, and a count for each bound."""
+
+    def __init__(self) -> None:
+        self.commits = self.bytes = 0
+        self.counts = [0] * (len(COMMIT_BOUNDS_SECONDS) + 1)
+        self.seconds_total = self.seconds_max = self.seconds_last = 0.0
+
+    def observe(self, seconds: float, written: int) -> None:
+        """Count one."""
+        self.commits += 1
+        self.bytes += written
+        self.seconds_last = seconds
+        self.seconds_total += seconds
+        self.seconds_max = max(self.seconds_max, seconds)
+        place = next((place for place, bound in enumerate(COMMIT_BOUNDS_SECONDS) if seconds <= bound), -1)
+        self.counts[place] += 1

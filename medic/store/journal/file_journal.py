@@ -45,12 +45,13 @@ from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import InvariantError, JournalRefusedError
 from medic.ports import Entry, Position, Records, WhenDurable
 from medic.store.codec import encode, encode_plain_heartbeat
-from medic.store.journal.commit import Commit, run_call
-from medic.store.journal.files import SEGMENT_BYTES, Disk, JournalFiles, Opening, entries_of
+from medic.store.journal.commit import Commit, CommitMeter, run_call
+from medic.store.journal.files import SEGMENT_BYTES, Disk, JournalFiles, Opening
 from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
+from medic.store.journal.reader import JournalReader
 from medic.store.journal.recent import RecentRecords
 from medic.store.journal.space import JOURNAL_BYTES_MAX, NO_ROOM, JournalSpace
-from medic.store.journal.statistics import COMMIT_BOUNDS_SECONDS, JournalStatistics, Sync
+from medic.store.journal.statistics import JournalStatistics, Sync
 
 _log = structlog.get_logger(__name__)
 
@@ -70,8 +71,6 @@ WATCH_EVERY_SECONDS: Final = 0.5
 CLOSE_SECONDS: Final = 10.0
 """How long the last commit may take at the end before the journal gives up and says what is lost."""
 
-SPACE_LOOK_SECONDS: Final = 1.0
-"""How soon it is noticed that a full disk has room again."""
 
 SEGMENTS_MIN: Final = 8
 """Files that a full journal has at least, so that deleting the oldest one makes room for an eighth."""
@@ -124,7 +123,7 @@ class FileJournal:
         self._space.look()
         self._space.note_held(self._files.end - self._files.oldest)
         self._sync = sync
-        self._shard = shard
+        self.shard = shard
         self._durable = self._synced = Position(self._files.end)
         self._pending = Pending(self._files.seed, self._files.end)
         self._unsynced: list[bytes] = []
@@ -132,6 +131,7 @@ class FileJournal:
         self._must_sync = False
         self._unsynced_since = inf
         self._recent = RecentRecords(self._files.end)
+        self._reader = JournalReader(self._files, self._recent)
         self._arrived = trio.Event()
         self._next = Commit()
         self._underway: Commit | None = None
@@ -141,16 +141,9 @@ class FileJournal:
         self._refusal: str | None = None
         self._refusing_since: float | None = None
         self._writing = trio.CapacityLimiter(1)
-        self._reading = trio.CapacityLimiter(1)
-        self._records = self._bytes = self._commits = self._failures = 0
-        self._counts = [0] * (len(COMMIT_BOUNDS_SECONDS) + 1)
-        self._seconds_total = self._seconds_max = self._seconds_last = 0.0
+        self._records = self._failures = 0
+        self._meter = CommitMeter()
         self._measure_room()
-
-    @property
-    def shard(self) -> int:
-        """Whose journal it is."""
-        return self._shard
 
     @property
     def journal_id(self) -> str:
@@ -318,37 +311,21 @@ class FileJournal:
     async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
         """Up to `most` durable records after `position`, in order; none where there are none yet.
 
-        What is recent comes from memory. The rest is read and decoded in a thread, at most 8 MiB of it at once.
-
         Raises:
             UnreadableRecordError: a whole frame holds what this release does not know.
         """
-        until = self._durable
-        recent = self._recent.read(position, until, most=most)
-        if recent is not None:
-            await trio.lowlevel.checkpoint()
-            return entries_of(recent)
-        return await trio.to_thread.run_sync(
-            lambda: self._files.read(position, until, most=most), limiter=self._reading
-        )
+        return await self._reader.entries(position, self._durable, most=most)
 
     async def read_records_after(self, position: Position, *, most: int) -> Records:
         """The same, not decoded."""
-        until = self._durable
-        recent = self._recent.read(position, until, most=most)
-        if recent is not None:
-            await trio.lowlevel.checkpoint()
-            return recent
-        return await trio.to_thread.run_sync(
-            lambda: self._files.read_records(position, until, most=most), limiter=self._reading
-        )
+        return await self._reader.records(position, self._durable, most=most)
 
     def go_on_from(self, position: Position) -> None:
         """Go on behind `position`, which somebody remembers and the files do not. Before `run`; blocks."""
         self._files.begin_anew(position, b"")
         self._durable = self._synced = position
         self._pending.begin_at(position)
-        self._recent = RecentRecords(position)
+        self._recent.begin_at(position)
         self._measure_room()
 
     def statistics(self) -> JournalStatistics:
@@ -357,12 +334,12 @@ class FileJournal:
             newest=self.newest,
             durable=self._durable,
             records=self._records,
-            bytes=self._bytes,
-            commits=self._commits,
-            commit_counts=tuple(self._counts),
-            commit_seconds_total=self._seconds_total,
-            commit_seconds_max=self._seconds_max,
-            commit_seconds_last=self._seconds_last,
+            bytes=self._meter.bytes,
+            commits=self._meter.commits,
+            commit_counts=tuple(self._meter.counts),
+            commit_seconds_total=self._meter.seconds_total,
+            commit_seconds_max=self._meter.seconds_max,
+            commit_seconds_last=self._meter.seconds_last,
             pending_bytes=len(self._pending) + self._unsynced_bytes,
             refusing=self._refusal,
             refusing_since=self._refusing_since,
@@ -383,7 +360,7 @@ class FileJournal:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch)
-                nursery.start_soon(self._keep_space)
+                nursery.start_soon(self._space.keep, lambda: self.newest - self._files.oldest)
                 task_status.started()
                 while True:
                     if not self._failed:
@@ -416,7 +393,7 @@ class FileJournal:
             return
         finally:
             self._committing_since = None
-        self._observe(perf_counter() - began, written)
+        self._meter.observe(perf_counter() - began, written)
         self._settle()
 
     async def _write(self) -> int:
@@ -454,15 +431,6 @@ class FileJournal:
         commit, self._underway = self._underway, None
         if commit is not None:
             commit.settle(None)
-
-    def _observe(self, seconds: float, written: int) -> None:
-        self._commits += 1
-        self._bytes += written
-        self._seconds_last = seconds
-        self._seconds_total += seconds
-        self._seconds_max = max(self._seconds_max, seconds)
-        place = next((place for place, bound in enumerate(COMMIT_BOUNDS_SECONDS) if seconds <= bound), -1)
-        self._counts[place] += 1
 
     # ------------------------------------------------------------------------------------------------ a disk that fails
 
@@ -508,14 +476,6 @@ class FileJournal:
         if error.errno in NO_ROOM:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._space.release, limiter=self._writing)
-
-    async def _keep_space(self) -> None:
-        """Look whether there is room again, for as long as there is none."""
-        while True:
-            await trio.sleep(SPACE_LOOK_SECONDS)
-            if not self._space.is_reserved:
-                await trio.to_thread.run_sync(self._space.look, abandon_on_cancel=True)
-            self._space.note_held(self.newest - self._files.oldest)
 
     async def _watch(self) -> None:
         """Refuse while a commit does not come back; it is taken up again by itself once it does."""

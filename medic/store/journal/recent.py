@@ -34,6 +34,11 @@ class RecentRecords:
             del self._ends[: self._most]
             del self._records[: self._most]
 
+    def begin_at(self, position: int) -> None:
+        """Forget all of them: the journal goes on behind `position`."""
+        self._start = position
+        self._ends, self._records = [], []
+
     def read(self, position: int, until: int, *, most: int) -> Records | None:
         """Up to `most` records after `position` and not beyond `until`; None where some of them are forgotten."""
         if position < self._start:

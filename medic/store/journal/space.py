@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import structlog
+import trio
 
 _log = structlog.get_logger(__name__)
 
@@ -30,6 +32,9 @@ RESERVE_BYTES: Final = 64 << 20
 MARGIN_BYTES_MAX: Final = 16 << 20
 """What the disk has to have beyond the reserve before heartbeats are taken again: half a minute of the promised peak,
 so that intake does not come and go with every file that somebody removes."""
+
+SPACE_LOOK_SECONDS: Final = 1.0
+"""How soon it is noticed that a full disk has room again."""
 
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -82,6 +87,14 @@ class JournalSpace:
             self._is_full = is_full
             say = _log.error if is_full else _log.info
             say("the journal is full" if is_full else "the journal has room again", bytes=held, most=self._bytes_max)
+
+    async def keep(self, held: Callable[[], int]) -> None:
+        """Look whether there is room again, for as long as there is none, until cancelled; `held` as in `note_held`."""
+        while True:
+            await trio.sleep(SPACE_LOOK_SECONDS)
+            if not self.is_reserved:
+                await trio.to_thread.run_sync(self.look, abandon_on_cancel=True)
+            self.note_held(held())
 
     def release(self) -> None:
         """A write found no room: give up what was kept for this."""
