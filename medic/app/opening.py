@@ -241,6 +241,8 @@ async def _open(
         pairing = None
         if is_there:
             pairing = await joining.pairing(database, Shorter.GO_ON_BEHIND)
+            if inherits:
+                await trio.to_thread.run_sync(snapshots.remove_all)
             if inherits and joining.journal.newest:
                 joining, pairing = await _begin_new_journal(joining, pairing)
         journal = joining.journal

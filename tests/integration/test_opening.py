@@ -38,8 +38,9 @@ async def opened_on(target, folder):
         "PG_USER": target.user,
     }
     settings = load_settings({**variables, "MEDIC_DATA_DIR": str(folder), "MEDIC_JOURNAL_RESERVE_BYTES": "0"})
-    async with open_stores(settings, lambda _operation, _seconds: None) as opened:
+    async with open_stores(settings, lambda _operation, _seconds: None, lambda _sighting: None) as opened:
         yield opened
+        await opened.leadership.step_down()
         opened.stores.watermark.close()
 
 
@@ -65,15 +66,14 @@ async def test_a_snapshot_is_gone_on_from_unless_another_medic_has_worked_since(
     async with opened_on(database.target, tmp_path) as opened:
         assert (opened.database_was_there, opened.snapshot) == (True, None)
         await keep_a_snapshot(opened)
-        journal_id = opened.stores.journal.journal_id
     async with opened_on(database.target, tmp_path) as opened:
         assert opened.snapshot is not None
         assert opened.snapshot.services == 0
-    position = "INSERT INTO medic.journal_positions (journal_id, shard, position, watermark_at, watermark_sighted)"
-    await database.execute(f"{position} VALUES ($1, 0, 0, to_timestamp(1), 1000)", journal_id)
-    await database.execute(f"{position} VALUES (repeat('f', 32), 0, 0, to_timestamp(2), 2000)")
+    async with opened_on(database.target, tmp_path / "another") as opened:
+        assert opened.leadership.inherits
     async with opened_on(database.target, tmp_path) as opened:
         assert opened.snapshot is None
+        assert not opened.stores.snapshots.any_kept
 
 
 async def test_a_journal_shorter_than_its_snapshot_goes_on_behind_it(database, tmp_path):

@@ -116,16 +116,3 @@ async def test_a_journal_that_runs_already_cannot_go_on_behind_what_it_has_lost(
     journal = FileJournal(directory.path / "journal")
     with pytest.raises(ConfigurationError, match="Start Medic again while PostgreSQL answers"):
         await pair(directory.database, journal, directory.path, shorter=Shorter.REFUSE)
-
-
-async def test_a_directory_learns_that_another_medic_worked_since(directory, tmp_path):
-    async with directory.process(finish=True) as journal:
-        await directory.register(journal, "first")
-    journal = FileJournal(directory.path / "journal")
-    assert not (await pair(directory.database, journal, directory.path)).overtaken
-    await directory.database.execute(
-        "INSERT INTO medic.journal_positions (journal_id, shard, position, watermark_at, watermark_sighted)"
-        " SELECT repeat('f', 32), 0, 9, watermark_at + interval '1 second', watermark_sighted"
-        " FROM medic.journal_positions"
-    )
-    assert (await pair(directory.database, journal, directory.path)).overtaken

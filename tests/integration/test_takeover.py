@@ -40,7 +40,7 @@ async def recovered(world: World):
     journal = FileJournal(world.rejected.parent / "journal")
     store = PgServiceStore(world.database, None, StillClock(), Defaults())
     inheritance = Inheritance(heard_since(world.database, MARK, OURS), told_so_far(world.database))
-    return await recover(store.load(), journal, Defaults(), inheritance=inheritance)
+    return await recover(store, journal, Defaults(), inheritance=inheritance)
 
 
 async def test_heartbeats_after_the_state_was_written_are_heard_of_and_older_ones_not_again(world):

@@ -96,6 +96,12 @@ class SnapshotFiles:
         for _, _, path in _listed(self._directory)[KEPT:]:
             path.unlink()
 
+    def remove_all(self) -> None:
+        """Keep none: another Medic knows better. Blocks."""
+        for _, _, path in _listed(self._directory):
+            path.unlink()
+        sync_directory(self._directory)
+
     @property
     def covered(self) -> Position:
         """The position behind which the journal is needed: that of the oldest one kept; 0 while there are too few.
