@@ -292,9 +292,10 @@ class ExpressLane:
         return True
 
     def _note_taken(self, connection: LaneConnection, head: HotHead) -> None:
-        """Count a request that was taken, and see whether it is the connection's last."""
+        """Count a request that was taken; see whether it is the connection's last. What follows has time of its own."""
         self._requests += 1
         connection.requests += 1
+        connection.deadline = self._now + REQUEST_SECONDS_MAX
         if head.closes or self._draining or connection.requests >= KEEP_ALIVE_REQUESTS_MAX:
             connection.closing = True
 

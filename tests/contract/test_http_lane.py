@@ -306,6 +306,20 @@ async def test_a_head_that_does_not_come_in_time_ends_and_a_body_is_a_408(monkey
         assert served.world.meter.statistics().requests == {("POST", "/heartbeat", 408): 1}
 
 
+async def test_a_pipeline_that_arrives_in_odd_pieces_has_time_for_each_request(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    request = post("/heartbeat", HEARTBEAT)
+    begun, rest = request[:-5], request[-5:]
+    async with serve(patience=1_000.0) as served, await served.connect() as stream:
+        await stream.send_all(begun)
+        for _ in range(3):
+            mock_clock.jump(express_lane.REQUEST_SECONDS_MAX * 0.7)
+            await trio.testing.wait_all_tasks_blocked()
+            await stream.send_all(rest + begun)
+            assert status_of(await read_answer(stream)) == 201
+
+
 async def test_a_heartbeat_that_waits_for_its_commit_outlives_every_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(express_lane, "REQUEST_SECONDS_MAX", 0.01)
     monkeypatch.setattr(express_lane, "LANE_LOOK_SECONDS", 0.01)
