@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from medic.store.tokens import TokenFile, may_start_alone
 from tests.e2e.pages import pages, slack_ids, wait_for_pages
 from tests.e2e.postgres import PostgresProcess
 from tests.e2e.process import MedicProcess
@@ -127,6 +128,7 @@ def test_a_medic_that_was_stopped_and_overtaken_ends_without_paging(
     assert first.child.wait(10) == 1
     assert "another Medic has taken over this database" in first.output()
     assert "Traceback" not in first.output()
+    assert not may_start_alone(TokenFile(first.data_dir).tokens)
     time.sleep(0.5)  # what a page that was on its way would take
     assert told(vendors) == ["medic-silent"]
     assert second.stop() == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -190,6 +192,27 @@ async def test_a_newer_token_ends_the_one_that_held_the_lock(medics: Medics) -> 
             async with kept(leadership):
                 await medics.database.execute("UPDATE medic.medic_instance SET token = 2")
                 await trio.sleep(20)
+
+
+async def test_whoever_was_overtaken_does_not_start_alone_any_more(medics: Medics) -> None:
+    with pytest.RaisesGroup(OvertakenError, flatten_subgroups=True):
+        async with medics.lead("first") as leadership, kept(leadership):
+            assert may_start_alone(medics.tokens("first").tokens)
+            await medics.database.execute("UPDATE medic.medic_instance SET token = 2")
+            await trio.sleep(20)
+    assert not may_start_alone(medics.tokens("first").tokens)
+
+
+async def test_whoever_was_overtaken_ends_as_such_although_it_cannot_be_written_down(
+    medics: Medics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_tokens: TokenFile, _token: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.RaisesGroup(OvertakenError, flatten_subgroups=True):
+        async with medics.lead("first"):
+            monkeypatch.setattr(TokenFile, "see", full)
+            raise OvertakenError(1)
 
 
 async def test_one_that_lost_the_lock_to_another_ends_as_soon_as_it_looks(

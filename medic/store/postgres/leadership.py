@@ -332,7 +332,8 @@ async def lead(
         if not tokens.tokens.inheriting:
             await tokens.own(claim.token)
         _log.info("this Medic is the active one", token=claim.token, inherits=tokens.tokens.inheriting)
-        yield Leadership(database, identity, claim, tokens)
+        async with _remembers_end(tokens, claim.token):
+            yield Leadership(database, identity, claim, tokens)
 
 
 @asynccontextmanager
@@ -354,7 +355,25 @@ async def lead_alone(
     limits = Limits(connections=_CONNECTIONS, operation_seconds=ANSWER_SECONDS)
     async with open_database(target, bridge=bridge, limits=limits) as database:
         claim = _Claim(session=None, backend=_NO_SESSION, token=tokens.tokens.own, since=since)
-        yield Leadership(database, identity, claim, tokens)
+        async with _remembers_end(tokens, claim.token):
+            yield Leadership(database, identity, claim, tokens)
+
+
+@asynccontextmanager
+async def _remembers_end(tokens: TokenFile, token: int) -> AsyncIterator[None]:
+    """Let the directory know that it was overtaken, whichever part of Medic found that out in the block.
+
+    Else it would start alone while PostgreSQL is away, beside the one that overtook it. A fence does not say what the
+    newer token is; that there is one is enough.
+    """
+    try:
+        yield
+    except* OvertakenError:
+        try:
+            await tokens.see(token + 1)
+        except OSError as error:
+            _log.error("that this Medic was overtaken cannot be written down", reason=error.strerror)
+        raise
 
 
 class _Candidacy:
