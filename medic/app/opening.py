@@ -10,7 +10,8 @@
 5. The newest snapshot, the journal behind it, and what PostgreSQL has beyond them, are folded into services
    (`medic.store.recovery`). Nothing is decided.
 6. The watermark says how long Medic was away, or since when PostgreSQL lacks what another Medic heard. That span is
-   credited: sighted time goes on where it stood.
+   credited: sighted time goes on where it stood. A journal whose end is lost says nothing about the time after its
+   last record, whatever the watermark says, so the span begins there.
 
 A start while PostgreSQL is away leaves out what has to do with it, where the directory was the active one last and has
 a snapshot: services, open alerts, mutes, and what was told, are in that. Everybody who asks the database is told that
@@ -261,7 +262,7 @@ async def _open(
         await _go_on_behind(journal, snapshot)
         recovered = await recover(stored, journal, defaults, snapshot=snapshot, inheritance=inheritance)
         closed = None if snapshot is None else _closed(snapshot, snapshots.newest_size)
-    away, clock = _clock_after(mark, recovered, blind_max_ms)
+    away, clock = _clock_after(_awake_until(mark, recovered.last, journal), recovered, blind_max_ms)
     webhooks = CopiedWebhooks(PgWebhookStore(database, clock), folder / "webhooks")
     stores = Stores(
         database=database,
@@ -288,12 +289,25 @@ async def _open(
     )
 
 
+def _awake_until(mark: Mark | None, last: Mark | None, journal: FileJournal) -> Mark | None:
+    """The last moment of which everything that was heard is known.
+
+    Args:
+        mark: The watermark.
+        last: The newest moment of snapshot and journal.
+        journal: As it was opened; not run yet. What was cut off its end may never have been answered for, or be what the
+            disk spoilt: a service is better paged later than called late for a heartbeat that we lost.
+    """
+    if last is None:
+        return mark
+    lost_its_end = journal.opening.torn_bytes > 0 or journal.newest > journal.opening.end
+    return last if lost_its_end else later(mark, last.at, last.sighted)
+
+
 def _clock_after(
     mark: Mark | None, recovered: Recovered, blind_max_ms: DurationMs
 ) -> tuple[BlindSpan | None, SightedClock]:
     """The absence, and both time lines gone on from where they stood. They stand still until HTTP is to listen."""
-    if recovered.last is not None:
-        mark = later(mark, recovered.last.at, recovered.last.sighted)
     now = wall_now()  # loading took its time, and nothing could be heard meanwhile
     away = outage(mark, now, blind_max_ms)
     blind = recovered.blind if away is None else recovered.blind.with_span(away)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 import trio
 
+from medic.actors.clock import wall_now
 from medic.app import opening
 from medic.app.opening import open_stores
 from medic.config.load import load_settings
 from medic.core.blind import SIGHTED_ALWAYS
 from medic.core.draft import ServiceDraft
 from medic.core.ledger import NotificationLedger
+from medic.core.status import HeartbeatStatus
 from medic.errors import DatabaseUnavailableError
 from medic.ports import Position
 from medic.store.snapshot.keeper import SnapshotKeeper
+from medic.store.watermark import Mark
 from tests.integration.postgres_proxy import PostgresProxy
 
 
@@ -85,6 +89,26 @@ async def test_a_journal_shorter_than_its_snapshot_goes_on_behind_it(database, t
     async with opened_on(database.target, tmp_path) as opened:
         assert opened.stores.journal.newest == 5_000
         assert opened.snapshot is not None
+
+
+async def test_where_the_journal_lost_its_end_nothing_was_heard_since_its_last_record(database, tmp_path):
+    now = wall_now()
+    heard, lost, mark = now - 60_000, now - 40_000, now - 30_000
+    async with opened_on(database.target, tmp_path) as opened, trio.open_nursery() as nursery:
+        journal = opened.stores.journal
+        await nursery.start(journal.run)
+        for number, at in enumerate((heard, lost)):
+            position = journal.append_heartbeat_nowait(1, at, at, number, HeartbeatStatus.UP)
+            await journal.wait_durable(position)
+        nursery.cancel_scope.cancel()
+        opened.stores.watermark.write(Mark(mark, mark))
+    async with opened_on(database.target, tmp_path) as opened:
+        assert opened.away.begun_at == mark
+    [segment] = (tmp_path / "journal").glob("*.journal")
+    os.truncate(segment, segment.stat().st_size - 1)
+    async with opened_on(database.target, tmp_path) as opened:
+        assert opened.away.begun_at == heard
+        assert opened.clock.sighted() < lost
 
 
 async def test_postgresql_is_joined_when_it_is_found_and_away_for_everybody_before(

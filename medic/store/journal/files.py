@@ -75,10 +75,12 @@ class Opening:
     """What was found when the journal was opened.
 
     Attributes:
-        torn_bytes: Cut off at the end: written, perhaps in part, and never answered for.
+        end: The position at which it ended then.
+        torn_bytes: Cut off at the end: written, perhaps in part, and never answered for, unless the disk spoilt it.
         damage: Stretches of the last file that were synced once and cannot be read any more.
     """
 
+    end: int
     torn_bytes: int
     damage: tuple[Damage, ...]
 
@@ -316,7 +318,7 @@ class JournalFiles:
             _log.warning("the journal's torn tail was cut off", bytes=written - end, position=end)
         os.ftruncate(self._fd, HEADER_BYTES + end - last.start)
         os.fsync(self._fd)
-        return Opening(torn_bytes=written - end, damage=kept), end
+        return Opening(end=end, torn_bytes=written - end, damage=kept), end
 
     def _report(self, stretch: Damage) -> None:
         """Say it once, however often the place is read over."""
