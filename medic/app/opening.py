@@ -295,8 +295,8 @@ def _awake_until(mark: Mark | None, last: Mark | None, journal: FileJournal) -> 
     Args:
         mark: The watermark.
         last: The newest moment of snapshot and journal.
-        journal: As it was opened; not run yet. What was cut off its end may never have been answered for, or be what the
-            disk spoilt: a service is better paged later than called late for a heartbeat that we lost.
+        journal: As it was opened; not run yet. What was cut off its end may never have been answered for, or be what
+            the disk spoilt: a service is better paged later than called late for a heartbeat that we lost.
     """
     if last is None:
         return mark
