@@ -149,10 +149,7 @@ def due_now(service: Service, at: InstantMs, sighted: SightedMs) -> Wait | None:
     next_instant = next_deadline(service, skew)
     if next_instant is None or next_instant > sighted:
         return None
-    for wait in waits(service, skew):
-        if wait.instant <= sighted:
-            return wait
-    return None
+    return next((wait for wait in waits(service, skew) if wait.instant <= sighted), None)
 
 
 def has_wall_timer(service: Service) -> bool:
