@@ -142,7 +142,7 @@ class Batch:
             case RemoveService():
                 self.removed.add(effect.service_id)
             case Notify():
-                self._add_notification(effect)
+                self._add_notification(effect, record)
             case SettleNotification():
                 self.settled[effect.notification_id, effect.target] = effect
             case RecordBlindSpan():
@@ -182,10 +182,10 @@ class Batch:
         if effect.by:
             self.audits.append(Audit(effect.at, storable(effect.by), "unmute", effect.service_id, _json({})))
 
-    def _add_notification(self, effect: Notify) -> None:
+    def _add_notification(self, effect: Notify, record: bytes | Effect) -> None:
         if not effect.notification.targets:
             return
-        body = encode(effect)
+        body = record if isinstance(record, bytes) else encode(effect)
         self.decided += [Decided(effect, target, body) for target in effect.notification.targets]
 
     def _audit(self, effect: AmendAlert | CloseAlert, by: str, action: str, note: str) -> None:

@@ -2,21 +2,33 @@
 
 Names of services are not in the journal's records (HARD-CASES H11); they are joined in from `services`, or from
 `deleted_services` where the deletion was committed before the writer came to the alert's end.
+
+A batch of a storm has some 7 000 alerts and 13 000 notifications, and the driver packs the arguments of a statement in
+one go. So no statement is given more than `ROWS_AT_ONCE` rows, and its rows are made just before it
+(docs/decisions/0016-a-storm-of-alerts.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 import orjson
 
+from medic.core.effects import SettleNotification
 from medic.core.notification import alert_key, alert_name
+from medic.core.service import Mute
 from medic.core.status import ClosedReason
+from medic.core.units import ServiceId
 from medic.store.postgres.database import Transaction
-from medic.store.tables.batch import AlertValues, Batch, storable
+from medic.store.tables.batch import AlertValues, Batch, Decided, storable
 from medic.store.tables.heartbeat_rows import HEARTBEAT_COLUMNS
+
+ROWS_AT_ONCE: Final = 500
+"""Rows a statement is given: five milliseconds of alerts, two of anything else, between two chances for others. A
+statement costs both sides some 0.3 ms besides, so a tenth of it would be paid for nothing."""
 
 _ALERTS: Final = """
 INSERT INTO medic.alerts AS stored (
@@ -112,13 +124,13 @@ async def store_batch(transaction: Transaction, batch: Batch) -> int:
     if batch.alerts:
         superseded = await _store_alerts(transaction, list(batch.alerts.values()))
     if batch.moments:
-        moments = [(moment.alert_id, moment.at, moment.change, moment.by, moment.note) for moment in batch.moments]
+        moments = ((moment.alert_id, moment.at, moment.change, moment.by, moment.note) for moment in batch.moments)
         await transaction.copy_records("alert_events", ("alert_id", "at", "change", "by", "note"), moments)
     if batch.mutes:
         await _store_mutes(transaction, batch)
     if batch.audits:
-        rows = [(audit.at, audit.by, audit.action, audit.service_id, audit.after) for audit in batch.audits]
-        await transaction.execute(_AUDITS, *_columns(rows))
+        audits = ((audit.at, audit.by, audit.action, audit.service_id, audit.after) for audit in batch.audits)
+        await _execute(transaction, _AUDITS, audits)
     await _store_notifications(transaction, batch)
     if batch.removed:
         await transaction.execute(
@@ -131,86 +143,90 @@ async def _store_alerts(transaction: Transaction, alerts: Sequence[AlertValues])
     """Closed ones first, so that at no point a service has two open."""
     superseded = 0
     closed = [values for values in alerts if values.closed_at is not None]
-    if closed:
-        await _upsert_alerts(transaction, closed)
+    await _execute(transaction, _ALERTS, map(_alert_row, closed), alert_name(""), alert_key(""))
     still_open = [values for values in alerts if values.closed_at is None]
-    if still_open:
-        opened = [(values.service_id, values.alert.alert_id, values.alert.opened_at) for values in still_open]
-        tag = await transaction.execute(_SUPERSEDE, *_columns(opened), ClosedReason.SUPERSEDED.value)
-        superseded = int(tag.rpartition(" ")[2])
-        await _upsert_alerts(transaction, still_open)
+    opened = ((values.service_id, values.alert.alert_id, values.alert.opened_at) for values in still_open)
+    for tag in await _execute(transaction, _SUPERSEDE, opened, ClosedReason.SUPERSEDED.value):
+        superseded += int(tag.rpartition(" ")[2])
+    await _execute(transaction, _ALERTS, map(_alert_row, still_open), alert_name(""), alert_key(""))
     down = {values.service_id: False for values in closed} | {values.service_id: True for values in still_open}
-    await transaction.execute(_DOWN, *_columns(sorted(down.items())))
+    await _execute(transaction, _DOWN, sorted(down.items()))
     return superseded
 
 
-async def _upsert_alerts(transaction: Transaction, alerts: Sequence[AlertValues]) -> None:
-    rows = [
-        (
-            values.alert.alert_id,
-            values.service_id,
-            values.alert.team,
-            values.alert.priority,
-            values.alert.runbook,
-            values.cycle,
-            values.alert.reason.value,
-            values.alert.opened_at,
-            values.closed_at,
-            str(values.closed_reason),
-            values.alert.late_since,
-            values.alert.acknowledged_at,
-            storable(values.alert.acknowledged_by),
-            values.muted,
-            values.alert.flapping,
-            orjson.dumps(replace(values.alert, acknowledged_by=storable(values.alert.acknowledged_by))).decode(),
-        )
-        for values in alerts
-    ]
-    await transaction.execute(_ALERTS, *_columns(rows), alert_name(""), alert_key(""))
+def _alert_row(values: AlertValues) -> tuple[object, ...]:
+    alert = values.alert
+    if "\x00" in alert.acknowledged_by:
+        alert = replace(alert, acknowledged_by=storable(alert.acknowledged_by))
+    return (
+        alert.alert_id,
+        values.service_id,
+        alert.team,
+        alert.priority,
+        alert.runbook,
+        values.cycle,
+        alert.reason.value,
+        alert.opened_at,
+        values.closed_at,
+        str(values.closed_reason),
+        alert.late_since,
+        alert.acknowledged_at,
+        alert.acknowledged_by,
+        values.muted,
+        alert.flapping,
+        orjson.dumps(alert).decode(),
+    )
 
 
 async def _store_mutes(transaction: Transaction, batch: Batch) -> None:
     mutes = sorted(batch.mutes.items(), key=lambda muted: muted[0])
-    rows = [
-        (service_id, False, None, None, "", "")
-        if mute is None
-        else (service_id, True, mute.muted_at, mute.until, storable(mute.reason), storable(mute.muted_by))
-        for service_id, mute in mutes
-    ]
-    await transaction.execute(_MUTES, *_columns(rows))
-    await transaction.execute(_MUTED_ALERTS, *_columns([row[:2] for row in rows]))
+    await _execute(transaction, _MUTES, (_mute_row(service_id, mute) for service_id, mute in mutes))
+    await _execute(transaction, _MUTED_ALERTS, ((service_id, mute is not None) for service_id, mute in mutes))
+
+
+def _mute_row(service_id: ServiceId, mute: Mute | None) -> tuple[object, ...]:
+    if mute is None:
+        return (service_id, False, None, None, "", "")
+    return (service_id, True, mute.muted_at, mute.until, storable(mute.reason), storable(mute.muted_by))
 
 
 async def _store_notifications(transaction: Transaction, batch: Batch) -> None:
-    if batch.decided:
-        rows = [
-            (
-                decided.notify.notification.notification_id,
-                decided.target,
-                decided.notify.notification.kind.value,
-                decided.notify.notification.alert_id,
-                decided.notify.service_id,
-                decided.notify.at,
-                decided.body,
-            )
-            for decided in batch.decided
-        ]
-        await transaction.execute(_DECIDED, *_columns(rows))
-    if batch.settled:
-        settled = [
-            (
-                one.notification_id,
-                one.target,
-                one.at,
-                one.attempts,
-                one.outcome.value,
-                one.detail.replace("\x00", "\ufffd"),
-            )
-            for one in batch.settled.values()
-        ]
-        await transaction.execute(_SETTLED, *_columns(settled))
+    await _execute(transaction, _DECIDED, map(_decided_row, batch.decided))
+    await _execute(transaction, _SETTLED, map(_settled_row, batch.settled.values()))
 
 
-def _columns(rows: Sequence[Sequence[object]]) -> tuple[list[object], ...]:
-    """Rows as columns: one array a column is what unnest takes."""
-    return tuple(list(column) for column in zip(*rows, strict=True))
+def _decided_row(decided: Decided) -> tuple[object, ...]:
+    notification = decided.notify.notification
+    return (
+        notification.notification_id,
+        decided.target,
+        notification.kind.value,
+        notification.alert_id,
+        notification.service_id,
+        decided.notify.at,
+        decided.body,
+    )
+
+
+def _settled_row(settled: SettleNotification) -> tuple[object, ...]:
+    return (
+        settled.notification_id,
+        settled.target,
+        settled.at,
+        settled.attempts,
+        settled.outcome.value,
+        storable(settled.detail),
+    )
+
+
+async def _execute(
+    transaction: Transaction, sql: str, rows: Iterable[Sequence[object]], *constants: object
+) -> list[str]:
+    """Run a statement over the rows, `ROWS_AT_ONCE` of them at a time; the tags, none where there are no rows."""
+    tags: list[str] = []
+    remaining = iter(rows)
+    while part := list(islice(remaining, ROWS_AT_ONCE)):
+        # One array a column is what unnest takes.
+        columns = map(list, zip(*part, strict=True))
+        tags.append(await transaction.execute(sql, *columns, *constants))
+    return tags
