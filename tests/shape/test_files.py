@@ -39,6 +39,7 @@ HOMES = re.compile(r"(?<![\w.])/(home|root|Users)/\w")
 
 SUPERVISORS = {
     "actors/supervisor.py": "an actor that raises is rebuilt; the others never notice",
+    "store/journal/commit.py": "a call that raises is reported; the commit and the other calls never notice",
     "alerting/supervision.py": "a target that raises is started anew",
     "http/hypercorn_server.py": "a connection that raises ends alone",
 }
