@@ -73,10 +73,9 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A notification for one target. `body` is the journal's record of it."""
+    """A notification for its targets. `body` is the journal's record of it."""
 
     notify: Notify
-    target: str
     body: bytes
 
 
@@ -185,8 +184,7 @@ class Batch:
     def _add_notification(self, effect: Notify, record: bytes | Effect) -> None:
         if not effect.notification.targets:
             return
-        body = record if isinstance(record, bytes) else encode(effect)
-        self.decided += [Decided(effect, target, body) for target in effect.notification.targets]
+        self.decided.append(Decided(effect, record if isinstance(record, bytes) else encode(effect)))
 
     def _audit(self, effect: AmendAlert | CloseAlert, by: str, action: str, note: str) -> None:
         after = _json({"alert_id": effect.alert.alert_id, "note": note})
