@@ -106,6 +106,9 @@ _RARE: Final[dict[int, type[Effect]]] = {
 
 _PREFIXES: Final = {effect: bytes((RECORD_VERSION, number)) for number, effect in _RARE.items()}
 
+NOTIFY_PREFIX: Final = _PREFIXES[Notify]
+"""What stands before the JSON in the record of a notification."""
+
 
 def _reader(kind: type[Effect]) -> Callable[[bytes], Effect]:
     adapter: TypeAdapter[Effect] = TypeAdapter(kind)
