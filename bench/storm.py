@@ -76,8 +76,8 @@ FROM generate_series(0, $1::int - 1) n
 _ALERT = """
 INSERT INTO medic.alerts
     (alert_id, alert_name, service_id, heartbeat_name, service_name, team, priority, reason, created_date)
-SELECT $1, 'Medic', $1, heartbeat_name, service_name, team, priority, 'late', now() FROM medic.services
-WHERE service_id = 1000000 + $1
+SELECT $1::bigint, 'Medic', service_id, heartbeat_name, service_name, team, priority, 'late', now() FROM medic.services
+WHERE service_id = 1000000 + $1::bigint
 """
 
 
