@@ -187,7 +187,7 @@ class Directory:
     def in_order(self, service_id: ServiceId) -> Service | None:
         """The service of that id, unless its actor crashed and is being rebuilt: then nothing in it can be believed."""
         actor = self._by_id.get(service_id)
-        return None if actor is None or actor.mailbox is not None else actor.service
+        return None if actor is None or actor.rare.mailbox is not None else actor.service
 
     def by_alert(self, alert_id: EventId) -> Service | None:
         """The service whose open alert has this id."""
