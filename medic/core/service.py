@@ -6,9 +6,9 @@ one is open. Nothing here decides anything.
 There may be a million of these, so each byte is decided on purpose (docs/decisions/0008 has the table). A service is
 its own timer on the wheel: two objects that point at each other would be 48 bytes more. A ring and an alert cost a slot
 of 8 bytes and no more while they are not there; all else that few services have is in one object, `Rare`, and who has
-none of it points at the same `NOTHING_RARE`. CPython gives an object room in steps of 16 bytes: 18 slots and two headers
-are 176 bytes, one slot more is 192. What many services have in common is one object for all of them: policies, most
-columns of a row, statuses, words.
+none of it points at the same `NOTHING_RARE`. Memory comes in steps of 16 bytes: 18 slots and two headers are 176, one
+slot more is 192. What many services have in common is one object for all of them: policies, most columns of a row,
+statuses, words.
 """
 
 from __future__ import annotations

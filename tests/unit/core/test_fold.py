@@ -9,7 +9,7 @@ import pytest
 from medic.core.effects import AmendAlert, CloseAlert, CreditSigns, Notify, OpenAlert, RecordHeartbeat
 from medic.core.fold import fold
 from medic.core.ring import NO_SIGN, Ring, ring_bytes, ring_of
-from medic.core.service import NOTHING_RARE, Mute, Rare, Service
+from medic.core.service import NOTHING_RARE, Mute, Rare
 from medic.core.status import HeartbeatStatus
 from medic.core.turn import Turn
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
