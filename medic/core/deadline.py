@@ -132,7 +132,7 @@ def next_deadline(service: Service, skew: SkewMs) -> SightedMs | None:
         service: The service.
         skew: Wall time minus sighted time now; converts the instants that people named.
     """
-    if service.mute is None:
+    if service.rare.mute is None:
         alert = service.alert
         if alert is None:
             return late_deadline(service)
