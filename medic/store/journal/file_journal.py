@@ -44,7 +44,7 @@ from medic.core.status import HeartbeatStatus
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import InvariantError, JournalRefusedError
 from medic.ports import Entry, Position, Records, WhenDurable
-from medic.store.codec import encode, encode_plain_heartbeat
+from medic.store.codec import encode, encode_plain_heartbeat, encode_plain_heartbeats
 from medic.store.journal.commit import Commit, CommitMeter, run_call
 from medic.store.journal.files import SEGMENT_BYTES, Disk, JournalFiles, Opening
 from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
@@ -238,18 +238,45 @@ class FileJournal:
         record = encode_plain_heartbeat(service_id, at, sighted, heartbeat_id, kind)
         return self._append(record, record)
 
+    def append_heartbeats_nowait(
+        self,
+        services: Sequence[ServiceId],
+        at: InstantMs,
+        sighted: SightedMs,
+        heartbeat_ids: Sequence[EventId],
+        kinds: Sequence[HeartbeatStatus],
+    ) -> Sequence[Position]:
+        """As `append_heartbeat_nowait` of each of them, at least one, in this order; the position of each.
+
+        Raises:
+            JournalRefusedError: full, failing or closed; none was taken.
+        """
+        records = encode_plain_heartbeats(services, at, sighted, heartbeat_ids, kinds)
+        positions: Sequence[Position] = self._pending_with_room().add_many(records)  # type: ignore[assignment]  # a range
+        self._recent.add_many(positions, records)
+        self._records += len(records)
+        return positions
+
     def _append(self, record: bytes, kept: bytes | Effect) -> Position:
+        end = self._pending_with_room().add(record)
+        position = Position(end)
+        self._recent.add(position, kept)
+        self._records += 1
+        return position
+
+    def _pending_with_room(self) -> Pending:
+        """Where the next frame goes, which the committer knows of by then.
+
+        Raises:
+            JournalRefusedError: full, failing or closed.
+        """
         pending = self._pending
         if pending.newest > self._room_end:
             raise JournalRefusedError(self._refusal or _FULL)
         if pending.newest == pending.taken:
             # The committer is told of the first frame only: it takes all that are there.
             self._arrived.set()
-        end = pending.add(record)
-        position = Position(end)
-        self._recent.add(position, kept)
-        self._records += 1
-        return position
+        return pending
 
     def _measure_room(self) -> None:
         """Work out up to which position records are taken, so that each of them has one comparison to pay for it."""
