@@ -163,8 +163,8 @@ class Directory:
 
     def actor(self, name: str) -> Actor | None:
         """The actor of that name, case of A-Z aside."""
-        actor: Actor | None = self._by_key.get(name_key(name))
-        return actor
+        actor = self.actor_as_written(name)
+        return self.actor_as_written(name_key(name)) if actor is None else actor
 
     def actor_by_id(self, service_id: ServiceId) -> Actor | None:
         """The actor of that id."""

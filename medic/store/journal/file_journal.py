@@ -481,13 +481,9 @@ class FileJournal:
         """Refuse while a commit does not come back; it is taken up again by itself once it does."""
         while True:
             await trio.sleep(limits.WATCH_EVERY_SECONDS)
-            since = self._committing_since
-            if (
-                since is not None
-                and self._refusal is None
-                and trio.current_time() - since > limits.COMMIT_PATIENCE_SECONDS
-            ):
-                _log.error("the disk under the journal does not answer", seconds=round(trio.current_time() - since, 1))
+            since, now = self._committing_since, trio.current_time()
+            if since is not None and self._refusal is None and now - since > limits.COMMIT_PATIENCE_SECONDS:
+                _log.error("the disk under the journal does not answer", seconds=round(now - since, 1))
                 self._refuse(_HANGING)
 
     async def _close(self) -> None:
