@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
 
 from sortedcontainers import SortedDict
 
@@ -84,12 +83,7 @@ def _id_of(actor: Actor) -> ServiceId:
 
 
 class Directory:
-    """Implements `ports.Roster`. The host is its only writer.
-
-    Attributes:
-        actor_as_written: The actor whose key is exactly that string, as most senders write a name; None says nothing,
-            `actor` may know the name all the same.
-    """
+    """Implements `ports.Roster`. The host is its only writer."""
 
     def __init__(self) -> None:
         self._by_key: SortedDict[str, Actor] = SortedDict()
@@ -101,8 +95,6 @@ class Directory:
         self._rings: dict[ServiceId, int] = {}
         self._ring_bytes = 0
         self._status: Counter[Status] = Counter()
-        # For who asks thousands of times in a row: a call of the dictionary's own, without one of ours around it.
-        self.actor_as_written: Final[Callable[[str], Actor | None]] = self._by_key.get
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -163,8 +155,11 @@ class Directory:
 
     def actor(self, name: str) -> Actor | None:
         """The actor of that name, case of A-Z aside."""
-        actor = self.actor_as_written(name)
-        return self.actor_as_written(name_key(name)) if actor is None else actor
+        # Most names are written as their key: then there is no need to work it out.
+        actor: Actor | None = self._by_key.get(name)
+        if actor is None:
+            actor = self._by_key.get(name_key(name))
+        return actor
 
     def actor_by_id(self, service_id: ServiceId) -> Actor | None:
         """The actor of that id."""

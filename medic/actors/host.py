@@ -223,7 +223,7 @@ class Host:
         except JournalRefusedError:
             return 0, Position(0)
         at, sighted = self._clock.read()
-        find = self._directory.actor_as_written
+        find = self._directory.actor
         actors, kinds = self._supervisor.plain_turns(islice(said, ids.in_hand), find, at, sighted)
         count = len(actors)
         if not count:

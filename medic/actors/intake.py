@@ -47,8 +47,11 @@ class HeartbeatIntake:
         """Take heartbeats that say nothing but name and status: how many were taken, and the newest one's position.
 
         They are taken as by `take_nowait`, from the first to the first that has to be looked at more closely. That is
-        whatever is not most usual: a name that is not written as its key, an unknown one, a word without a meaning, a
-        service with a threshold over 1 or that is not simply up. It never refuses. Costs a third of `take_nowait`.
+        whatever is not most usual: an unknown name, a word that is not exactly UP, STARTED or COMPLETED, a service with
+        a threshold over 1 or that is not simply up. It never refuses. Costs a third of as many `take_nowait`.
+
+        Args:
+            said: Names, normalised, and statuses; no more than a turn has room for.
         """
         return self._host.plain_turns(said)
 

@@ -26,7 +26,7 @@ BULK_SLICE: Final = 1_000
 """Heartbeats of a bulk taken between two chances for every other task: 2 ms where all of them are plain."""
 
 BULK_SLICE_OTHERS: Final = 100
-"""Those among them that are taken one by one: 1 ms more, or 3 where all of these are refused."""
+"""Those among them that are taken one by one: 1 ms more, or 2 where all of these are refused."""
 
 BODY_DISCARD_MAX: Final = 16 << 20
 """Bytes beyond a body's limit that are still read and thrown away, so that the client reads its 413 and not a reset."""
