@@ -32,9 +32,6 @@ class HeartbeatStatus(StrEnum):
     FAILED = "FAILED"
     OTHER = "OTHER"
 
-    # Enum's own is written in Python; a heartbeat looks its kind up two or three times.
-    __hash__ = str.__hash__
-
 
 REPORTS_FAILURE = frozenset({HeartbeatStatus.DOWN, HeartbeatStatus.FAILED})
 """Heartbeats that are no sign of life, clear those before, and open an alert at once."""
