@@ -27,6 +27,7 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,9 +105,8 @@ class Run:
             time.sleep(0.02)
         raise RuntimeError(f"{status} of {name} was not taken within {SETTLE_SECONDS} s")
 
-    def round(self, number: int) -> None:
+    def round(self, number: int, fault: str) -> None:
         """One fault, and the start after it."""
-        fault = self.random.choice(FAULTS)
         self.found.rounds[fault] += 1
         time.sleep(self.random.uniform(0.2, 2.0))
         if fault == "kill PostgreSQL too" and (postmaster := self.medic.postmaster()) is not None:
@@ -234,10 +234,9 @@ def told(vendors: VendorProcess, rounds: int, until: float) -> list[Figure]:
     ]
 
 
-def measure(place: Path, *, quick: bool) -> tuple[list[Figure], dict[str, object]]:
-    """All rounds, and what they came to."""
-    rounds = QUICK_ROUNDS if quick else ROUNDS
-    drawn = random.randrange(1 << 30)
+def measure(place: Path, faults: Sequence[str], drawn: int) -> tuple[list[Figure], dict[str, object]]:
+    """A round for each fault, and what they came to; `drawn` is the seed of the moments and places."""
+    rounds = len(faults)
     silent, record = SILENT_A_ROUND * rounds, place / "answered"
     record.touch()
     seed(
@@ -261,8 +260,8 @@ def measure(place: Path, *, quick: bool) -> tuple[list[Figure], dict[str, object
                     waiting_max=WAITING_MAX,
                 )
             )
-            for number in range(rounds):
-                run.round(number)
+            for number, fault in enumerate(faults):
+                run.round(number, fault)
                 print(f"round {number + 1} of {rounds}: ready after {run.found.starts[-1]:.1f} s", file=sys.stderr)
             settle(medic, silent)
             # The well services fall silent with the load: what is said of them an interval later is right.
@@ -285,9 +284,11 @@ def measure(place: Path, *, quick: bool) -> tuple[list[Figure], dict[str, object
 def main() -> None:
     """Run all of it, print the counts, and end with 1 if anything is wrong."""
     quick = options(__doc__)
+    drawn = random.randrange(1 << 30)
+    faults = random.Random(drawn).choices(FAULTS, k=QUICK_ROUNDS if quick else ROUNDS)
     with scratch() as place:
         os.chmod(place, 0o755)  # noqa: PTH101 - PostgreSQL, as another account, has to come through
-        figures, facts = measure(place, quick=quick)
+        figures, facts = measure(place, faults, drawn)
         figures += fill_under_load(place, quick=quick)
     publish("crash", figures, quick=quick, **facts)
     print(json.dumps({"faults": facts["faults"]}))

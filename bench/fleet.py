@@ -11,10 +11,11 @@ they are after a thousand heartbeats. Deadlines lie an hour and more ahead, so t
 * ready: wall seconds from the start of the process until `/health/ready` is 200; CPU seconds of Medic and of its
   PostgreSQL beside them, because the machine may have other work.
 * bytes a service: resident memory of the serving process, everything included, divided by the services; the process
-  with none of them beside it. The peak is of the whole start.
+  with none of them beside it. The peak is of the whole start, and of the snapshot that a first start writes behind it.
 * idle: CPU of the serving process, as a part of one core.
 * heard: the same memory after heartbeats over HTTP for some of the services, a few thousand of which may still wait
   for the writer.
+* again: ready, bytes and peak of a second start, from the snapshot that the drain wrote.
 """
 
 from __future__ import annotations
@@ -297,12 +298,30 @@ def measure(folder: Path, count: int, threshold: int) -> dict[str, float]:
         "ready_cpu_seconds": started.cpu,
         "ready_server_cpu_seconds": server_cpu,
         "stall_seconds_below": stalled,
-        "bytes_a_service": idle.resident / count if count else 0.0,
+        "bytes_a_service": idle.resident / count,
         "resident_mb": idle.resident / 1e6,
         "peak_mb": idle.peak / 1e6,
         "idle_percent_of_a_core": idle_part * 100,
         "heard_mb": (after.resident - idle.resident) / 1e6,
         "stop_seconds": stopped,
+        **measure_again(folder, count),
+    }
+
+
+def measure_again(folder: Path, count: int) -> dict[str, float]:
+    """Start from the snapshot that the drain wrote."""
+    medic = Medic(folder)
+    try:
+        ready = medic.wait_ready()
+        time.sleep(SETTLE_SECONDS)
+        settled = reading(medic.pid)
+    finally:
+        medic.stop()
+    return {
+        "again_ready_seconds": ready,
+        "again_bytes_a_service": settled.resident / count,
+        "again_resident_mb": settled.resident / 1e6,
+        "again_peak_mb": settled.peak / 1e6,
     }
 
 

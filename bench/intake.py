@@ -4,7 +4,8 @@
 
 Services drawn at random from 100 000 (quick: 10 000), the real `medic serve` on core 0 with its embedded PostgreSQL on
 core 1, wrk on core 1. Rounds take turns with `bench.bare` on the same core, which is idle while Medic is measured, and
-the other way round once Medic's writer has nothing left to do.
+the other way round once Medic's writer has nothing left to do. The ratio is to the bare server as trio means it; that
+below trio's streams is measured in the same round and stands beside it.
 
 * interval, always: `POST /heartbeat` over 128 connections that stay open, by `MEDIC_JOURNAL_SYNC`.
 * a new connection each: the same with `Connection: close`.
@@ -32,9 +33,11 @@ RATE = 5_000
 class Bench:
     """One Medic and the bare limit, measured in turn."""
 
-    def __init__(self, medic: Medic, rival: str, services: int, *, seconds: float, rounds: int) -> None:
+    def __init__(self, medic: Medic, rival: str, hardest: str, services: int, *, seconds: float, rounds: int) -> None:
         self.medic = medic
         self.rival = rival
+        self.hardest = hardest
+        self.below: list[float] = []
         self.services = services
         self.seconds = seconds
         self.rounds = rounds
@@ -49,8 +52,10 @@ class Bench:
 
         def theirs() -> float:
             self.medic.wait_written(CATCH_UP_SECONDS)
+            self.below.append(load(self.hardest, self.services, self.seconds).rate)
             return load(self.rival, self.services, self.seconds).rate
 
+        self.below.clear()
         return Pairs().take(self.rounds, ours, theirs)
 
     def _rate(self, seen: Load) -> float:
@@ -59,8 +64,9 @@ class Bench:
         return seen.rate
 
     def words(self) -> str:
-        """What went wrong since the last time this was asked."""
-        said, self.faults = "; ".join(self.faults), []
+        """The harder rival of the pairs just taken, and what went wrong since the last time this was asked."""
+        harder = f"below trio's streams {statistics.median(self.below):,.0f}"
+        said, self.faults = "; ".join([harder, *self.faults]), []
         return said
 
     def paced(self, rate: int, seconds: float) -> Figure:
@@ -101,8 +107,12 @@ def measure(place: Path, *, quick: bool) -> tuple[list[Figure], dict[str, object
     for sync, target in (("interval", 0.7), ("always", 0.55)):
         data_dir = place / sync
         copy(place / "seeded", data_dir)
-        with bare() as rival, served(data_dir, MEDIC_JOURNAL_SYNC=sync) as medic:
-            bench = Bench(medic, rival, services, seconds=seconds, rounds=rounds)
+        with (
+            bare() as rival,
+            bare("--below-streams") as hardest,
+            served(data_dir, MEDIC_JOURNAL_SYNC=sync) as medic,
+        ):
+            bench = Bench(medic, rival, hardest, services, seconds=seconds, rounds=rounds)
             keep_alive(medic.url, services, 1)
             pairs = bench.pairs(keep_alive)
             name = f"POST /heartbeat, 128 connections, {services:,} services, {sync}"

@@ -323,10 +323,10 @@ def end(medic: Medic) -> None:
 
 
 @contextlib.contextmanager
-def bare() -> Iterator[str]:
-    """The bare limit on the server's core for the block: its address."""
+def bare(*ways: str) -> Iterator[str]:
+    """The bare limit on the server's core for the block: its address. `ways` are arguments of `bench.bare`."""
     with subprocess.Popen(
-        ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "bench.bare"],
+        ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "bench.bare", *ways],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         start_new_session=True,

@@ -84,15 +84,9 @@ class Mailbox:
 
 
 class Actor(Service):
-    """One service and where it stands in the machine: the service itself, once there is a host that runs it.
-
-    Attributes:
-        mailbox: None while the actor takes events in the turn that brings them.
-    """
+    """One service and where it stands in the machine: the service itself, once there is a host that runs it."""
 
     __slots__ = ()
-
-    mailbox: Mailbox | None
 
     @classmethod
     def of(cls, service: Service) -> Actor:
@@ -106,10 +100,22 @@ class Actor(Service):
         """The state, as the service machine sees it."""
         return self
 
+    @property
+    def mailbox(self) -> Mailbox | None:
+        """None while the actor takes events in the turn that brings them.
+
+        Where a heartbeat asks only whether there is one, it looks at `rare.mailbox`, which costs no call.
+        """
+        mailbox = self.rare.mailbox
+        return mailbox if isinstance(mailbox, Mailbox) else None
+
+    @mailbox.setter
+    def mailbox(self, mailbox: Mailbox | None) -> None:
+        self.hold(mailbox)
+
     def become(self, rebuilt: Service) -> None:
         """Take the state that was rebuilt; the place on the wheel and the mailbox stay."""
-        for slot in _STATE:
+        mailbox = self.mailbox
+        for slot in Service.__slots__:
             setattr(self, slot, getattr(rebuilt, slot))
-
-
-_STATE: Final = tuple(slot for slot in Service.__slots__ if slot != "mailbox")
+        self.mailbox = mailbox

@@ -92,7 +92,8 @@ class Directory:
         self._by_alert: dict[EventId, Actor] = {}
         self._muted: set[ServiceId] = set()
         self._walled: dict[ServiceId, Actor] = {}
-        self._rings: dict[ServiceId, int] = {}
+        # Thresholds of services with a ring: the policies' own integers, where bytes would be one of 32 bytes each.
+        self._thresholds: dict[ServiceId, int] = {}
         self._ring_bytes = 0
         self._status: Counter[Status] = Counter()
 
@@ -171,7 +172,7 @@ class Directory:
 
     def ring_bytes_without(self, service_id: ServiceId | None) -> int:
         """What the rings of all services with a threshold above 1 cost, but for one of them."""
-        return self._ring_bytes - (0 if service_id is None else self._rings.get(service_id, 0))
+        return self._ring_bytes - (0 if service_id is None else ring_bytes(self._thresholds.get(service_id, 1)))
 
     def walled(self) -> Sequence[Actor]:
         """The actors that wait for an instant of wall time."""
@@ -190,7 +191,7 @@ class Directory:
     def in_order(self, service_id: ServiceId) -> Service | None:
         """The service of that id, unless its actor crashed and is being rebuilt: then nothing in it can be believed."""
         actor = self._by_id.get(service_id)
-        return None if actor is None or actor.mailbox is not None else actor.service
+        return None if actor is None or actor.rare.mailbox is not None else actor.service
 
     def by_alert(self, alert_id: EventId) -> Service | None:
         """The service whose open alert has this id."""
@@ -240,8 +241,9 @@ class Directory:
         if has_wall_timer(service):
             self._walled[service_id] = actor
         if service.ring is not None:
-            self._rings[service_id] = ring_bytes(service.policy.threshold)
-            self._ring_bytes += self._rings[service_id]
+            threshold = service.policy.threshold
+            self._thresholds[service_id] = threshold
+            self._ring_bytes += ring_bytes(threshold)
 
     def _unindex(self, service_id: ServiceId) -> None:
         alert_id = self._alerting.pop(service_id, None)
@@ -249,7 +251,7 @@ class Directory:
             self._by_alert.pop(alert_id, None)
         self._muted.discard(service_id)
         self._walled.pop(service_id, None)
-        self._ring_bytes -= self._rings.pop(service_id, 0)
+        self._ring_bytes -= ring_bytes(self._thresholds.pop(service_id, 1))
 
 
 _SLICE = 500

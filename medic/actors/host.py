@@ -362,7 +362,7 @@ class Host:
 
     def _tick_due(self, actor: Actor) -> Tick | None:
         """When the actor is due, as the wheel asks it; None for one that is being rebuilt or has to be."""
-        if actor.mailbox is not None:
+        if actor.rare.mailbox is not None:
             return None
         try:
             deadline = self._supervisor.deadline(actor, self._skew)
@@ -372,7 +372,7 @@ class Host:
 
     def _arm(self, actor: Actor, skew: SkewMs) -> bool:
         """Arm an actor that took no event just now. False: it is being rebuilt or has to be, and is armed later."""
-        if actor.mailbox is not None:
+        if actor.rare.mailbox is not None:
             return False
         try:
             self._arm_for(actor, self._supervisor.deadline(actor, skew))

@@ -36,7 +36,7 @@ class HeartbeatIntake:
             InvariantError: the actor crashed over this heartbeat.
         """
         actor = self._actor(beat)
-        if actor.mailbox is not None:
+        if actor.rare.mailbox is not None:
             raise ActorBusyError("The service is being restored.")
         kind = plain_kind(beat.status)
         if kind is not None and is_plain(beat, actor.service) and only_recorded(actor.service, kind):
@@ -71,7 +71,7 @@ class HeartbeatIntake:
             OverloadedError: it could not be made durable.
         """
         actor = self._actor(beat)
-        if actor.mailbox is None:
+        if actor.rare.mailbox is None:
             position = self.take_nowait(beat)
         else:
             position = await self._host.tell(actor, self._event(beat))

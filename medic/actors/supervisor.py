@@ -109,7 +109,7 @@ class Supervisor:
         kinds: list[HeartbeatStatus] = []
         for name, status in said:
             actor, kind = find(name), plain_kind(status)
-            if actor is None or kind is None or actor.mailbox is not None:
+            if actor is None or kind is None or actor.rare.mailbox is not None:
                 break
             try:
                 is_folded = fold_plain_heartbeat(actor, at, sighted, kind)

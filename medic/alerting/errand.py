@@ -27,6 +27,9 @@ _UNTIL_THE_ALERT_CLOSES: Final = frozenset(
     {NotificationKind.TRIGGER, NotificationKind.REMINDER, NotificationKind.ESCALATION}
 )
 
+_OF_BEING_DEGRADED: Final = frozenset({NotificationKind.DEGRADED, NotificationKind.DEGRADED_OVER})
+_RANKS: Final = {priority: rank for rank, priority in enumerate(PRIORITIES)}
+
 
 class Errand:
     """One notification on its way to one target. Changed by its lane and its queue only.
@@ -34,6 +37,7 @@ class Errand:
     Attributes:
         notification: What is told.
         subject: What it is about; see `subject_of`.
+        priority: 0 for p1, and so on.
         sequence: Order of arrival at this target.
         due: Monotonic seconds before which it is not tried again.
         expires_at: Monotonic seconds at which it is given up; infinite for what lives as long as its alert.
@@ -56,6 +60,7 @@ class Errand:
         "maybe_taken",
         "notification",
         "over",
+        "priority",
         "released_in",
         "sequence",
         "subject",
@@ -64,6 +69,7 @@ class Errand:
     def __init__(self, notification: Notification, sequence: int, *, now: float, expires_at: float) -> None:
         self.notification = notification
         self.subject = subject_of(notification)
+        self.priority = priority_of(notification)
         self.sequence = sequence
         self.due = now
         self.expires_at = expires_at
@@ -79,11 +85,6 @@ class Errand:
     def kind(self) -> NotificationKind:
         """What it tells."""
         return self.notification.kind
-
-    @property
-    def priority(self) -> int:
-        """0 for p1, and so on."""
-        return priority_of(self.notification)
 
     @property
     def attempted(self) -> bool:
@@ -102,7 +103,7 @@ class Ending:
 
 def subject_of(notification: Notification) -> Subject:
     """What a claim and the news of its end have in common."""
-    if notification.kind in {NotificationKind.DEGRADED, NotificationKind.DEGRADED_OVER}:
+    if notification.kind in _OF_BEING_DEGRADED:
         return f"degraded:{notification.key}"
     return f"other:{notification.key}" if notification.alert_id is None else notification.alert_id
 
@@ -119,10 +120,7 @@ def is_first_claim(notification: Notification) -> bool:
 
 def priority_of(notification: Notification) -> int:
     """0 for p1 to 4 for p5; anything else comes last."""
-    try:
-        return PRIORITIES.index(notification.priority)
-    except ValueError:
-        return len(PRIORITIES)
+    return _RANKS.get(notification.priority, len(_RANKS))
 
 
 def lifetime_seconds(notification: Notification, *, now: InstantMs) -> float:

@@ -122,6 +122,8 @@ class Lane:
     @property
     def priority(self) -> int:
         """The most urgent errand's: what stands before it must not hold it up."""
+        if len(self.errands) == 1:
+            return self.errands[0].priority
         return min(errand.priority for errand in self.errands)
 
     def add(self, errand: Errand, standing: Standing) -> list[Ending]:

@@ -132,7 +132,7 @@ def next_deadline(service: Service, skew: SkewMs) -> SightedMs | None:
         service: The service.
         skew: Wall time minus sighted time now; converts the instants that people named.
     """
-    if service.mute is None:
+    if service.rare.mute is None:
         alert = service.alert
         if alert is None:
             return late_deadline(service)
@@ -149,10 +149,7 @@ def due_now(service: Service, at: InstantMs, sighted: SightedMs) -> Wait | None:
     next_instant = next_deadline(service, skew)
     if next_instant is None or next_instant > sighted:
         return None
-    for wait in waits(service, skew):
-        if wait.instant <= sighted:
-            return wait
-    return None
+    return next((wait for wait in waits(service, skew) if wait.instant <= sighted), None)
 
 
 def has_wall_timer(service: Service) -> bool:

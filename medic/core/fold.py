@@ -126,7 +126,7 @@ def fold_plain_heartbeat(service: Service, at: InstantMs, sighted: SightedMs, ki
         service.status is not _UP
         or service.alert is not None
         or service.ring is not None
-        or service.mute is not None
+        or service.rare.mute is not None
         or previous == NEVER
     ):
         return False

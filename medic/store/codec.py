@@ -41,7 +41,7 @@ from medic.core.effects import (
 from medic.core.heartbeat_words import shared_word
 from medic.core.policy import Policy
 from medic.core.ring import NO_MARK, Ring
-from medic.core.service import LONG_AGO, NEVER, Alert, Deactivation, Mute, Service, ServiceRow
+from medic.core.service import LONG_AGO, NEVER, Alert, Deactivation, Mute, Service, ServiceRow, modified_at
 from medic.core.status import Discount, HeartbeatStatus, Status
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import UnreadableRecordError
@@ -106,6 +106,9 @@ _RARE: Final[dict[int, type[Effect]]] = {
 
 _PREFIXES: Final = {effect: bytes((RECORD_VERSION, number)) for number, effect in _RARE.items()}
 
+NOTIFY_PREFIX: Final = _PREFIXES[Notify]
+"""What stands before the JSON in the record of a notification."""
+
 
 def _reader(kind: type[Effect]) -> Callable[[bytes], Effect]:
     adapter: TypeAdapter[Effect] = TypeAdapter(kind)
@@ -128,7 +131,9 @@ _ROW_COLUMNS: Final = tuple(column.name for column in fields(ServiceRow))
 
 def _read_row(body: bytes) -> StoreService:
     stored = _STORED_ROWS.validate_json(body, strict=True)
-    row = ServiceRow(**{name: getattr(stored.row, name) for name in _ROW_COLUMNS})
+    columns = {name: getattr(stored.row, name) for name in _ROW_COLUMNS}
+    columns["date_modified"] = modified_at(columns["date_added"], columns["date_modified"])
+    row = ServiceRow(**columns)
     return StoreService(stored.service_id, stored.at, stored.sighted, row)
 
 
@@ -289,7 +294,7 @@ _DEACTIVATIONS: Final = TypeAdapter(Deactivation)
 
 
 def pack_state(service: Service) -> bytes:
-    """The hot state of a service: every slot but `row`, `policy` and `mailbox`. Some 80 bytes while all is well."""
+    """The hot state of a service: everything but row, policy and mailbox. Some 80 bytes while all is well."""
     last_status = service.last_status.encode()
     ring = b"" if service.ring is None else _pack_ring(service.ring)
     is_marked = service.ring is not None and service.ring.marks is not None
@@ -358,8 +363,11 @@ def _unpack_state(state: bytes, row: ServiceRow, policy: Policy) -> Service:
     service.ring = _unpack_ring(state[rest : rest + ring_bytes], ring_signs) if flags & _RINGED else None
     if openings or alert_bytes or mute_bytes:
         _unpack_rare(service, state[rest + ring_bytes : end], openings, alert_bytes)
-    # Also None: the row may be newer than the state, and what it says of that is still to be folded.
-    service.deactivated = _DEACTIVATIONS.validate_json(state[end:], strict=True) if flags & _DEACTIVATED else None
+    # Not what the row says: it may be newer than the state, and what it says of that is still to be folded.
+    if flags & _DEACTIVATED:
+        service.deactivated = _DEACTIVATIONS.validate_json(state[end:], strict=True)
+    elif not row.active:
+        service.deactivated = None
     return service
 
 

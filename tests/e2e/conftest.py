@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,8 +38,9 @@ def medic(tmp_path: Path, first_data_dir: Path, request: pytest.FixtureRequest) 
     """A running Medic with an embedded PostgreSQL; told to page the vendors where the test asks for them."""
     environment = request.getfixturevalue("vendors").environment if "vendors" in request.fixturenames else {}
     subprocess.run(["cp", "-a", first_data_dir, tmp_path / "data"], check=True)
-    # Without its watermark nobody can tell that this Medic was ever away, so nothing is said of that.
+    # Without its watermark and its snapshot nobody can tell that this Medic was ever away, so nothing is said of that.
     (tmp_path / "data" / "watermark").unlink()
+    shutil.rmtree(tmp_path / "data" / "snapshot")
     process = MedicProcess(tmp_path / "data", **environment)
     process.start()
     yield process

@@ -15,6 +15,7 @@ from random import Random
 import trio
 
 from medic.alerting.attempt import Attempt, Delivered
+from medic.alerting.notifier import Notifier
 from medic.alerting.pipeline import Alerting
 from medic.core.blind import SIGHTED_ALWAYS, BlindLog
 from medic.core.effects import SettleNotification
@@ -196,12 +197,12 @@ def follow(claim: Notification, kind: NotificationKind, ordinal: int = 1, *, lat
 class Bench:
     """Alerting with its fakes; `offer` addresses a notification as the outbox does."""
 
-    def __init__(self, *notifiers: Scripted) -> None:
+    def __init__(self, *notifiers: Scripted, console: Notifier | None = None) -> None:
         self.console = Scripted("console")
         self.settled = Settled()
         self.made: list[Scripted] = []
         self.alerting = Alerting(
-            notifiers, fallback=self.console, make_webhook=self._make, clock=TrioClock(), rng=Random(1)
+            notifiers, fallback=console or self.console, make_webhook=self._make, clock=TrioClock(), rng=Random(1)
         )
         self.alerting.settle_through(self.settled)
 

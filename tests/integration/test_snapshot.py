@@ -176,7 +176,7 @@ async def test_two_are_kept_and_a_damaged_one_falls_back_to_the_one_before(tmp_p
     recovered, snapshot = await recovered_from(tmp_path)
     assert len(snapshot.services) == 3
     assert len(fleet.snapshots) == 1
-    assert newest.with_suffix(".damaged").exists()
+    assert newest.with_suffix(".aside").exists()
     assert states(recovered.services) == expected
     found = await fleet.files.find(3, fleet.journal.journal_id, DEFAULTS)
     assert found is not None
@@ -196,9 +196,10 @@ async def test_a_snapshot_of_another_journal_or_from_before_its_beginning_is_pas
         fleet.register(1)
         assert await fleet.keeper.write()
         begun = fleet.journal.newest
-    assert await fleet.files.read_newest("f" * 32, 0, DEFAULTS) is None
     assert await fleet.files.read_newest(fleet.journal.journal_id, begun + 1, DEFAULTS) is None
     assert await fleet.files.read_newest(fleet.journal.journal_id, begun, DEFAULTS) is not None
+    assert await fleet.files.read_newest("f" * 32, 0, DEFAULTS) is None
+    assert not fleet.files.any_kept, "it must not count as one of two"
 
 
 async def test_a_form_of_a_later_release_is_told_to_the_operator(tmp_path, monkeypatch):

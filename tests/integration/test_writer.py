@@ -23,6 +23,7 @@ from medic.core.effects import (
 from medic.core.service import Mute
 from medic.core.status import ClosedReason, HeartbeatStatus, Outcome, Status
 from medic.store.codec import decode, unpack_state
+from medic.store.tables.batch_tables import ROWS_AT_ONCE
 from medic.store.tables.writer import ANSWER_MS
 from tests.integration.writing import DAY, HEARTBEATS, MINUTE, NOW, World, alert, closed, heartbeat, notify, opened, row
 
@@ -135,6 +136,34 @@ async def test_an_older_open_alert_of_the_database_is_closed_as_superseded(world
     assert world.writer.statistics().superseded == 1
     history = "SELECT change, note FROM medic.alert_events WHERE alert_id = 100 ORDER BY moment_id"
     assert await world.rows(history) == [("opened", "late"), ("closed", "superseded")]
+
+
+async def test_a_storm_is_written_whole_though_no_statement_is_given_all_of_it(world):
+    count = 2 * ROWS_AT_ONCE + 500
+    services = range(1, count + 1)
+    await world.database.execute(
+        "INSERT INTO medic.services (service_id, heartbeat_name, service_name, alert_interval)"
+        " SELECT n, 'name-' || n, 'label', 5 FROM generate_series(1, $1::int) n",
+        count,
+    )
+    decided = [notify(f"{service_id}.0", "pagerduty", "slack", service_id=service_id) for service_id in services]
+    await world.write(*[opened(service_id, 10_000 + service_id) for service_id in services], *decided)
+    counts = "SELECT count(*), count(DISTINCT service_id), sum(active) FROM medic.alerts"
+    assert await world.rows(counts) == [(count, count, count)]
+    assert await world.rows("SELECT sum(down) FROM medic.services") == [(count,)]
+    ended = [
+        SettleNotification(NOW, NOW, f"{service_id}.0", service_id, "slack", Outcome.DELIVERED, 1)
+        for service_id in services
+    ]
+    again = [opened(service_id, 20_000 + service_id, at=NOW + MINUTE) for service_id in services]
+    await world.write(*[closed(service_id, 10_000 + service_id) for service_id in services], *again, *ended)
+    assert await world.rows(counts) == [(2 * count, count, count)]
+    assert await world.rows("SELECT sum(down) FROM medic.services") == [(count,)]
+    assert await world.rows("SELECT count(*) FROM medic.alert_events") == [(3 * count,)]
+    told = "SELECT target, outcome, count(*) FROM medic.notifications GROUP BY 1, 2 ORDER BY 1"
+    assert await world.rows(told) == [("pagerduty", "", count), ("slack", "delivered", count)]
+    statistics = world.writer.statistics()
+    assert (statistics.superseded, statistics.rejected, statistics.batches) == (0, 0, 2)
 
 
 async def test_an_alert_of_a_service_that_was_deleted_keeps_its_name(world):

@@ -6,7 +6,8 @@ have in common (their terms, labels, runbooks, authors) stands in tables at the 
 number; a block is complete in itself, so the tables are never larger than a block. The hot state is what `pack_state`
 makes of it, the same as in `service_states`.
 
-Reading gives rows whose texts are shared beyond their block: a million services of one team hold one string.
+Reading gives rows whose texts are shared beyond their block: a million services of one team hold one string. A service
+that was read takes no more memory than one that PostgreSQL handed over.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Final
 import orjson
 
 from medic.core.policy import Defaults, Policy
-from medic.core.service import Service, ServiceRow
+from medic.core.service import Service, ServiceRow, modified_at
 from medic.core.units import DurationMs, InstantMs, ServiceId
 from medic.store.codec import pack_state, unpack_state
 
@@ -113,7 +114,7 @@ class ServiceReader:
                 priority=priority,
                 runbook=texts[runbook],
                 date_added=InstantMs(added),
-                date_modified=InstantMs(modified),
+                date_modified=modified_at(InstantMs(added), InstantMs(modified)),
                 changed_by=texts[author],
                 shard=shard,
             )

@@ -73,10 +73,9 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A notification for one target. `body` is the journal's record of it."""
+    """A notification for its targets. `body` is the journal's record of it."""
 
     notify: Notify
-    target: str
     body: bytes
 
 
@@ -142,7 +141,7 @@ class Batch:
             case RemoveService():
                 self.removed.add(effect.service_id)
             case Notify():
-                self._add_notification(effect)
+                self._add_notification(effect, record)
             case SettleNotification():
                 self.settled[effect.notification_id, effect.target] = effect
             case RecordBlindSpan():
@@ -182,11 +181,10 @@ class Batch:
         if effect.by:
             self.audits.append(Audit(effect.at, storable(effect.by), "unmute", effect.service_id, _json({})))
 
-    def _add_notification(self, effect: Notify) -> None:
+    def _add_notification(self, effect: Notify, record: bytes | Effect) -> None:
         if not effect.notification.targets:
             return
-        body = encode(effect)
-        self.decided += [Decided(effect, target, body) for target in effect.notification.targets]
+        self.decided.append(Decided(effect, record if isinstance(record, bytes) else encode(effect)))
 
     def _audit(self, effect: AmendAlert | CloseAlert, by: str, action: str, note: str) -> None:
         after = _json({"alert_id": effect.alert.alert_id, "note": note})

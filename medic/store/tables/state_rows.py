@@ -26,6 +26,9 @@ STATE_EVERY_SECONDS: Final = 60.0
 STATES_AT_ONCE_MAX: Final = 5_000
 """States in one transaction: about a tenth of a second of PostgreSQL's time."""
 
+STATES_A_STATEMENT: Final = 1_000
+"""States the driver is given at once: it packs them without a pause, in two to three milliseconds."""
+
 _STATES: Final = """
 INSERT INTO medic.service_states AS stored (
     service_id, shard, version, journal_id, position, status, last_heartbeat_at, last_status, heartbeats_total,
@@ -79,7 +82,13 @@ def state_row(service: Service, skew: SkewMs) -> StateRow:
 
 async def store_states(transaction: Transaction, journal_id: str, rows: Sequence[StateRow], at: InstantMs) -> None:
     """Insert or replace the states."""
-    columns = (
+    for first in range(0, len(rows), STATES_A_STATEMENT):
+        columns = _columns(rows[first : first + STATES_A_STATEMENT])
+        await transaction.execute(_STATES, *columns, at, journal_id, operation="states")
+
+
+def _columns(rows: Sequence[StateRow]) -> tuple[list[object], ...]:
+    return (
         [row.service_id for row in rows],
         [row.shard for row in rows],
         [row.version for row in rows],
@@ -91,7 +100,6 @@ async def store_states(transaction: Transaction, journal_id: str, rows: Sequence
         [row.deadline_at for row in rows],
         [row.hot for row in rows],
     )
-    await transaction.execute(_STATES, *columns, at, journal_id, operation="states")
 
 
 class DueStates:

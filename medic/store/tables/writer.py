@@ -59,8 +59,9 @@ BATCH_RECORDS_MAX: Final = 20_000
 BATCH_SECONDS: Final = 0.2
 """How old a record may get before its batch begins, where nobody waits for it."""
 
-TURN_RECORDS: Final = 2_000
-"""Records worked out between two chances for every other task: a millisecond of heartbeats, eight of alerts."""
+TURN_RECORDS: Final = 1_000
+"""Records worked out between two chances for every other task: half a millisecond of heartbeats, five of alerts that
+are read back from the files."""
 
 TURN_STATES: Final = 500
 """States packed between two such chances: two to three milliseconds."""

@@ -5,11 +5,12 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
+import trio
 
 from medic.alerting.attempt import Delivered, Refused
-from medic.alerting.console import Console
-from medic.core.status import NotificationKind
-from tests.fakes.alerting import follow, trigger
+from medic.alerting.console import LINES_A_SECOND, Console
+from medic.core.status import NotificationKind, Outcome
+from tests.fakes.alerting import Bench, follow, trigger, until
 
 UTC = ZoneInfo("UTC")
 
@@ -69,3 +70,34 @@ async def test_the_console_says_that_nobody_else_is_configured():
     console = Console(io.StringIO(), UTC)
     assert "no PagerDuty, Slack or webhook" in console.describe()
     await console.aclose()
+
+
+async def test_a_storm_fills_one_screen_and_the_rest_is_counted(autojump_clock):
+    stream = io.StringIO()
+    console = Console(stream, UTC)
+    over = follow(trigger(1), NotificationKind.RESOLVE)
+    async with trio.open_nursery() as nursery:
+        for number in range(LINES_A_SECOND + 400):
+            nursery.start_soon(console.send, trigger(number))
+        await trio.sleep(0.5)
+        nursery.start_soon(console.send, over)
+    assert trio.current_time() == 1.0
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == LINES_A_SECOND + 1
+    assert lines[-1].startswith("2026-01-01 12:00:00 UTC  … and 400 ALERT, 1 RECOVERED more; ")
+    await console.send(trigger(name="the-next-second"))
+    assert "the-next-second" in stream.getvalue().splitlines()[-1]
+
+
+async def test_what_is_counted_in_a_storm_is_settled_and_the_most_urgent_have_the_lines(autojump_clock):
+    stream = io.StringIO()
+    bench = Bench(console=Console(stream, UTC))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bench.alerting.run)
+        bench.offer(*[trigger(number, priority="p1" if number % 100 == 99 else "p4") for number in range(3_000)])
+        await until(lambda: len(bench.outcomes("console")) == 3_000)
+        nursery.cancel_scope.cancel()
+    assert {outcome for _, outcome in bench.outcomes("console")} == {Outcome.DELIVERED}
+    lines = stream.getvalue().splitlines()
+    assert all("(p1, ops)" in line for line in lines[:30])
+    assert len(lines) < 3_000 / 10

@@ -9,7 +9,7 @@ import pytest
 from medic.core.effects import AmendAlert, CloseAlert, CreditSigns, Notify, OpenAlert, RecordHeartbeat
 from medic.core.fold import fold
 from medic.core.ring import NO_SIGN, Ring, ring_bytes, ring_of
-from medic.core.service import Service
+from medic.core.service import NOTHING_RARE, Mute, Rare
 from medic.core.status import HeartbeatStatus
 from medic.core.turn import Turn
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
@@ -97,9 +97,23 @@ def test_the_kth_sign_is_the_oldest_of_the_ring():
     assert (web.kth_sign, web.last_sign) == (BEGINNING, BEGINNING + 5)
 
 
-def test_a_service_has_no_slot_that_this_test_does_not_know():
-    assert len(Service.__slots__) == 18
-    assert not hasattr(SimulatedMedic().register().service, "__dict__")
+def test_a_service_is_176_bytes_and_whatever_few_have_costs_others_nothing():
+    web = SimulatedMedic().register().service
+    assert sys.getsizeof(web) == 176
+    assert not hasattr(web, "__dict__")
+    assert web.rare is SimulatedMedic().register().service.rare is NOTHING_RARE
+
+
+def test_what_few_services_have_is_let_go_of_when_the_last_of_it_ends():
+    web = SimulatedMedic().register().service
+    muted = Mute(muted_at=BEGINNING, until=None)
+    web.openings, web.mute = (SightedMs(BEGINNING),), muted
+    web.hold("a mailbox")
+    assert web.rare == Rare(muted, (SightedMs(BEGINNING),), None, "a mailbox")
+    web.openings, web.mute = (), None
+    assert web.rare.mailbox == "a mailbox"
+    web.hold(None)
+    assert web.rare is NOTHING_RARE
 
 
 def test_a_turn_without_an_alert_has_none_to_give():

@@ -81,6 +81,17 @@ def test_texts_are_shared_beyond_a_block():
     assert not ServiceReader.has(pack_services([service_of(row(1))]), 2)
 
 
+def test_a_service_that_was_read_shares_what_one_from_postgresql_shares():
+    added = 1_700_000_000_000
+    reader = ServiceReader(DEFAULTS)
+    never_edited = [replace(row(number), date_added=added, date_modified=added + 0) for number in (1, 2)]
+    one, other = (next(iter(reader.unpack(pack_services([service_of(mine)])))) for mine in never_edited)
+    assert one.row.date_modified is one.row.date_added
+    assert one.row._shared is other.row._shared
+    assert one.policy is other.policy
+    assert one.rare is other.rare
+
+
 def test_a_full_memory_of_texts_still_gives_them(monkeypatch):
     monkeypatch.setattr("medic.store.snapshot.services.SHARED_MAX", 1)
     reader = ServiceReader(DEFAULTS)
