@@ -146,6 +146,13 @@ class Counting:
         self._last += 1
         return EventId(self._last)
 
+    @property
+    def in_hand(self) -> int:
+        return 1 << 20
+
+    def draw_many(self, count: int) -> list[EventId]:
+        return [self.draw() for _ in range(count)]
+
 
 async def _never(_service_id: ServiceId) -> Service | None:
     return None

@@ -53,6 +53,15 @@ class Ids(Protocol):
         """
         ...
 
+    @property
+    def in_hand(self) -> int:
+        """How many can be drawn now without any chance of a refusal."""
+        ...
+
+    def draw_many(self, count: int) -> Sequence[EventId]:
+        """The next `count` ids; no more than are `in_hand`."""
+        ...
+
 
 WhenDurable = Callable[[JournalRefusedError | None], None]
 """Called once a record is durable, with None, or once it is known that waiting for it is refused, with that refusal."""
@@ -136,6 +145,21 @@ class Journal(Protocol):
         kind: HeartbeatStatus,
     ) -> Position:
         """As `append_nowait` of the `RecordHeartbeat` that says so, its status being the word of its kind."""
+        ...
+
+    def append_heartbeats_nowait(
+        self,
+        services: Sequence[ServiceId],
+        at: InstantMs,
+        sighted: SightedMs,
+        heartbeat_ids: Sequence[EventId],
+        kinds: Sequence[HeartbeatStatus],
+    ) -> Sequence[Position]:
+        """As `append_heartbeat_nowait` of each of them, at least one, in this order; the position of each.
+
+        Raises:
+            JournalRefusedError: full, failing or closed; none was taken.
+        """
         ...
 
     async def wait_durable(self, position: Position) -> None:
@@ -331,6 +355,14 @@ class Intake(Protocol):
             UnknownServiceError, InactiveServiceError: nothing was taken.
             ActorBusyError: the service is being rebuilt, nothing was taken; `take` waits for it.
             OverloadedError: it could not be made durable; nothing was taken.
+        """
+        ...
+
+    def take_plain_nowait(self, said: Iterable[tuple[str, str]]) -> tuple[int, Position]:
+        """Take heartbeats that say nothing but name and status: how many were taken, and the newest one's position.
+
+        They are taken as by `take_nowait`, from the first to the first that has to be looked at more closely. It never
+        refuses: whatever is the matter with that one, `take_nowait` says. Beyond it nothing of `said` is consumed.
         """
         ...
 

@@ -156,7 +156,10 @@ class Directory:
 
     def actor(self, name: str) -> Actor | None:
         """The actor of that name, case of A-Z aside."""
-        actor: Actor | None = self._by_key.get(name_key(name))
+        # Most names are written as their key: then there is no need to work it out.
+        actor: Actor | None = self._by_key.get(name)
+        if actor is None:
+            actor = self._by_key.get(name_key(name))
         return actor
 
     def actor_by_id(self, service_id: ServiceId) -> Actor | None:

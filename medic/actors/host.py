@@ -17,8 +17,9 @@ timer for the next instant it waits for. It knows nothing about services: no rul
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import trio
@@ -205,6 +206,30 @@ class Host:
         position = outbox.carry_plain_heartbeat_nowait(actor.service, at, sighted, heartbeat_id, kind)
         self._arm_for(actor, deadline)
         return position
+
+    def plain_turns(self, said: Iterable[tuple[str, str]]) -> tuple[int, Position]:
+        """As `heartbeat_turn` of names and statuses: how many turns that were, and the position of the newest record.
+
+        They are taken from the first to the first that has to be looked at more closely (`Supervisor.plain_turns`). All
+        are of one instant: one reading of the clock, one look whether there is room. None moves a deadline earlier
+        (`fold_plain_heartbeat`), so the wheel need not be told.
+
+        Args:
+            said: Names and statuses; no more than a turn has room for, which is 4 MiB of records.
+        """
+        outbox, ids = self._outbox, self._ids
+        try:
+            outbox.require_intake()
+        except JournalRefusedError:
+            return 0, Position(0)
+        at, sighted = self._clock.read()
+        find = self._directory.actor
+        actors, kinds = self._supervisor.plain_turns(islice(said, ids.in_hand), find, at, sighted)
+        count = len(actors)
+        if not count:
+            return 0, Position(0)
+        self._turns += count
+        return count, outbox.carry_plain_heartbeats_nowait(actors, at, sighted, ids.draw_many(count), kinds)
 
     def _remove(self, actor: Actor) -> None:
         self._wheel.disarm(actor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from medic.actors.actor import Actor
 from medic.actors.directory import Directory
 from medic.actors.host import Host
@@ -40,6 +42,18 @@ class HeartbeatIntake:
         if kind is not None and is_plain(beat, actor.service) and only_recorded(actor.service, kind):
             return self._host.heartbeat_turn(actor, kind)
         return self._host.turn(actor, self._event(beat))
+
+    def take_plain_nowait(self, said: Iterable[tuple[str, str]]) -> tuple[int, Position]:
+        """Take heartbeats that say nothing but name and status: how many were taken, and the newest one's position.
+
+        They are taken as by `take_nowait`, from the first to the first that has to be looked at more closely. That is
+        whatever is not most usual: an unknown name, a word that is not exactly UP, STARTED or COMPLETED, a service with
+        a threshold over 1 or that is not simply up. It never refuses. Costs a third of as many `take_nowait`.
+
+        Args:
+            said: Names, normalised, and statuses; no more than a turn has room for.
+        """
+        return self._host.plain_turns(said)
 
     async def wait_durable(self, position: Position) -> None:
         """Return once what was taken up to that position is durable.

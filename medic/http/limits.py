@@ -22,8 +22,11 @@ BULK_MARKS_MAX: Final = 20 * BULK_HEARTBEATS_MAX
 """Commas and opening brackets of a bulk request's body. JSON is read in one go, and 4 MiB of `[[],[],…` would hold the
 loop for a quarter of a second; so many marks hold it for 10 ms at the most."""
 
-BULK_SLICE: Final = 200
-"""Heartbeats of a bulk taken between two chances for every other task: 1 to 2 ms, 5 where all of them are refused."""
+BULK_SLICE: Final = 1_000
+"""Heartbeats of a bulk taken between two chances for every other task: 2 ms where all of them are plain."""
+
+BULK_SLICE_OTHERS: Final = 100
+"""Those among them that are taken one by one: 1 ms more, or 2 where all of these are refused."""
 
 BODY_DISCARD_MAX: Final = 16 << 20
 """Bytes beyond a body's limit that are still read and thrown away, so that the client reads its 413 and not a reset."""

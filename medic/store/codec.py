@@ -15,7 +15,7 @@ goes on reading this one. A record that this release cannot read was written by 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -184,6 +184,21 @@ def encode_plain_heartbeat(
     return _HEARTBEAT_HEAD.pack(
         RECORD_VERSION, _HEARTBEAT, service_id, at, sighted, heartbeat_id, _KIND_NUMBERS[kind], 0, 0, 0
     )
+
+
+def encode_plain_heartbeats(
+    services: Sequence[ServiceId],
+    at: InstantMs,
+    sighted: SightedMs,
+    heartbeat_ids: Sequence[EventId],
+    kinds: Sequence[HeartbeatStatus],
+) -> list[bytes]:
+    """The records of plain heartbeats that came in one instant, as `encode_plain_heartbeat` makes each of them."""
+    pack, numbers = _HEARTBEAT_HEAD.pack, _KIND_NUMBERS
+    return [
+        pack(RECORD_VERSION, _HEARTBEAT, service_id, at, sighted, heartbeat_id, numbers[kind], 0, 0, 0)
+        for service_id, heartbeat_id, kind in zip(services, heartbeat_ids, kinds, strict=True)
+    ]
 
 
 PLAIN_HEARTBEAT_BYTES: Final = _HEARTBEAT_HEAD.size

@@ -189,6 +189,7 @@ class _HeartbeatsOf:
         self.require_intake = journal.require_intake
         self.append_nowait = journal.append_nowait
         self.append_heartbeat_nowait = journal.append_heartbeat_nowait
+        self.append_heartbeats_nowait = journal.append_heartbeats_nowait
         self.wait_durable = journal.wait_durable
         self.call_when_durable = journal.call_when_durable
         self.wait_newer = journal.wait_newer

@@ -55,6 +55,7 @@ class Numbers:
 
     def __init__(self) -> None:
         self.last = 1_000
+        self.many = 1_000
         self.used_up = False
 
     def draw(self) -> EventId:
@@ -62,6 +63,13 @@ class Numbers:
             raise OverloadedError("the ids kept ahead are used up")
         self.last += 1
         return EventId(self.last)
+
+    @property
+    def in_hand(self) -> int:
+        return 0 if self.used_up else self.many
+
+    def draw_many(self, count: int) -> list[EventId]:
+        return [self.draw() for _ in range(count)]
 
 
 @dataclass

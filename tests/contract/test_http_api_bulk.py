@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import httpx
@@ -16,7 +16,7 @@ from medic.actors.actor import Mailbox
 from medic.core.effects import RecordHeartbeat
 from medic.errors import ActorBusyError, OverloadedError
 from medic.http.bulk import read_items
-from medic.http.limits import BULK_HEARTBEATS_MAX, BULK_MARKS_MAX, BULK_SLICE
+from medic.http.limits import BULK_HEARTBEATS_MAX, BULK_MARKS_MAX, BULK_SLICE, BULK_SLICE_OTHERS
 from medic.http.parts import ApiSettings
 from medic.ports import Beat, Position
 from tests.contract.http_api import Api, Way, faults, open_api, open_lane
@@ -137,12 +137,15 @@ async def test_ten_thousand_are_taken_and_everybody_else_has_a_turn_between(api:
             await trio.lowlevel.checkpoint()
             turns += 1
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(count_turns)
-        answer = await send(api, [item()] * BULK_HEARTBEATS_MAX)
-        nursery.cancel_scope.cancel()
-    assert (answer.status_code, len(records(api))) == (201, BULK_HEARTBEATS_MAX)
-    assert turns >= BULK_HEARTBEATS_MAX / BULK_SLICE - 1
+    for status, slices in ("UP", BULK_HEARTBEATS_MAX // BULK_SLICE), ("up", BULK_HEARTBEATS_MAX // BULK_SLICE_OTHERS):
+        turns = 0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count_turns)
+            answer = await send(api, [item(status=status)] * BULK_HEARTBEATS_MAX)
+            nursery.cancel_scope.cancel()
+        assert answer.status_code == 201
+        assert turns >= slices - 1
+    assert len(records(api)) == 2 * BULK_HEARTBEATS_MAX
 
 
 async def test_a_body_over_its_own_limit_is_413(api: Api) -> None:
@@ -189,12 +192,51 @@ async def test_what_the_journal_refuses_is_503_and_said_by_index(api: Api, monke
         return take_nowait(beat)
 
     monkeypatch.setattr(intake, "take_nowait", full_after_two)
-    answer = await send(api, [item(), item(), item(), item("nobody"), 5])
+    answer = await send(api, [*[item(status="up")] * 3, item("nobody"), 5])
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["success"] is False
     assert answer.json()["results"]["accepted"] == 2
     assert refused(answer) == {2: ("job", 503), 3: ("nobody", 503), 4: (None, 400)}
     assert len(asked) == 3
+
+
+async def test_a_run_of_plain_ones_and_what_stands_between_them_are_taken_in_their_order(api: Api) -> None:
+    await api.register("job")
+    await api.register("twice", threshold=2)
+    bulk = [
+        item(), item(), item(status="STARTED", service_name="label"), item(status="DOWN"), item(), item("JOB"), item(),
+        item("twice"), item(status="COMPLETED"), item(service_name=["label"]), item(status="fine"), item(time=1_000),
+        item(), item("twice"), item(),
+    ]  # fmt: skip
+    answer = await send(api, bulk)
+    assert (answer.status_code, answer.json()["results"]["accepted"]) == (201, len(bulk))
+    assert [record.status for record in records(api)] == [one["status"] for one in bulk]
+    assert len({record.heartbeat_id for record in records(api)}) == len(bulk)
+    job = api.world.directory.find("job")
+    assert job is not None
+    assert (job.heartbeats_total, job.last_status, job.alert) == (13, "UP", None)
+
+
+async def test_where_the_journal_fills_up_between_two_slices_the_rest_is_refused(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.register("job")
+    await send(api, [item()])
+    intake = api.world.intake
+    take_plain_nowait, asked = intake.take_plain_nowait, []
+
+    def full_at_the_second(said: Iterable[tuple[str, str]]) -> tuple[int, Position]:
+        asked.append(said)
+        if len(asked) == 2:
+            api.world.journal.intake_refusal = "The journal is full."
+        return take_plain_nowait(said)
+
+    monkeypatch.setattr(intake, "take_plain_nowait", full_at_the_second)
+    answer = await send(api, [item()] * (BULK_SLICE + 3))
+    assert answer.status_code == 503
+    assert answer.json()["results"]["accepted"] == BULK_SLICE
+    assert list(refused(answer)) == [BULK_SLICE, BULK_SLICE + 1, BULK_SLICE + 2]
+    assert len(asked) == 2
 
 
 async def test_a_commit_that_fails_leaves_none_of_it_accepted(api: Api) -> None:
@@ -266,8 +308,11 @@ async def test_a_key_that_is_too_long_refuses_all_of_it(api: Api) -> None:
 
 
 async def test_the_gatekeeper_is_asked_for_each(mock_clock: MockClock) -> None:
+    asked: list[str] = []
+
     class Closed:
         def admit_heartbeat(self, caller: object, name: str) -> OverloadedError | None:
+            asked.append(name)
             return ActorBusyError("Not now.") if name == "closed" else None
 
     async with open_api() as api:
@@ -276,6 +321,10 @@ async def test_the_gatekeeper_is_asked_for_each(mock_clock: MockClock) -> None:
         await api.register("closed")
         answer = await send(api, [item("closed"), item(), item("closed")])
         assert (answer.status_code, refused(answer)) == (200, {0: ("closed", 503), 2: ("closed", 503)})
+        asked.clear()
+        names = ["job", "job", "JOB", "closed", "nobody", "job", "\u00e9", "job"]
+        await send(api, [*map(item, names), item("", run_id="r")])
+        assert asked == names
         assert (await api.beat("closed")).status_code == 503
         assert (await api.get("/heartbeat/closed")).status_code == 503
         assert (await api.beat("job")).status_code == 201

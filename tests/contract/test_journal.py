@@ -14,6 +14,7 @@ from medic.errors import JournalRefusedError
 from medic.store.journal.file_journal import FileJournal
 from medic.store.journal.files import entries_of
 from medic.store.journal.memory_journal import MemoryJournal
+from medic.store.journal.recent import RECENT_RECORDS_MAX
 from medic.store.journal.statistics import Sync
 
 
@@ -93,6 +94,41 @@ async def test_a_plain_heartbeat_is_the_record_that_says_so(opened):
         assert second == 2 * first
         await journal.wait_durable(second)
         assert [entry.effect for entry in await journal.read_after(0, most=10)] == [plain, plain]
+
+
+async def test_many_plain_heartbeats_are_as_many_records(opened):
+    kinds = [HeartbeatStatus.UP, HeartbeatStatus.STARTED, HeartbeatStatus.UP]
+    async with opened() as journal:
+        first = journal.append_nowait(heartbeat(1))
+        positions = journal.append_heartbeats_nowait([7, 8, 7], 9, 10, range(11, 14), kinds)
+        last = journal.append_nowait(heartbeat(2))
+        plain = [
+            RecordHeartbeat(*one, kind, kind.value)
+            for one, kind in zip([(7, 9, 10, 11), (8, 9, 10, 12), (7, 9, 10, 13)], kinds, strict=True)
+        ]
+        await journal.wait_durable(last)
+        entries = await journal.read_after(0, most=10)
+        assert [entry.position for entry in entries] == [first, *positions, last]
+        assert [entry.effect for entry in entries] == [heartbeat(1), *plain, heartbeat(2)]
+    async with opened() as journal:
+        if journal.newest:
+            assert list(await journal.read_after(0, most=10)) == entries
+
+
+async def test_more_records_than_are_kept_in_memory_are_all_there(tmp_path):
+    count = 3 * RECENT_RECORDS_MAX
+    async with on_files(Sync.INTERVAL)(tmp_path) as journal:
+        positions = []
+        for begin in range(0, count, 1_000):
+            many = len(range(begin, min(begin + 1_000, count)))
+            positions += journal.append_heartbeats_nowait(
+                [7] * many, 8, 9, range(begin, begin + many), [HeartbeatStatus.UP] * many
+            )
+        await journal.wait_durable(positions[-1])
+        read = []
+        while len(read) < count:
+            read += (await journal.read_records_after(read[-1] if read else 0, most=20_000)).positions
+        assert read == positions
 
 
 async def test_records_are_read_as_they_were_encoded(opened):

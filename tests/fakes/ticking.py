@@ -38,3 +38,10 @@ class CountedIds:
 
     def draw(self) -> EventId:
         return EventId(next(self._numbers))
+
+    @property
+    def in_hand(self) -> int:
+        return 1 << 20
+
+    def draw_many(self, count: int) -> list[EventId]:
+        return [self.draw() for _ in range(count)]

@@ -12,7 +12,7 @@ from medic.core.effects import EndMute, RecordHeartbeat
 from medic.core.status import HeartbeatStatus
 from medic.errors import InvariantError, JournalRefusedError
 from medic.store.codec import decode
-from medic.store.journal import file_journal
+from medic.store.journal import limits
 from medic.store.journal.file_journal import FileJournal
 from medic.store.journal.files import Disk
 from medic.store.journal.frames import RECORD_BYTES_MAX
@@ -169,8 +169,8 @@ async def test_what_a_failed_sync_covered_is_not_read_from_the_failed_file(tmp_p
 
 
 async def test_a_disk_that_hangs_refuses_and_is_taken_up_again_by_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_journal, "WATCH_EVERY_SECONDS", 0.01)
-    monkeypatch.setattr(file_journal, "COMMIT_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(limits, "WATCH_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(limits, "COMMIT_PATIENCE_SECONDS", 0.05)
     disk = FailingDisk()
     async with running(tmp_path, disk=disk) as journal:
         disk.may_sync.clear()
@@ -240,7 +240,7 @@ async def test_the_end_of_a_journal_whose_disk_fails_does_not_believe_another_sy
 
 
 async def test_the_end_does_not_wait_for_ever_for_a_disk_that_never_works_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_journal, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(limits, "CLOSE_SECONDS", 0.05)
     disk = FailingDisk()
     async with running(tmp_path, disk=disk) as journal:
         disk.failing_syncs = 1_000
@@ -252,8 +252,8 @@ async def test_the_end_does_not_wait_for_ever_for_a_disk_that_never_works_again(
 
 
 async def test_memory_is_bounded_and_a_turn_that_was_begun_has_room(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_journal, "PENDING_BYTES_MAX", 480)
-    monkeypatch.setattr(file_journal, "TURN_BYTES_MAX", 144)
+    monkeypatch.setattr(limits, "PENDING_BYTES_MAX", 480)
+    monkeypatch.setattr(limits, "TURN_BYTES_MAX", 144)
     disk = FailingDisk()
     async with running(tmp_path, disk=disk) as journal:
         disk.may_sync.clear()

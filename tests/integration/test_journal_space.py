@@ -10,7 +10,7 @@ import trio
 
 from medic.core.effects import EndMute
 from medic.errors import JournalRefusedError
-from medic.store.journal import file_journal, space
+from medic.store.journal import limits, space
 from medic.store.journal import space as room
 from medic.store.journal.file_journal import FileJournal
 from medic.store.journal.files import Disk
@@ -55,7 +55,7 @@ async def test_beyond_the_limit_heartbeats_are_refused_and_decisions_are_not(tmp
             await journal.wait_durable(journal.append_nowait(heartbeat(1)))
         with pytest.raises(JournalRefusedError, match="limit") as refused:
             journal.require_intake()
-        assert refused.value.retry_after_seconds == file_journal.INTAKE_RETRY_SECONDS
+        assert refused.value.retry_after_seconds == limits.INTAKE_RETRY_SECONDS
         assert "limit" in (journal.statistics().refusing_intake or "")
         journal.require_room()
         await journal.wait_durable(journal.append_nowait(decision(2)))

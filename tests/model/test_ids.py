@@ -57,6 +57,14 @@ class IdsMachine(RuleBasedStateMachine):
             assert drawn not in self.drawn
             self.drawn.add(drawn)
 
+    @rule(count=st.integers(1, 30))
+    def draw_many(self, count):
+        count, remaining = min(count, self.ids.in_hand), self.ids.remaining
+        drawn = set(self.ids.draw_many(count))
+        assert len(drawn) == count == remaining - self.ids.remaining
+        assert not drawn & self.drawn
+        self.drawn |= drawn
+
     @rule()
     def refill(self):
         trio.run(self.ids.refill, self.blocks)

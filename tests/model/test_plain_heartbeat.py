@@ -7,12 +7,14 @@ from copy import copy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medic.core.deadline import next_deadline
 from medic.core.events import HeartbeatReceived
-from medic.core.fold import fold_heartbeat
-from medic.core.heartbeat_words import kind_of, plain_kind
+from medic.core.fold import fold_heartbeat, fold_plain_heartbeat
+from medic.core.heartbeat_words import PLAIN_KINDS, kind_of, plain_kind
 from medic.core.status import HeartbeatStatus, Status
 from medic.core.step import only_recorded, step
-from medic.store.codec import encode, encode_plain_heartbeat, pack_state
+from medic.core.units import SkewMs
+from medic.store.codec import encode, encode_plain_heartbeat, encode_plain_heartbeats, pack_state
 from tests import strategies
 
 
@@ -59,3 +61,35 @@ def test_a_plain_word_means_what_any_word_means_and_that_all_is_well(status):
         assert kind is kind_of(status)
         assert status == kind.value
         assert kind in {HeartbeatStatus.UP, HeartbeatStatus.STARTED, HeartbeatStatus.COMPLETED}
+
+
+@given(
+    well_services(),
+    strategies.instants,
+    strategies.instants,
+    strategies.ids,
+    st.sampled_from(PLAIN_KINDS),
+    st.integers(-(10**6), 10**6).map(SkewMs),
+)
+def test_a_plain_heartbeat_folded_in_one_call_is_what_step_makes_of_it(service, at, sighted, drawn, kind, skew):
+    twin, before = twin_of(service), pack_state(service)
+    deadline = next_deadline(service, skew)
+    if not fold_plain_heartbeat(service, at, sighted, kind):
+        assert pack_state(service) == before
+        return
+    assert only_recorded(twin, kind)
+    effects = step(twin, HeartbeatReceived(at, sighted, drawn, kind, kind.value))
+    assert pack_state(twin) == pack_state(service)
+    assert type(service.last_status) is str
+    assert [encode(effect) for effect in effects] == encode_plain_heartbeats(
+        [service.row.service_id], at, sighted, [drawn], [kind]
+    )
+    # Nobody tells the wheel.
+    assert next_deadline(service, skew) >= deadline
+
+
+@given(well_services(), strategies.instants, strategies.instants)
+def test_the_most_usual_service_is_folded_in_one_call(service, at, sighted):
+    service.status, service.alert, service.mute, service.ring = Status.UP, None, None, None
+    heard = service.heard
+    assert fold_plain_heartbeat(service, at, sighted, HeartbeatStatus.UP) is heard

@@ -44,7 +44,8 @@ from medic.core.status import HeartbeatStatus
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import InvariantError, JournalRefusedError
 from medic.ports import Entry, Position, Records, WhenDurable
-from medic.store.codec import encode, encode_plain_heartbeat
+from medic.store.codec import encode, encode_plain_heartbeat, encode_plain_heartbeats
+from medic.store.journal import limits
 from medic.store.journal.commit import Commit, CommitMeter, run_call
 from medic.store.journal.files import SEGMENT_BYTES, Disk, JournalFiles, Opening
 from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
@@ -54,33 +55,6 @@ from medic.store.journal.space import JOURNAL_BYTES_MAX, NO_ROOM, JournalSpace
 from medic.store.journal.statistics import JournalStatistics, Sync
 
 _log = structlog.get_logger(__name__)
-
-PENDING_BYTES_MAX: Final = 64 << 20
-"""Records in memory that no sync covers yet: a minute of intake at the promised peak, for a disk that hangs."""
-
-TURN_BYTES_MAX: Final = 4 << 20
-"""What `require_room` keeps, so that a turn that was begun can write down all it decided: a dozen short records."""
-
-SYNC_EVERY_SECONDS: Final = 0.05
-"""What `Sync.INTERVAL` may lose with the machine's power."""
-
-COMMIT_PATIENCE_SECONDS: Final = 2.0
-"""A commit not back after this long is a disk that hangs: clients are told to try again and not kept waiting."""
-
-WATCH_EVERY_SECONDS: Final = 0.5
-CLOSE_SECONDS: Final = 10.0
-"""How long the last commit may take at the end before the journal gives up and says what is lost."""
-
-
-SEGMENTS_MIN: Final = 8
-"""Files that a full journal has at least, so that deleting the oldest one makes room for an eighth."""
-
-INTAKE_RETRY_SECONDS: Final = 5
-"""What clients are told to wait while there is no room: nothing gets better within a second."""
-
-RETRY_FIRST_SECONDS: Final = 0.1
-RETRY_MAX_SECONDS: Final = 5.0
-"""Pauses between two attempts to begin a new file: a disk that was made room on is noticed within seconds."""
 
 _FAILING: Final = "The journal cannot be written at the moment."
 _HANGING: Final = "The journal's disk does not answer at the moment."
@@ -117,7 +91,7 @@ class FileJournal:
         bytes_max: int = JOURNAL_BYTES_MAX,
         reserve_bytes: int = 0,
     ) -> None:
-        segment_bytes = min(SEGMENT_BYTES, bytes_max // SEGMENTS_MIN)
+        segment_bytes = min(SEGMENT_BYTES, bytes_max // limits.SEGMENTS_MIN)
         self._files = JournalFiles(directory, shard=shard, disk=disk, segment_bytes=segment_bytes)
         self._space = JournalSpace(directory, bytes_max=bytes_max, reserve_bytes=reserve_bytes)
         self._space.look()
@@ -205,7 +179,7 @@ class FileJournal:
         self.require_room()
         refusal = self._space.refusal
         if refusal is not None:
-            raise JournalRefusedError(refusal, retry_after_seconds=INTAKE_RETRY_SECONDS)
+            raise JournalRefusedError(refusal, retry_after_seconds=limits.INTAKE_RETRY_SECONDS)
 
     def append_nowait(self, effect: Effect) -> Position:
         """Take the effect and assign its position. Costs some 2 µs for a heartbeat.
@@ -238,26 +212,52 @@ class FileJournal:
         record = encode_plain_heartbeat(service_id, at, sighted, heartbeat_id, kind)
         return self._append(record, record)
 
+    def append_heartbeats_nowait(
+        self,
+        services: Sequence[ServiceId],
+        at: InstantMs,
+        sighted: SightedMs,
+        heartbeat_ids: Sequence[EventId],
+        kinds: Sequence[HeartbeatStatus],
+    ) -> Sequence[Position]:
+        """As `append_heartbeat_nowait` of each of them, at least one, in this order; the position of each.
+
+        Raises:
+            JournalRefusedError: full, failing or closed; none was taken.
+        """
+        records = encode_plain_heartbeats(services, at, sighted, heartbeat_ids, kinds)
+        positions: Sequence[Position] = self._pending_with_room().add_many(records)  # type: ignore[assignment]  # a range
+        self._recent.add_many(positions, records)
+        self._records += len(records)
+        return positions
+
     def _append(self, record: bytes, kept: bytes | Effect) -> Position:
-        pending = self._pending
-        if pending.newest > self._room_end:
-            raise JournalRefusedError(self._refusal or _FULL)
-        if pending.newest == pending.taken:
-            # The committer is told of the first frame only: it takes all that are there.
-            self._arrived.set()
-        end = pending.add(record)
+        end = self._pending_with_room().add(record)
         position = Position(end)
         self._recent.add(position, kept)
         self._records += 1
         return position
+
+    def _pending_with_room(self) -> Pending:
+        """Where the next frame goes, which the committer knows of by then.
+
+        Raises:
+            JournalRefusedError: full, failing or closed.
+        """
+        pending = self._pending
+        if pending.newest > self._room_end:
+            raise JournalRefusedError(self._refusal or _FULL)
+        if pending.newest == pending.taken:
+            self._arrived.set()  # told of the first frame, the committer takes all that are there
+        return pending
 
     def _measure_room(self) -> None:
         """Work out up to which position records are taken, so that each of them has one comparison to pay for it."""
         if self._refusal is not None:
             self._room_end = self._turn_room_end = -1
         else:
-            self._room_end = self._synced + PENDING_BYTES_MAX
-            self._turn_room_end = self._room_end - TURN_BYTES_MAX
+            self._room_end = self._synced + limits.PENDING_BYTES_MAX
+            self._turn_room_end = self._room_end - limits.TURN_BYTES_MAX
 
     async def wait_durable(self, position: Position) -> None:
         """Return once `durable >= position`.
@@ -371,7 +371,7 @@ class FileJournal:
 
     async def _wait_arrived(self) -> None:
         """Return once there is something to write, or to sync."""
-        with trio.move_on_after(max(0.0, self._unsynced_since + SYNC_EVERY_SECONDS - trio.current_time())):
+        with trio.move_on_after(max(0.0, self._unsynced_since + limits.SYNC_EVERY_SECONDS - trio.current_time())):
             await self._arrived.wait()
 
     async def _commit(self) -> None:
@@ -404,7 +404,7 @@ class FileJournal:
             self._unsynced_since = min(self._unsynced_since, trio.current_time())
             self._unsynced.append(frames)
             self._unsynced_bytes += len(frames)
-        overdue = trio.current_time() - self._unsynced_since >= SYNC_EVERY_SECONDS
+        overdue = trio.current_time() - self._unsynced_since >= limits.SYNC_EVERY_SECONDS
         syncing = self._sync is Sync.ALWAYS or self._must_sync or overdue
         self._must_sync = False
         append = self._files.append_durably if syncing else self._files.append
@@ -450,7 +450,7 @@ class FileJournal:
         """Begin a new file with everything that no sync covers, until one is whole; the number of bytes in it."""
         backlog = b"".join((*self._unsynced, self._pending.take(-1)))
         self._unsynced, self._unsynced_bytes = [backlog], len(backlog)
-        pause = RETRY_FIRST_SECONDS
+        pause = limits.RETRY_FIRST_SECONDS
         while True:
             try:
                 with trio.CancelScope(shield=True):
@@ -462,7 +462,7 @@ class FileJournal:
                 await self._make_room(error)
                 _log.error("no new journal file can be begun yet", reason=str(error), waiting_bytes=len(backlog))
                 await trio.sleep(pause)
-                pause = min(2 * pause, RETRY_MAX_SECONDS)
+                pause = min(2 * pause, limits.RETRY_MAX_SECONDS)
                 continue
             break
         self._failed = False
@@ -480,16 +480,16 @@ class FileJournal:
     async def _watch(self) -> None:
         """Refuse while a commit does not come back; it is taken up again by itself once it does."""
         while True:
-            await trio.sleep(WATCH_EVERY_SECONDS)
-            since = self._committing_since
-            if since is not None and self._refusal is None and trio.current_time() - since > COMMIT_PATIENCE_SECONDS:
-                _log.error("the disk under the journal does not answer", seconds=round(trio.current_time() - since, 1))
+            await trio.sleep(limits.WATCH_EVERY_SECONDS)
+            since, now = self._committing_since, trio.current_time()
+            if since is not None and self._refusal is None and now - since > limits.COMMIT_PATIENCE_SECONDS:
+                _log.error("the disk under the journal does not answer", seconds=round(now - since, 1))
                 self._refuse(_HANGING)
 
     async def _close(self) -> None:
         """Commit the rest and take nothing more."""
         self._closing = True
-        with trio.CancelScope(deadline=trio.current_time() + CLOSE_SECONDS, shield=True):
+        with trio.CancelScope(deadline=trio.current_time() + limits.CLOSE_SECONDS, shield=True):
             while len(self._pending) or self._unsynced:
                 self._must_sync = True
                 await self._commit()

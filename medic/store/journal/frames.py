@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -151,6 +151,19 @@ class Pending:
         self._frames += _HEAD.pack(length, checksum) + record
         self.newest = end = start + FRAME_HEAD_BYTES + length
         return end
+
+    def add_many(self, records: Sequence[bytes]) -> range:
+        """Seal records of one length behind the others and return their positions, in order."""
+        length = len(records[0])
+        stride = FRAME_HEAD_BYTES + length
+        starts = range(self.newest, self.newest + stride * len(records), stride)
+        seed, stamp, head, extend = self._seed, _STAMP.pack, _HEAD.pack, _extend
+        frames: list[bytes] = []
+        for start, record in zip(starts, records, strict=True):
+            frames += (head(length, extend(seed, stamp(length, start) + record)), record)
+        self._frames += b"".join(frames)
+        self.newest = starts.stop
+        return range(starts.start + stride, starts.stop + stride, stride)
 
     def begin_at(self, position: int) -> None:
         """Let the next frame begin at the position. Only while none are here."""

@@ -94,6 +94,24 @@ class MemoryJournal:
         """
         return self.append_nowait(RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, kind.value))
 
+    def append_heartbeats_nowait(
+        self,
+        services: Sequence[ServiceId],
+        at: InstantMs,
+        sighted: SightedMs,
+        heartbeat_ids: Sequence[EventId],
+        kinds: Sequence[HeartbeatStatus],
+    ) -> Sequence[Position]:
+        """Keep a `RecordHeartbeat` for each.
+
+        Raises:
+            JournalRefusedError: `refuse` was called.
+        """
+        return [
+            self.append_heartbeat_nowait(service_id, at, sighted, heartbeat_id, kind)
+            for service_id, heartbeat_id, kind in zip(services, heartbeat_ids, kinds, strict=True)
+        ]
+
     async def wait_durable(self, position: Position) -> None:
         """Return once `durable >= position`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Final
 
 from medic.core.effects import Effect
@@ -30,9 +31,21 @@ class RecentRecords:
         self._ends.append(end)
         self._records.append(record)
         if len(self._ends) > 2 * self._most:
-            self._start = self._ends[self._most - 1]
-            del self._ends[: self._most]
-            del self._records[: self._most]
+            self._forget()
+
+    def add_many(self, ends: Sequence[Position], records: Sequence[bytes]) -> None:
+        """Keep many in one go; each has its position in `ends`."""
+        self._ends += ends
+        self._records += records
+        if len(self._ends) > 2 * self._most:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget the oldest, so many that the next time is `most` records away."""
+        gone = len(self._ends) - self._most
+        self._start = self._ends[gone - 1]
+        del self._ends[:gone]
+        del self._records[:gone]
 
     def begin_at(self, position: int) -> None:
         """Forget all of them: the journal goes on behind `position`."""

@@ -30,7 +30,8 @@ from medic.core.service import Service
 from medic.core.units import InstantMs, ServiceId
 from medic.errors import MedicError
 from medic.ports import Clock, Position
-from medic.store.journal.file_journal import SEGMENTS_MIN, FileJournal
+from medic.store.journal.file_journal import FileJournal
+from medic.store.journal.limits import SEGMENTS_MIN
 from medic.store.snapshot.content import (
     BLIND,
     CLOSING,

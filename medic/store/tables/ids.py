@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -89,6 +90,17 @@ class BlockIds:
             drawn = self._begin_reserve()
         self._next = drawn + 1
         return EventId(drawn)
+
+    @property
+    def in_hand(self) -> int:
+        """How many can be drawn from the reserve that is in use."""
+        return self._end - self._next
+
+    def draw_many(self, count: int) -> Sequence[EventId]:
+        """The next `count` ids; no more than are `in_hand`."""
+        first = self._next
+        self._next = first + count
+        return range(first, first + count)  # type: ignore[return-value]  # a range knows plain numbers only
 
     async def refill(self, database: Database) -> None:
         """Take blocks from PostgreSQL until `BLOCKS_AHEAD` of them are kept.

@@ -140,3 +140,13 @@ def test_a_header_comes_back_and_a_damaged_one_does_not():
 def test_a_frame_costs_eight_bytes_beside_its_record():
     block, _ = framed([b"\x01x"])
     assert len(block) == FRAME_HEAD_BYTES + 2
+
+
+@given(st.integers(1, 60), st.integers(1, 12))
+def test_many_records_of_one_length_are_sealed_as_one_after_the_other(length, count):
+    contents = [bytes([1]) * (length - 1) + bytes([number]) for number in range(count)]
+    block, ends = framed([b"\x01before", *contents])
+    pending = Pending(SEED, START)
+    assert [pending.add(b"\x01before"), *pending.add_many(contents)] == ends
+    assert pending.newest == ends[-1]
+    assert pending.take(synced=-1) == block
