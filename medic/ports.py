@@ -103,6 +103,11 @@ class Journal(Protocol):
         ...
 
     @property
+    def unreadable(self) -> Sequence[tuple[Position, Position]]:
+        """Stretches, from one position to another, that were found damaged so far, in order. Readers pass over them."""
+        ...
+
+    @property
     def newest(self) -> Position:
         """The last position assigned."""
         ...

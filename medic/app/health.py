@@ -222,6 +222,8 @@ class SystemHealth:
             return _Finding(UNHEALTHY, (*facts, ("reason", f"no heartbeats are taken: {journal.refusing_intake}")))
         if journal.refusing is not None:
             return _Finding(UNHEALTHY, (*facts, ("reason", journal.refusing)))
+        if journal.damaged_bytes and not self._journal_progress.is_stalled:
+            return _Finding(DEGRADED, (*facts, ("reason", "it was damaged; the records that were hit are lost")))
         if self._journal_progress.is_stalled:
             return _Finding(UNHEALTHY, (*facts, ("reason", "records are not being committed")))
         return _Finding(HEALTHY, facts)

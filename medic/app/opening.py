@@ -103,7 +103,7 @@ class Opened:
 
         Raises:
             ConfigurationError: it is there, and an operator has to change something.
-        OvertakenError: it is there, and another Medic is the active one.
+            OvertakenError: it is there, and another Medic is the active one.
         """
         await self._joining.join()
         self.stores.database.release()

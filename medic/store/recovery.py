@@ -24,14 +24,16 @@ After a takeover PostgreSQL has more to say than states: what was heard since th
 from __future__ import annotations
 
 import gc
+from bisect import bisect_left
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Final, Protocol
 
 import structlog
 
-from medic.core.blind import SIGHTED_ALWAYS, BlindLog
+from medic.core.blind import SIGHTED_ALWAYS, BlindLog, BlindSpan
 from medic.core.effects import (
     Effect,
     RecordBlindSpan,
@@ -145,8 +147,7 @@ async def recover(
             await recovery.inherit(inheritance)
         position = BEGINNING if snapshot is None else snapshot.facts.begun
         while entries := await journal.read_after(position, most=READ_RECORDS):
-            for entry in entries:
-                recovery.take(entry)
+            recovery.take_all(entries, journal.unreadable)
             position = entries[-1].position
         recovered = recovery.outcome(knows_rows=stored is not None)
     _log.info(
@@ -171,6 +172,7 @@ class _Recovery:
         self._blind, self._ledger = SIGHTED_ALWAYS, NotificationLedger()
         self._last: Mark | None = None
         self._records = 0
+        self._spoilt = 0
         if snapshot is not None:
             self._blind, self._ledger = snapshot.blind, snapshot.ledger
             self._last = Mark(snapshot.facts.at, snapshot.facts.sighted)
@@ -184,14 +186,32 @@ class _Recovery:
             for effect in effects:
                 self._ledger.fold(effect)
 
+    def take_all(self, entries: Sequence[Entry], unreadable: Sequence[tuple[Position, Position]]) -> None:
+        """Fold the next records, and take the time between the neighbours of each damaged stretch for blind.
+
+        Who was heard of in that time is not known any more, and nobody is to be called late for what we lost.
+        """
+        for entry in entries:
+            effect, spoilt = entry.effect, self._spoilt
+            if spoilt < len(unreadable) and unreadable[spoilt][1] < entry.position:
+                self._spoilt = bisect_left(unreadable, entry.position, key=itemgetter(1))
+                before = self._last
+                if before is not None:
+                    self._add_blind(BlindSpan(min(before.at, effect.at), effect.at, before.sighted, "damaged"))
+            self.take(entry)
+
+    def _add_blind(self, span: BlindSpan) -> None:
+        if span not in self._blind.spans:
+            self._blind = self._blind.with_span(span)
+
     def take(self, entry: Entry) -> None:
         """Fold the next record, as far as the snapshot has not got it."""
         effect = entry.effect
         self.folding.fold(entry)
         if self._snapshot is None or not self._snapshot.has_told(entry.position, effect):
             self._ledger.fold(effect)
-        if isinstance(effect, RecordBlindSpan) and effect.span not in self._blind.spans:
-            self._blind = self._blind.with_span(effect.span)
+        if isinstance(effect, RecordBlindSpan):
+            self._add_blind(effect.span)
         if self._last is None or effect.sighted >= self._last.sighted:
             self._last = Mark(effect.at, effect.sighted)
         self._records += 1

@@ -201,6 +201,11 @@ class _HeartbeatsOf:
         return self._journal.oldest
 
     @property
+    def unreadable(self) -> Sequence[tuple[Position, Position]]:
+        """As the journal has it."""
+        return self._journal.unreadable
+
+    @property
     def newest(self) -> Position:
         """As the journal has it."""
         return self._journal.newest

@@ -1,31 +1,26 @@
 """The journal: an append-only record of effects in a file, made durable for everybody who waits at once.
 
-The problem. A heartbeat is answered 201 once it cannot be lost. A sync of the disk costs a quarter of a millisecond
-alone and a millisecond with the hop to a thread, so that a sync a heartbeat ends at some hundreds a second, on a
-machine that can otherwise answer tens of thousands.
+The problem. A heartbeat is answered 201 once it cannot be lost. A sync of the disk costs a quarter of a millisecond, a
+millisecond with the hop to a thread: some hundreds a second, on a machine that can answer tens of thousands.
 
 The workload. Up to 10 000 heartbeats a second of 48 bytes each, from hundreds of connections that each wait for their
-answer; between them transitions, alerts and notifications, few, but never to be lost: what was decided and is not in
-the journal did not happen after a restart.
+answer; between them transitions, alerts and notifications, few, but never to be lost.
 
-The way. `append_nowait` seals a frame and assigns its position in the caller's own turn (HARD-CASES H11), into
-memory. One committer takes everything pending, writes and syncs it in a thread, and wakes all who wait for any of
-it; what arrives meanwhile is the next commit. Under load the commits grow by themselves, and nobody waits for
-longer than two syncs. Who waits shares one event a commit, so that a hundred waiters cost one.
+The way. `append_nowait` seals a frame and assigns its position in the caller's own turn (HARD-CASES H11), into memory.
+One committer takes everything pending, writes and syncs it in a thread, and wakes all who wait for any of it; what
+arrives meanwhile is the next commit. Under load commits grow by themselves, and nobody waits for longer than two syncs.
 
-What `durable` means. With `Sync.ALWAYS`: synced. With `Sync.INTERVAL`: handed to the operating system, which
-outlives a `kill -9` of Medic, and synced at most `SYNC_EVERY_SECONDS` later; alerts and notifications are synced in
-both.
+What `durable` means. With `Sync.ALWAYS`: synced. With `Sync.INTERVAL`: handed to the operating system, which outlives a
+`kill -9` of Medic, and synced at most `SYNC_EVERY_SECONDS` later; alerts and notifications are synced in both.
 
 When the disk fails (H15). A write or sync that raises, or is not back after `COMMIT_PATIENCE_SECONDS`, makes the
-journal refuse: who waits is refused, `require_room` refuses, heartbeats are answered 503. What was appended before is
-not forgotten, because actors have already folded it: it stays in memory and is written first into a new file, which
-begins where the last good sync ended. The failed file is never synced again and believed. As soon as a new file is
-whole the journal takes records again, by itself. Where room is what is missing, the new file has that of the reserve,
-and heartbeats are refused until the reserve is there again (`space.py`).
+journal refuse: who waits, `require_room`, heartbeats (503). What was appended before is not forgotten, because actors
+have already folded it: it stays in memory and is written first into a new file, which begins where the last good sync
+ended. The failed file is never synced again and believed. As soon as a new file is whole the journal takes records
+again, by itself. Where room is missing, the new file has that of the reserve, and heartbeats are refused until the
+reserve is there again (`space.py`).
 
-Numbers are in docs/decisions/0005-journal.md. Rejected there: a sync for each record; O_DSYNC; a thread of our own
-with a queue in place of trio's; telling the pending records lost after a failure.
+Numbers, and what was rejected, are in docs/decisions/0005-journal.md.
 """
 
 from __future__ import annotations
@@ -128,6 +123,11 @@ class FileJournal:
     def opening(self) -> Opening:
         """What was found damaged or torn when the journal was opened."""
         return self._files.opening
+
+    @property
+    def unreadable(self) -> Sequence[tuple[Position, Position]]:
+        """What could not be read, as far as anybody has tried to, in order."""
+        return self._files.unreadable
 
     @property
     def newest(self) -> Position:

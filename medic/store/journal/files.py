@@ -128,8 +128,13 @@ class JournalFiles:
 
     @property
     def damaged_bytes(self) -> int:
-        """What could not be read, as far as anybody has tried to."""
+        """How much could not be read, as far as anybody has tried to."""
         return sum(self._reported.values())
+
+    @property
+    def unreadable(self) -> list[tuple[Position, Position]]:
+        """From where to where that was, in order."""
+        return [(Position(start), Position(start + size)) for start, size in sorted(self._reported.items())]
 
     def close(self) -> None:
         """Give the file back. Does not sync."""

@@ -38,6 +38,11 @@ class MemoryJournal:
         return Position(0)
 
     @property
+    def unreadable(self) -> Sequence[tuple[Position, Position]]:
+        """None of it."""
+        return ()
+
+    @property
     def newest(self) -> Position:
         """The last position assigned."""
         return self._newest
