@@ -1,6 +1,6 @@
 """The layout of a snapshot file: blocks that say of themselves whether they are whole, and an end that counts them.
 
-    magic    8 bytes, then the layout's version, u32
+    magic    8 bytes, the layout's version, u32, and a checksum of both, u32
     block    section 8 bytes, length u32, checksum u32, payload
 
 The checksum is CRC32C over the block's number, its section, its length and its payload, so that no block can stand in
@@ -27,7 +27,8 @@ LAYOUT_VERSION: Final = 1
 BLOCK_BYTES_MAX: Final = 64 << 20
 """No block is as long: a length beyond it is damage, and not asked of the memory."""
 
-_MAGIC: Final = struct.Struct("<8sI")
+_MAGIC: Final = struct.Struct("<8sII")
+_VERSIONED: Final = struct.Struct("<8sI")
 _NAME: Final = b"MEDICSNP"
 _HEAD: Final = struct.Struct("<8sII")
 _NUMBERED: Final = struct.Struct("<Q8sI")
@@ -48,7 +49,7 @@ class BlockWriter:
     @staticmethod
     def begin() -> bytes:
         """What stands before the first block."""
-        return _MAGIC.pack(_NAME, LAYOUT_VERSION)
+        return _MAGIC.pack(_NAME, LAYOUT_VERSION, google_crc32c.value(_VERSIONED.pack(_NAME, LAYOUT_VERSION)))
 
     def block(self, section: bytes, payload: bytes) -> bytes:
         """The next block. The checksum costs some 0.1 ms a megabyte."""
@@ -86,8 +87,8 @@ def _require_version(file: BinaryIO) -> None:
     begin = file.read(_MAGIC.size)
     if len(begin) < _MAGIC.size:
         raise DamagedSnapshotError("it has no beginning")
-    name, version = _MAGIC.unpack(begin)
-    if name != _NAME:
+    name, version, checksum = _MAGIC.unpack(begin)
+    if name != _NAME or google_crc32c.value(_VERSIONED.pack(name, version)) != checksum:
         raise DamagedSnapshotError("its beginning is damaged")
     if version != LAYOUT_VERSION:
         raise UnreadableRecordError(f"a snapshot of version {version}; this Medic reads {LAYOUT_VERSION}")

@@ -114,7 +114,7 @@ def test_a_journal_that_refuses_is_unhealthy_and_says_why():
 def test_damage_found_at_the_start_is_shown():
     watched = Watched()
     watched.bench.journal = replace(watched.bench.journal, damaged_bytes=4_096)
-    assert watched.component("journal").status == "healthy"
+    assert watched.component("journal").status == "degraded"
     assert watched.facts("journal")["damaged_bytes"] == 4_096
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medic.errors import UnreadableRecordError
+from medic.store.snapshot import layout
 from medic.store.snapshot.layout import BlockWriter, DamagedSnapshotError, read_blocks
 
 BLOCKS = [(b"facts", b"{}"), (b"services", b"abc" * 5), (b"services", b""), (b"closing", b"x")]
@@ -39,7 +40,7 @@ def test_with_any_byte_changed_it_is_no_snapshot(path):
         broken = bytearray(whole)
         broken[place] ^= 0x41
         path.write_bytes(broken)
-        with pytest.raises((DamagedSnapshotError, UnreadableRecordError)):
+        with pytest.raises(DamagedSnapshotError):
             list(read_blocks(path))
 
 
@@ -56,9 +57,9 @@ def test_a_block_left_out_swapped_or_added_is_noticed(path):
             list(read_blocks(path))
 
 
-def test_a_later_layout_is_told_to_the_operator(path):
-    whole = bytearray(b"".join(parts()))
-    whole[8] = 2
-    path.write_bytes(whole)
+def test_a_later_layout_is_told_to_the_operator(path, monkeypatch):
+    monkeypatch.setattr(layout, "LAYOUT_VERSION", 2)
+    path.write_bytes(b"".join(parts()))
+    monkeypatch.undo()
     with pytest.raises(UnreadableRecordError, match="version 2"):
         list(read_blocks(path))
