@@ -18,17 +18,23 @@ BURST_FIRINGS: Final = 2_000
 class Burst:
     """One run of deadlines that were due together; `end` comes in any case."""
 
-    __slots__ = ("_fired", "_is_paused")
+    __slots__ = ("_fired", "_is_paused", "_was_enabled")
 
     def __init__(self) -> None:
         self._fired = 0
         self._is_paused = False
+        self._was_enabled = False
+
+    @property
+    def is_long(self) -> bool:
+        """Whether so many were due together that nothing is to be collected; who collects by hand asks this."""
+        return self._is_paused
 
     def add(self, fired: int) -> None:
         """Count deadlines that were decided; beyond `BURST_FIRINGS` nothing is collected until the end."""
         self._fired += fired
-        if self._fired > BURST_FIRINGS and not self._is_paused and gc.isenabled():
-            self._is_paused = True
+        if self._fired > BURST_FIRINGS and not self._is_paused:
+            self._is_paused, self._was_enabled = True, gc.isenabled()
             gc.disable()
 
     def end(self) -> None:
@@ -36,4 +42,5 @@ class Burst:
         if self._is_paused:
             self._is_paused = False
             gc.freeze()
-            gc.enable()
+            if self._was_enabled:
+                gc.enable()

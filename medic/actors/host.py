@@ -109,6 +109,7 @@ class Host:
         self._sooner = trio.Event()
         self._wall_stepped = False
         self._reads_until = 0.0
+        self._burst = Burst()
         self._fired = 0
         self._turns = 0
         self._lateness = [0] * (len(LATENESS_BOUNDS_SECONDS) + 1)
@@ -316,7 +317,7 @@ class Host:
             self._expire(actor, *self._clock.read())
 
     async def _fire_due(self) -> None:
-        burst = Burst()
+        burst = self._burst = Burst()
         try:
             while self._wheel.now < (due := self._now_tick()):
                 if trio.current_time() < self._reads_until:
@@ -327,6 +328,10 @@ class Host:
                 self.look()
         finally:
             burst.end()
+
+    def is_in_burst(self) -> bool:
+        """Whether very many deadlines are being decided that were due together."""
+        return self._burst.is_long
 
     def _fire_slice(self, due: Tick) -> int:
         """Decide what one slice of moves brings; how many deadlines that were."""

@@ -5,7 +5,9 @@ object there is: 0.9 s with a million services. Nearly all of Medic's garbage is
 left are cycles of tasks, tracebacks and connections that ended. So automatic collection is off, and this part does it:
 
 * Young objects are collected while the loop is about to sleep, if there are enough of them to be worth a look. A loop
-  that never sleeps is not spared for ever: past `YOUNG_MAX` it is done all the same, a few milliseconds at a time.
+  that never sleeps is not spared for ever: past `YOUNG_MAX` it is done all the same, a few milliseconds at a time, and
+  what survived several of these is frozen, because looking at all of it at once took 200 ms. Only in a burst of
+  deadlines nothing is done: what is made there stays, and is frozen at its end (`medic/actors/burst.py`).
 * What has come to stay is frozen: it is not looked at again by any collection. Services are frozen as they are loaded,
   and again after each `REGISTRATIONS` of them, so that those not frozen yet are never many.
 * Once in a while everything that is not frozen is looked at, also while the loop is idle.
@@ -52,10 +54,12 @@ class Garbage(trio.abc.Instrument):
 
     Args:
         services: How many services there are now.
+        in_burst: Whether very many deadlines are being decided.
     """
 
-    def __init__(self, services: Callable[[], int]) -> None:
+    def __init__(self, services: Callable[[], int], in_burst: Callable[[], bool] = lambda: False) -> None:
         self._services = services
+        self._in_burst = in_burst
         self._collections = 0
         self._frozen_at = 0
 
@@ -74,15 +78,19 @@ class Garbage(trio.abc.Instrument):
     def before_io_wait(self, timeout: float) -> None:
         """The loop has nothing to do for `timeout` seconds, or will only look at its sockets."""
         young = gc.get_count()[0]
-        if young >= (YOUNG if timeout >= IDLE_SECONDS else YOUNG_MAX):
+        if young >= (YOUNG if timeout >= IDLE_SECONDS else YOUNG_MAX) and not self._in_burst():
             self._collect(idle=timeout >= IDLE_SECONDS)
 
     def _collect(self, *, idle: bool) -> None:
         self._collections += 1
         if idle and self._collections % FULL_EVERY == 0:
             gc.collect()
-        else:
+        elif idle:
             gc.collect(1 if self._collections % MIDDLE_EVERY == 0 else 0)
+        else:
+            gc.collect(0)
+            if self._collections % MIDDLE_EVERY == 0:
+                gc.freeze()
         if abs(self._services() - self._frozen_at) >= REGISTRATIONS:
             self._frozen_at = self._services()
             gc.collect(1)

@@ -168,7 +168,7 @@ class _Medic:
         keeper = build_keeper(stores, watching, writer, self._rebuild, self._opened.snapshot)
         async with trio.open_nursery() as outer:
             outer.start_soon(self._wait_signal)
-            await outer.start(Garbage(watching.directory.__len__).run)
+            await outer.start(Garbage(watching.directory.__len__, watching.host.is_in_burst).run)
             await outer.start(stores.ids.run, stores.database)
             await outer.start(stores.journal.run)
             await outer.start(writer.run)

@@ -71,6 +71,26 @@ async def test_older_objects_are_looked_at_now_and_then(garbage, collections):
     assert collections.count(2) == 1
 
 
+async def test_a_loop_that_is_never_idle_freezes_what_survived_and_looks_at_no_older_ones(garbage, collections):
+    kept = []
+    frozen = gc.get_freeze_count()
+    for _ in range(MIDDLE_EVERY):
+        kept.append(litter(2 * YOUNG_MAX))
+        garbage.before_io_wait(0.0)
+    assert collections == [0] * MIDDLE_EVERY
+    assert gc.get_freeze_count() >= frozen + MIDDLE_EVERY * 2 * YOUNG_MAX
+
+
+async def test_nothing_is_collected_in_a_burst(nursery, collections):
+    part = Garbage(lambda: 0, lambda: True)
+    await nursery.start(part.run)
+    kept = litter(2 * YOUNG_MAX)
+    part.before_io_wait(0.0)
+    part.before_io_wait(1.0)
+    assert collections == []
+    assert len(kept) == 2 * YOUNG_MAX
+
+
 async def test_services_that_were_registered_are_frozen(garbage, collections):
     kept = litter(2 * YOUNG)
     frozen = gc.get_freeze_count()
