@@ -6,8 +6,8 @@ left are cycles of tasks, tracebacks and connections that ended. So automatic co
 
 * Young objects are collected while the loop is about to sleep, if there are enough of them to be worth a look. A loop
   that never sleeps is not spared for ever: past `YOUNG_MAX` it is done all the same, a few milliseconds at a time, and
-  what survived several of these is frozen, because looking at all of it at once took 200 ms. Only in a burst of
-  deadlines nothing is done: what is made there stays, and is frozen at its end (`medic/actors/burst.py`).
+  what survives is frozen: it came to stay, a storm of alerts say, and looking at all of it at once took 200 ms. Only
+  in a burst of deadlines nothing is done: what is made there is frozen at its end (`medic/actors/burst.py`).
 * What has come to stay is frozen: it is not looked at again by any collection. Services are frozen as they are loaded,
   and again after each `REGISTRATIONS` of them, so that those not frozen yet are never many.
 * Once in a while everything that is not frozen is looked at, also while the loop is idle.
@@ -89,8 +89,7 @@ class Garbage(trio.abc.Instrument):
             gc.collect(1 if self._collections % MIDDLE_EVERY == 0 else 0)
         else:
             gc.collect(0)
-            if self._collections % MIDDLE_EVERY == 0:
-                gc.freeze()
+            gc.freeze()
         if abs(self._services() - self._frozen_at) >= REGISTRATIONS:
             self._frozen_at = self._services()
             gc.collect(1)

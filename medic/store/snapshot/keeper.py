@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from typing import Final, Protocol
 
 import structlog
@@ -59,6 +60,11 @@ and what came while one was written: some 1.4 million records, five seconds."""
 
 LOOK_EVERY_SECONDS: Final = 5.0
 """How often growth is looked at, and whether a segment may go."""
+
+BEHIND_BYTES: Final = 4 << 20
+BEHIND_SECONDS: Final = 60.0
+"""A writer that is behind by so much needs the time more, after a storm of alerts say; but not for longer than this:
+while PostgreSQL is away it stays behind."""
 
 PAUSE_AFTER_FAILURE_SECONDS: Final = 60.0
 """A disk that took no snapshot is not asked again at once: the journal needs it more."""
@@ -148,6 +154,7 @@ class SnapshotKeeper:
         self._covered = files.covered
         self._discarded = Position(0)
         self._last = last
+        self._due_since = inf
         self._written = self._failures = 0
         self._seconds = 0.0
 
@@ -165,7 +172,13 @@ class SnapshotKeeper:
         if self._last is None:
             return True
         grown = self._journal.durable - self._last.begun
-        return grown >= min(max(self._last.size, GROWTH_BYTES_MIN), self._growth_max)
+        if grown < min(max(self._last.size, GROWTH_BYTES_MIN), self._growth_max):
+            self._due_since = inf
+            return False
+        now = trio.current_time()
+        self._due_since = min(self._due_since, now)
+        is_behind = self._journal.durable - self._committed() > BEHIND_BYTES
+        return not is_behind or now - self._due_since >= BEHIND_SECONDS
 
     async def finish(self) -> None:
         """Write a last one, unless the newest has everything. Bring a time limit."""
