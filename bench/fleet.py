@@ -34,6 +34,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
@@ -53,8 +54,18 @@ from medic.store.postgres.migrate import migrate
 HOUR_MS = 3_600_000
 FIRST_ID = 1 << 30
 SEED_ROWS = 50_000
-IDLE_SECONDS = 30.0
-SETTLE_SECONDS = 10.0
+
+
+class Spans(NamedTuple):
+    """How long a Medic is left alone: before it is looked at, and while it is watched doing nothing."""
+
+    settle: float
+    idle: float
+
+
+LONG = Spans(settle=10.0, idle=30.0)
+QUICK = Spans(settle=2.0, idle=6.0)
+
 READY_SECONDS_MAX = 300.0
 HEARD = 5_000
 PIPELINED = 50
@@ -274,22 +285,22 @@ def _histogram(text: str, name: str) -> Iterator[tuple[float, float]]:
             yield float(bound), float(count)
 
 
-def measure(folder: Path, count: int, threshold: int) -> dict[str, float]:
+def measure(folder: Path, count: int, threshold: int, spans: Spans) -> dict[str, float]:
     """Seed, start, look, hear, stop."""
     trio.run(seed, folder, count, threshold)
     medic = Medic(folder)
     try:
         ready = medic.wait_ready()
         started, server_cpu = reading(medic.pid), server_cpu_seconds(folder)
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(spans.settle)
         stalled = medic.longest_stall()
         settled, began = reading(medic.pid), time.monotonic()
-        time.sleep(IDLE_SECONDS)
+        time.sleep(spans.idle)
         idle = reading(medic.pid)
         idle_part = (idle.cpu - settled.cpu) / (time.monotonic() - began)
         heard = min(HEARD, count)
         medic.hear(range(0, count, max(1, count // heard))[:heard])
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(spans.settle)
         after = reading(medic.pid)
     finally:
         stopped = medic.stop()
@@ -304,16 +315,16 @@ def measure(folder: Path, count: int, threshold: int) -> dict[str, float]:
         "idle_percent_of_a_core": idle_part * 100,
         "heard_mb": (after.resident - idle.resident) / 1e6,
         "stop_seconds": stopped,
-        **measure_again(folder, count),
+        **measure_again(folder, count, spans),
     }
 
 
-def measure_again(folder: Path, count: int) -> dict[str, float]:
+def measure_again(folder: Path, count: int, spans: Spans) -> dict[str, float]:
     """Start from the snapshot that the drain wrote."""
     medic = Medic(folder)
     try:
         ready = medic.wait_ready()
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(spans.settle)
         settled = reading(medic.pid)
     finally:
         medic.stop()
@@ -325,14 +336,14 @@ def measure_again(folder: Path, count: int) -> dict[str, float]:
     }
 
 
-def measure_empty(folder: Path) -> dict[str, float]:
+def measure_empty(folder: Path, spans: Spans) -> dict[str, float]:
     """The process without a service."""
     medic = Medic(folder)
     try:
         ready = medic.wait_ready()
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(spans.settle)
         settled, began = reading(medic.pid), time.monotonic()
-        time.sleep(IDLE_SECONDS / 3)
+        time.sleep(spans.idle / 3)
         idle = reading(medic.pid)
         part = (idle.cpu - settled.cpu) / (time.monotonic() - began)
     finally:
@@ -360,18 +371,19 @@ def table(figures: dict[str, dict[str, float]], count: int) -> str:
 def main() -> None:
     """Measure, print a table and a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="10**5 services")
+    parser.add_argument("--quick", action="store_true", help="10**5 services, k = 1 alone, short spans")
     parser.add_argument("--count", type=int, default=1_000_000, help="services")
     parser.add_argument("--thresholds", type=int, nargs="+", default=[1, 10], help="k, one fleet each")
     options = parser.parse_args()
     # Ended by somebody else it ends its Medic as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
-    count = 100_000 if options.quick else options.count
+    count, spans = (100_000, QUICK) if options.quick else (options.count, LONG)
+    thresholds = options.thresholds[:1] if options.quick else options.thresholds
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="medic-bench-") as directory:
-        figures["none"] = measure_empty(Path(directory) / "none")
-        for threshold in options.thresholds:
-            figures[f"k = {threshold}"] = measure(Path(directory) / f"k{threshold}", count, threshold)
+        figures["none"] = measure_empty(Path(directory) / "none", spans)
+        for threshold in thresholds:
+            figures[f"k = {threshold}"] = measure(Path(directory) / f"k{threshold}", count, threshold, spans)
     print(table(figures, count))
     print(json.dumps({"bench": "fleet", "services": count, **figures}))
 
