@@ -281,3 +281,21 @@ async def test_it_is_written_at_the_start_and_whenever_the_journal_has_grown(tmp
                 await trio.sleep(0.005)
         nursery.cancel_scope.cancel()
     assert fleet.keeper.statistics().at == NOW
+
+
+async def test_a_snapshot_that_is_due_waits_for_a_writer_that_is_behind_but_not_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(keeping, "GROWTH_BYTES_MIN", 200)
+    monkeypatch.setattr(keeping, "BEHIND_BYTES", 100)
+    async with running(tmp_path) as fleet:
+        fleet.register(1)
+        assert await fleet.keeper.write()
+        while fleet.journal.newest - fleet.keeper.statistics().size < 2_000:
+            fleet.beat(1)
+        await fleet.journal.wait_durable(fleet.journal.newest)
+        assert not fleet.keeper._is_due()
+        fleet.committed = fleet.journal.newest
+        assert fleet.keeper._is_due()
+        fleet.committed = 0
+        assert not fleet.keeper._is_due()
+        monkeypatch.setattr(keeping, "BEHIND_SECONDS", 0.0)
+        assert fleet.keeper._is_due()
