@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType, Protocol
 
+from medic.access.caller import Caller
 from medic.core.blind import BlindLog
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.effects import Effect, SettleNotification
@@ -329,13 +330,6 @@ class Beat:
     run_id: str | None = None
     said_at: InstantMs | None = None
     key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who sends something, as far as it is known before anything is looked up."""
-
-    address: str
 
 
 class Gatekeeper(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from medic.access.scope import Scope
 from medic.http import alerts, bulk, documentation, heartbeats, named, operations, services, shapes, webhooks
 from medic.http.bodies import (
     BulkBody,
@@ -62,6 +63,7 @@ HEARTBEATS: Final = (
         body=HeartbeatBody,
         query=None,
         keyed=True,
+        scope=Scope.HEARTBEAT,
     ),
     Route(
         "POST",
@@ -88,6 +90,7 @@ HEARTBEATS: Final = (
         body=BulkBody,
         query=None,
         keyed=True,
+        scope=Scope.HEARTBEAT,
     ),
     Route(
         "GET",
@@ -99,6 +102,7 @@ HEARTBEATS: Final = (
         "For `curl -fsS URL` and cron. HEAD does the same and answers without a body.",
         query=BESIDE_THE_NAME,
         keyed=True,
+        scope=Scope.HEARTBEAT,
     ),
     Route(
         "POST",
@@ -119,6 +123,7 @@ HEARTBEATS: Final = (
         body_optional=True,
         query=BESIDE_THE_NAME,
         keyed=True,
+        scope=Scope.HEARTBEAT,
     ),
     Route(
         "GET",
@@ -159,6 +164,7 @@ SERVICES: Final = (
         body=Registration,
         query=(Parameter("update", "flag", "1: change what is registered to what was asked for."),),
         actor=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "GET",
@@ -201,6 +207,7 @@ SERVICES: Final = (
         "Any of the fields of a registration but the name. `muted` and `down` work while PostgreSQL is away.",
         body=ServiceUpdate,
         actor=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "DELETE",
@@ -211,6 +218,7 @@ SERVICES: Final = (
         {200: Told("Deleted.", shapes.Envelope[Literal[""]]), 404: NO_SERVICE, 503: AWAY},
         "An open alert closes and is resolved where it was told. History keeps name and id; the name is free at once.",
         actor=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "POST",
@@ -221,6 +229,7 @@ SERVICES: Final = (
         {200: Told("Sent, and resolved after.", shapes.Envelope[shapes.TestShape]), 404: NO_SERVICE, 503: NOT_DURABLE},
         "A marked page about this service goes through the real notifiers.",
         actor=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "GET",
@@ -275,6 +284,7 @@ ALERTS: Final = (
         body=NoteBody,
         body_optional=True,
         actor=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "POST",
@@ -292,6 +302,7 @@ ALERTS: Final = (
         body=NoteBody,
         body_optional=True,
         actor=True,
+        scope=Scope.WRITE,
     ),
 )
 
@@ -305,6 +316,7 @@ WEBHOOKS: Final = (
         {201: Told("Created.", shapes.Envelope[shapes.WebhookShape]), 503: AWAY},
         body=WebhookBody,
         actor=True,
+        scope=Scope.ADMIN,
     ),
     Route(
         "GET",
@@ -326,6 +338,7 @@ WEBHOOKS: Final = (
             503: AWAY,
         },
         actor=True,
+        scope=Scope.ADMIN,
     ),
 )
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import orjson
 
+from medic.access.caller import Author
 from medic.core.units import InstantMs
 from medic.ports import Clock, Webhook
 from medic.store.postgres.database import Database, Row, Transaction
+from medic.store.tables.audit import Shown, audit
 
 _COLUMNS = "webhook_id, url, heartbeat_name, headers, date_added, added_by"
 
@@ -62,23 +64,20 @@ class PgWebhookStore:
         return True
 
     async def _audit(self, transaction: Transaction, action: str, by: str, webhook: Webhook, *, before: bool) -> None:
-        shown = orjson.dumps(
-            {
-                "webhook_id": webhook.webhook_id,
-                "url": webhook.url,
-                "heartbeat_name": webhook.heartbeat_name,
-                "headers": [name for name, _ in webhook.headers],
-            }
-        ).decode()
-        await transaction.execute(
-            "INSERT INTO medic.audit_log (at, actor, action, subject, before, after) VALUES ($1, $2, $3, $4, $5, $6)",
-            self._clock.now(),
-            by,
-            action,
-            webhook.url,
-            shown if before else None,
-            None if before else shown,
-            operation="insert audit",
+        shown: Shown = {
+            "webhook_id": webhook.webhook_id,
+            "url": webhook.url,
+            "heartbeat_name": webhook.heartbeat_name,
+            "headers": [name for name, _ in webhook.headers],
+        }
+        await audit(
+            transaction,
+            at=self._clock.now(),
+            author=Author(by),
+            action=action,
+            subject=webhook.url,
+            before=shown if before else None,
+            after=None if before else shown,
         )
 
 
