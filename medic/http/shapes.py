@@ -100,6 +100,7 @@ class ServiceShape(Shape):
     grace_period_seconds: int | float
     recovery_seconds: int | float
     renotify_minutes: int | float = Field(description="As in force, the default included; 0 for none.")
+    require_key: Flag = Field(description="1: its heartbeats need an API key, whatever MEDIC_AUTH asks of others.")
     date_added: Time
     date_modified: Time
     date_muted: Time | None
