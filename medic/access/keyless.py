@@ -46,9 +46,7 @@ class KeylessRules:
         trusts_proxies: Whether a proxy was named that is believed.
     """
 
-    def __init__(
-        self, *, hosts: Iterable[str] = (), origins: Iterable[str] = (), trusts_proxies: bool = False
-    ) -> None:
+    def __init__(self, *, hosts: Iterable[str] = (), origins: Iterable[str] = (), trusts_proxies: bool = False) -> None:
         self._hosts = frozenset(hosts)
         self._origins = frozenset(origins)
         self._trusts_proxies = trusts_proxies

@@ -29,6 +29,9 @@ from typing import Final
 import structlog
 import trio
 
+from medic.access.keys import KeyRing
+from medic.access.uses import KeyUses
+from medic.app.access import build_gate
 from medic.app.announce import Started, say_started
 from medic.app.build import Serving, Watching, build_keeper, build_serving, build_watching
 from medic.app.garbage import Garbage, return_freed_memory
@@ -44,6 +47,8 @@ from medic.core.service import Service
 from medic.core.units import ServiceId
 from medic.errors import DatabaseUnavailableError, OverloadedError
 from medic.http.application import create_app
+from medic.http.gate import Gate
+from medic.http.headers import Cors
 from medic.http.listening import bind_sockets
 from medic.http.parts import ApiParts, ApiSettings
 from medic.http.serving import HttpServer
@@ -372,11 +377,21 @@ class _Medic:
             meter=self._meter,
             defaults=self._settings.tuning.defaults,
             version=VERSION,
+            gatekeeper=self._gate(watching),
             settings=ApiSettings(
                 strict_status=self._settings.tuning.strict_status,
                 trusted_proxies=self._settings.listen.trusted_proxies,
                 webhook_hosts=self._settings.telling.webhook_hosts,
+                metrics_open=self._settings.access.metrics_open,
+                cors=Cors(frozenset(self._settings.access.cors_origins)),
             ),
+        )
+
+    def _gate(self, watching: Watching) -> Gate:
+        admin = self._settings.admin_key
+        ring = KeyRing(admin=None if admin is None else admin.get_secret_value())
+        return build_gate(
+            self._settings, ring, KeyUses(), roster=watching.directory, clock=watching.clock, meter=self._meter
         )
 
     async def _wait_signal(self) -> None:

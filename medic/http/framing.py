@@ -188,8 +188,10 @@ class Framing:
         self._known[head] = hot
 
     def _same(self, introduction: Introduction) -> Introduction:
-        """The object that stood for an equal introduction before. Heads of one client differ in their lengths; whoever
-        remembers the client compares objects and no text."""
+        """The object that stood for an equal introduction before.
+
+        Heads of one client differ in their lengths: whoever remembers the client compares objects, and no text.
+        """
         if len(self._introductions) >= LANE_HEADS_KNOWN_MAX:
             self._introductions.clear()
         return self._introductions.setdefault(introduction, introduction)

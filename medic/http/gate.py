@@ -36,7 +36,6 @@ from medic.access.mode import AuthMode
 from medic.access.restriction import may_beat, reaches
 from medic.access.scope import Scope
 from medic.access.uses import KeyUses
-from medic.core.units import InstantMs
 from medic.errors import ForbiddenError, MedicError, RateLimitedError, RefusedError, UnauthorizedError
 from medic.ports import Clock, Roster
 

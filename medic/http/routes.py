@@ -21,6 +21,7 @@ from medic.http.route import Parameter, Route, Told
 HEARTBEAT_PATH: Final = "/heartbeat"
 NAMED_PATH: Final = "/heartbeat/{heartbeat_name}"
 BULK_PATH: Final = "/v2/heartbeats"
+METRICS_PATHS: Final = frozenset({"/metrics", "/metrics/services"})
 
 NO_SERVICE: Final = Told("No service of that name is registered.", shapes.Refusal)
 NO_ALERT: Final = Told("There is no such alert.", shapes.Refusal)
@@ -64,6 +65,7 @@ HEARTBEATS: Final = (
         query=None,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -91,6 +93,7 @@ HEARTBEATS: Final = (
         query=None,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -103,6 +106,8 @@ HEARTBEATS: Final = (
         query=BESIDE_THE_NAME,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        basic=True,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -124,6 +129,8 @@ HEARTBEATS: Final = (
         query=BESIDE_THE_NAME,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        basic=True,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -142,6 +149,7 @@ HEARTBEATS: Final = (
                 f"At most so many; {HEARTBEATS_MAX} where it is left out, more than that, or no number.",
             ),
         ),
+        narrows=True,
     ),
 )
 
@@ -165,6 +173,7 @@ SERVICES: Final = (
         query=(Parameter("update", "flag", "1: change what is registered to what was asked for."),),
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -184,6 +193,7 @@ SERVICES: Final = (
             LIMIT,
             CURSOR,
         ),
+        narrows=True,
     ),
     Route(
         "GET",
@@ -192,6 +202,7 @@ SERVICES: Final = (
         "Services",
         "Show a service",
         {200: Told("A list of one.", shapes.Envelope[list[shapes.ServiceShape]]), 404: NO_SERVICE},
+        narrows=True,
     ),
     Route(
         "POST",
@@ -208,6 +219,7 @@ SERVICES: Final = (
         body=ServiceUpdate,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "DELETE",
@@ -219,6 +231,7 @@ SERVICES: Final = (
         "An open alert closes and is resolved where it was told. History keeps name and id; the name is free at once.",
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -230,6 +243,7 @@ SERVICES: Final = (
         "A marked page about this service goes through the real notifiers.",
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -240,6 +254,7 @@ SERVICES: Final = (
         {200: Told("Names, last heard of first.", shapes.Counted[shapes.RefusedNameShape])},
         "Since Medic's start; a bounded number, the newest.",
         query=(LIMIT,),
+        narrows=True,
     ),
 )
 
@@ -259,6 +274,7 @@ ALERTS: Final = (
             LIMIT,
             CURSOR,
         ),
+        narrows=True,
     ),
     Route(
         "GET",
@@ -267,6 +283,7 @@ ALERTS: Final = (
         "Alerts",
         "Show an alert, its history and whom it was told",
         {200: Told("The alert.", shapes.Envelope[shapes.AlertHistoryShape]), 404: NO_ALERT, 503: AWAY},
+        narrows=True,
     ),
     Route(
         "POST",
@@ -285,6 +302,7 @@ ALERTS: Final = (
         body_optional=True,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -303,6 +321,7 @@ ALERTS: Final = (
         body_optional=True,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
 )
 
@@ -351,6 +370,7 @@ OPERATIONS: Final = (
         "Is the network there",
         {204: Told("It is.")},
         query=None,
+        scope=None,
     ),
     Route(
         "GET",
@@ -363,6 +383,7 @@ OPERATIONS: Final = (
             503: Told("Unhealthy: database, journal, wheel or writer do not work.", shapes.HealthShape),
         },
         query=None,
+        scope=None,
     ),
     Route(
         "GET",
@@ -375,6 +396,7 @@ OPERATIONS: Final = (
             503: Told("Yes: it has stalled.", shapes.ProbeShape),
         },
         query=None,
+        scope=None,
     ),
     Route(
         "GET",
@@ -387,6 +409,7 @@ OPERATIONS: Final = (
             503: Told("No, and why.", shapes.ProbeShape),
         },
         query=None,
+        scope=None,
     ),
     Route(
         "GET",
@@ -413,6 +436,7 @@ OPERATIONS: Final = (
             Parameter("status", "string", "Only services of this status."),
             Parameter("shard", "string", "`i/n`: the i-th of n parts."),
         ),
+        narrows=True,
     ),
 )
 
