@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from medic.access.keyless import KeylessRules
+from medic.access.keys import ApiKey, KeyRing, digest_of, key_id_of, secret_of, text_of
+from medic.access.mode import AuthMode
+from medic.access.scope import Scope
+from medic.access.uses import KeyUses
 from medic.errors import UnknownWebhookError
+from medic.http.gate import Gate
 from medic.http.parts import ApiParts, ApiSettings
 from medic.metrics.exposition import TEXT, Page
 from medic.metrics.requests import RequestMeter
@@ -13,6 +19,9 @@ from medic.ports import Clock, ComponentHealth, HealthReport, Webhook
 from tests.actors.world import World
 from tests.fakes.journal_history import JournalHistory
 from tests.fakes.webhooks import MemoryWebhookStore
+
+
+ADMIN_KEY = "the operators' own key, long enough"
 
 
 class SaidHealth:
@@ -92,6 +101,9 @@ class ApiWorld(World):
         self.webhooks = KeptWebhooks()
         self.metrics = TwoLines()
         self.meter = RequestMeter()
+        self.ring = KeyRing(admin=ADMIN_KEY)
+        self.uses = KeyUses()
+        self._settings = settings or ApiSettings()
         self.parts = ApiParts(
             intake=self.intake,
             roster=self.directory,
@@ -104,8 +116,33 @@ class ApiWorld(World):
             meter=self.meter,
             defaults=self.defaults,
             version="9.9.9",
-            settings=settings or ApiSettings(),
+            gatekeeper=self.gate(AuthMode.OPEN),
+            settings=self._settings,
         )
+
+    def gate(self, mode: AuthMode) -> Gate:
+        """A gatekeeper in this mode. `medic` and `x` are names by which tests call it."""
+        keyless = KeylessRules(
+            hosts=("medic", "x"),
+            origins=self._settings.cors.origins,
+            trusts_proxies=bool(self._settings.trusted_proxies),
+        )
+        return Gate(
+            mode, self.ring, self.uses, keyless=keyless, roster=self.directory, clock=self.clock, meter=self.meter
+        )
+
+    def ask_for_keys(self, mode: AuthMode = AuthMode.KEYS) -> None:
+        """Be in this mode from now on."""
+        object.__setattr__(self.parts, "gatekeeper", self.gate(mode))
+
+    def key(self, *scopes: Scope, name: str = "", **restriction: tuple[str, ...]) -> str:
+        """The text of a new key."""
+        number = len(self.ring.all())
+        key_id, secret = key_id_of(number.to_bytes(8)), secret_of(number.to_bytes(32))
+        self.ring.put(
+            ApiKey(key_id, name or f"key {number}", frozenset(scopes), digest_of(secret), self.clock.now(), **restriction)
+        )
+        return text_of(key_id, secret)
 
     def lose_database(self) -> None:
         """PostgreSQL does not answer from now on."""
