@@ -20,7 +20,6 @@ from tests.actors.world import World
 from tests.fakes.journal_history import JournalHistory
 from tests.fakes.webhooks import MemoryWebhookStore
 
-
 ADMIN_KEY = "the operators' own key, long enough"
 
 
@@ -140,7 +139,9 @@ class ApiWorld(World):
         number = len(self.ring.all())
         key_id, secret = key_id_of(number.to_bytes(8)), secret_of(number.to_bytes(32))
         self.ring.put(
-            ApiKey(key_id, name or f"key {number}", frozenset(scopes), digest_of(secret), self.clock.now(), **restriction)
+            ApiKey(
+                key_id, name or f"key {number}", frozenset(scopes), digest_of(secret), self.clock.now(), **restriction
+            )
         )
         return text_of(key_id, secret)
 
