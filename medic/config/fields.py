@@ -21,6 +21,8 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
+from medic.access.keys import ADMIN_LENGTH_MIN
+
 SECRETS_KEY_BYTES: Final = 32
 """AES-256."""
 
@@ -241,6 +243,13 @@ def check_secret(text: str) -> SecretStr:
     return SecretStr(text)
 
 
+def check_admin_key(text: str) -> SecretStr:
+    """Any text that is long enough and can be sent in a header."""
+    if len(text) < ADMIN_LENGTH_MIN or not text.isprintable() or text != text.strip():
+        raise wrong(f"must be at least {ADMIN_LENGTH_MIN} printable characters, without a space at either end")
+    return SecretStr(text)
+
+
 def check_password(text: str) -> SecretStr:
     """Any text."""
     return SecretStr(text)
@@ -296,4 +305,5 @@ Folder = Annotated[Path, BeforeValidator(check_folder)]
 Secret = Annotated[SecretStr | None, BeforeValidator(check_secret), IsSecret()]
 Password = Annotated[SecretStr | None, BeforeValidator(check_password), IsSecret()]
 RedisUrl = Annotated[SecretStr | None, BeforeValidator(check_redis_url), IsSecret()]
+AdminKey = Annotated[SecretStr | None, BeforeValidator(check_admin_key), IsSecret()]
 SecretsKey = Annotated[SecretStr | None, BeforeValidator(check_secrets_key), IsSecret()]

@@ -167,7 +167,10 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything. `remarks` are sentences the operator should read at the start: what is set and has no effect yet."""
+    """Everything. `remarks` are sentences the operator should read at the start: what is set and has no effect yet.
+
+    `admin_key` is `MEDIC_ADMIN_API_KEY`.
+    """
 
     listen: Listen
     database: DatabaseSettings
@@ -176,4 +179,5 @@ class Settings:
     tuning: Tuning
     logs: Logs
     limits: RateLimits
+    admin_key: SecretStr | None = None
     remarks: tuple[str, ...] = ()
