@@ -130,12 +130,13 @@ class KeyKeeping:
 
     async def _keep_ends(self) -> None:
         while True:
+            version = self._keys.ring.version
             try:
                 await self.tell_ends()
             except (DatabaseUnavailableError, OverloadedError, StatementRefusedError) as error:
                 _log.info("that keys are about to expire is told, or written down, later", reason=str(error))
             with trio.move_on_after(LOOK_EVERY_SECONDS):
-                await self._keys.wait_changed()
+                await self._keys.wait_newer(version)
 
     async def _keep_uses(self) -> None:
         await self._learn_uses()

@@ -137,9 +137,10 @@ class OperatorKeys:
                 _log.info("API keys were changed", keys=len(self.ring.all()))
                 await self._note_changed()
 
-    async def wait_changed(self) -> None:
-        """Return once a key is another than it was when this was called."""
-        await self._changed.wait()
+    async def wait_newer(self, version: int) -> None:
+        """Return once the ring has another version than this."""
+        while self.ring.version == version:
+            await self._changed.wait()
 
     async def _know(self, key: ApiKey) -> None:
         self.ring.put(key)
