@@ -118,6 +118,35 @@ class ApiKey:
             told_days_left=None,
         )
 
+    def revoked(self, now: InstantMs) -> ApiKey:
+        """The same key, which works no more."""
+        return replace(self, revoked_at=now)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDraft:
+    """A key somebody wants made: names and teams normalised, `lifetime_ms` None for ever."""
+
+    name: str
+    scopes: frozenset[Scope]
+    names: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+    lifetime_ms: DurationMs | None = None
+
+    def key(self, key_id: str, digest: bytes, at: InstantMs, by: str) -> ApiKey:
+        """The key as it is made."""
+        return ApiKey(
+            key_id=key_id,
+            name=self.name,
+            scopes=self.scopes,
+            digest=digest,
+            date_added=at,
+            added_by=by,
+            names=self.names,
+            teams=self.teams,
+            expires_at=None if self.lifetime_ms is None else InstantMs(at + self.lifetime_ms),
+        )
+
 
 def key_id_of(entropy: bytes) -> str:
     """An id made of `ID_BYTES` random bytes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from medic.access.ports import Keys
 from medic.core.policy import Defaults
 from medic.history import History
 from medic.http.caller import TrustedProxies
@@ -71,6 +72,7 @@ class ApiParts:
     changes: Changes
     history: History
     webhooks: Webhooks
+    keys: Keys
     health: Health
     clock: Clock
     metrics: Metrics

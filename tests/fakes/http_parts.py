@@ -18,6 +18,7 @@ from medic.metrics.services import ServiceFilter
 from medic.ports import Clock, ComponentHealth, HealthReport, Webhook
 from tests.actors.world import World
 from tests.fakes.journal_history import JournalHistory
+from tests.fakes.keys import MemoryKeyStore, keys_over
 from tests.fakes.webhooks import MemoryWebhookStore
 
 ADMIN_KEY = "the operators' own key, long enough"
@@ -98,6 +99,8 @@ class ApiWorld(World):
         self.changes._history = self.history
         self.health = SaidHealth(self.clock)
         self.webhooks = KeptWebhooks()
+        self.key_store = MemoryKeyStore(self.clock)
+        self.keys = keys_over(self.key_store, self.clock)
         self.metrics = TwoLines()
         self.meter = RequestMeter()
         self.ring = KeyRing(admin=ADMIN_KEY)
@@ -109,6 +112,7 @@ class ApiWorld(World):
             changes=self.changes,
             history=self.history,
             webhooks=self.webhooks,
+            keys=self.keys,
             health=self.health,
             clock=self.clock,
             metrics=self.metrics,
@@ -148,3 +152,4 @@ class ApiWorld(World):
     def lose_database(self) -> None:
         """PostgreSQL does not answer from now on."""
         self.history.available = self.services.available = self.webhooks.store.available = False
+        self.key_store.available = False
