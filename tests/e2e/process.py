@@ -22,6 +22,7 @@ BASE_ENVIRONMENT = {
     "MEDIC_JOURNAL_RESERVE_BYTES": str(1 << 20),
     "MEDIC_FIRST_HEARTBEAT_MINUTES": "0",
     "MEDIC_TIMEZONE": "UTC",
+    "MEDIC_ALLOWED_HOSTS": "medic-host",  # by this name the runbook's curl lines call it
     "LOG_LEVEL": "INFO",
 }
 
