@@ -149,8 +149,10 @@ def test_a_nap_shorter_than_a_client_waits_is_none_but_naps_add_up():
 
 
 def test_the_system_tells_how_long_it_slept():
-    assert seconds_asleep() >= -0.001
-    assert seconds_asleep() == pytest.approx(seconds_asleep(), abs=0.01)
+    # It reads two clocks, and another program may run for long in between: the quickest of many readings counts.
+    first, second = (min(seconds_asleep() for _ in range(100)) for _ in range(2))
+    assert first >= -0.001
+    assert second == pytest.approx(first, abs=0.01)
 
 
 def test_only_a_step_of_the_wall_clock_or_a_credit_moves_wall_timers():

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from medic.http.framing import Framing, HotHead
 from medic.http.hot_routes import HOT_ROUTES
 from tests.contract.served import HEARTBEAT, Served, get, post, serve
+from tests.patience import PATIENCE_SECONDS
 
 Exchange = tuple[int, bytes, bytes]
 """Status, Content-Type and body."""
@@ -103,7 +104,7 @@ def answers(received: bytes, heads: list[bool]) -> list[Exchange]:
 
 async def ask(served: Served, pieces: list[bytes]) -> bytes:
     received = b""
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with await served.connect() as stream:
             try:
                 for piece in pieces:
