@@ -305,7 +305,9 @@ def child_process(
     executable = data_dir / "postgres" / "bin" / name
     executable.parent.mkdir()
     shutil.copy2("/bin/sleep", executable)
-    with subprocess.Popen([str(executable), str(seconds)], cwd=data_dir / place) as process:
+    # Whoever runs the tests in the background of a shell hands on that SIGINT is ignored.
+    hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    with subprocess.Popen([str(executable), str(seconds)], cwd=data_dir / place, preexec_fn=hear) as process:
         yield process
         process.kill()
 
