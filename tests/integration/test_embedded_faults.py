@@ -307,7 +307,7 @@ def child_process(
     shutil.copy2("/bin/sleep", executable)
     # Whoever runs the tests in the background of a shell hands on that SIGINT is ignored.
     hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
-    with subprocess.Popen([str(executable), str(seconds)], cwd=data_dir / place, preexec_fn=hear) as process:
+    with subprocess.Popen([str(executable), str(seconds)], cwd=data_dir / place, preexec_fn=hear) as process:  # noqa: PLW1509
         yield process
         process.kill()
 
