@@ -15,9 +15,11 @@ def pages(vendors: VendorProcess, action: str) -> list[dict[str, Any]]:
     return [event for event in vendors.taken("pagerduty") if event["document"]["event_action"] == action]
 
 
-def wait_for_pages(vendors: VendorProcess, action: str, count: int) -> list[dict[str, Any]]:
-    """The first `count` of them, or more; fails with what there is where they do not come."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def wait_for_pages(
+    vendors: VendorProcess, action: str, count: int, *, seconds: float = PATIENCE_SECONDS
+) -> list[dict[str, Any]]:
+    """The first `count` of them, or more; fails with what there is after `seconds`."""
+    deadline = time.monotonic() + seconds
     while len(found := pages(vendors, action)) < count:
         assert time.monotonic() < deadline, f"{len(found)} of {count} {action}: {vendors.arrivals('pagerduty')}"
         time.sleep(0.02)

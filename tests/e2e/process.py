@@ -143,13 +143,13 @@ class MedicProcess:
         """One heartbeat."""
         return self.post("/heartbeat", {"heartbeat_name": name, "service_name": "", "status": status})
 
-    def wait_for(self, question: Any) -> Any:
-        """The first true answer of `question()`; fails with the log where none comes."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+    def wait_for(self, question: Any, *, seconds: float = PATIENCE_SECONDS) -> Any:
+        """The first true answer of `question()`; fails with the log after `seconds`."""
+        deadline = time.monotonic() + seconds
         while True:
             answer = question()
             if answer:
                 return answer
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {PATIENCE_SECONDS} s; medic printed:\n{self.output()[-4000:]}")
+                raise AssertionError(f"not within {seconds} s; medic printed:\n{self.output()[-4000:]}")
             time.sleep(0.02)
