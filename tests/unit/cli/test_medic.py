@@ -233,7 +233,7 @@ def test_a_demo_tells_nobody_whatever_the_environment_says(tmp_path: Path) -> No
 async def test_the_services_of_a_demo_register_and_beat(small: SmallMedic) -> None:
     small.scripted = [Answer(503, {"status": "not_ready"})]
     said: list[str] = []
-    async with httpx.AsyncClient(base_url=small.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=small.url, trust_env=False, timeout=PATIENCE_SECONDS) as client:
         await wait_ready(client)
         with trio.fail_after(PATIENCE_SECONDS):
             async with trio.open_nursery() as nursery:
