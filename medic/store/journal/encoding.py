@@ -1,0 +1,36 @@
+"""Effects as the records of a journal, none longer than a reader is ready to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medic.core.effects import Effect
+from medic.errors import InvariantError
+from medic.store.codec import encode
+from medic.store.journal.frames import FRAME_HEAD_BYTES, RECORD_BYTES_MAX
+from medic.store.journal.limits import TURN_BYTES_MAX
+
+
+def record_of(effect: Effect) -> bytes:
+    """The effect as a record.
+
+    Raises:
+        InvariantError: the record is longer than any can be.
+    """
+    record = encode(effect)
+    if len(record) > RECORD_BYTES_MAX:
+        raise InvariantError(f"a record of {len(record)} bytes; {RECORD_BYTES_MAX} is the most")
+    return record
+
+
+def records_of(effects: Sequence[Effect]) -> list[bytes]:
+    """The effects of one turn as records, all of them or none.
+
+    Raises:
+        InvariantError: a record is longer than any can be, or all together are longer than any turn.
+    """
+    records = [record_of(effect) for effect in effects]
+    length = sum(map(len, records)) + FRAME_HEAD_BYTES * len(records)
+    if length > TURN_BYTES_MAX:
+        raise InvariantError(f"a turn of {length} bytes; {TURN_BYTES_MAX} is the most")
+    return records
