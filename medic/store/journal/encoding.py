@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from medic.core.effects import Effect
 from medic.errors import InvariantError
 from medic.store.codec import encode
+from medic.store.journal import limits
 from medic.store.journal.frames import FRAME_HEAD_BYTES, RECORD_BYTES_MAX
-from medic.store.journal.limits import TURN_BYTES_MAX
 
 
 def record_of(effect: Effect) -> bytes:
@@ -31,6 +31,6 @@ def records_of(effects: Sequence[Effect]) -> list[bytes]:
     """
     records = [record_of(effect) for effect in effects]
     length = sum(map(len, records)) + FRAME_HEAD_BYTES * len(records)
-    if length > TURN_BYTES_MAX:
-        raise InvariantError(f"a turn of {length} bytes; {TURN_BYTES_MAX} is the most")
+    if length > limits.TURN_BYTES_MAX:
+        raise InvariantError(f"a turn of {length} bytes; {limits.TURN_BYTES_MAX} is the most")
     return records
