@@ -165,14 +165,18 @@ class Outbox:
         self._journal.require_intake()
 
     def record_nowait(self, effect: Effect) -> Position:
-        """Journal what concerns no single service: a blind span."""
+        """Journal what is told by others, if at all: what another Medic had decided to tell."""
         return self._journal.append_nowait(effect)
 
     def tell_nowait(self, notification: Notification) -> None:
         """Journal a notification of Medic's own, and tell it once it is durable."""
-        decided = Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification)
-        addressed = self._addressed(decided)
+        addressed = self._decided(notification)
         self._keep(addressed, self._journal.append_nowait(addressed))
+
+    def record_and_tell_nowait(self, effect: Effect, notification: Notification) -> None:
+        """The same of a notification that says of an effect that it happened: one turn, the effect first."""
+        addressed = self._decided(notification)
+        self._keep(addressed, self._journal.append_turn_nowait((effect, addressed)))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand notifications on in order, each once its record is durable, until cancelled."""
@@ -217,6 +221,9 @@ class Outbox:
             handed_on=self._handed_on,
             journal_retries=self._retries,
         )
+
+    def _decided(self, notification: Notification) -> Notify:
+        return self._addressed(Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification))
 
     def _addressed(self, effect: Notify) -> Notify:
         """With the targets that it goes to as things stand."""

@@ -89,7 +89,7 @@ def test_spoilt_where_a_later_commit_vouches_for_it_only_the_records_hit_are_los
 
 @given(COMMITS, TURN, TURN, st.data())
 def test_a_torn_turn_that_vouches_for_the_one_before_it_is_cut_off_and_nothing_else(commits, before, torn, data):
-    """Even where the last record of the one before is what was spoilt: it was whole once, and is not cut off with it."""
+    """Even where the last record of the one before is what was spoilt: it was whole once, and stays."""
     journal = written([*commits, (True, [before]), (False, [[b"\x01first", *torn]])])
     begun = journal.ends[-2]
     first = next(one.end for one in scanned(journal.block) if one.end > begun)
