@@ -56,7 +56,7 @@ _HANGING: Final = "The journal's disk does not answer at the moment."
 _FULL: Final = "The journal cannot keep up with what comes in."
 _STOPPING: Final = "Medic is stopping."
 
-_SYNCED_LATER: Final = (RecordHeartbeat, CreditSigns)
+_SYNCED_LATER: Final[frozenset[type[Effect]]] = frozenset({RecordHeartbeat, CreditSigns})
 """What `Sync.INTERVAL` may answer for before it is synced. Everything else tells people, or undoes what was told."""
 
 
@@ -204,7 +204,7 @@ class FileJournal:
         ends: Sequence[Position] = self._pending_with_room().add_turn(records)  # type: ignore[assignment]  # integers
         self._recent.add_turn(ends, effects)
         self._records += len(records)
-        if not all(type(effect) in _SYNCED_LATER for effect in effects):
+        if not _SYNCED_LATER.issuperset(map(type, effects)):
             self._must_sync = True
         return ends[-1]
 

@@ -105,7 +105,7 @@ def seed_of(journal_id: str, shard: int) -> int:
 def seal(seed: int, start: int, record: bytes, bits: int = 0) -> bytes:
     """The head of the frame that begins at the position `start` and holds `record`."""
     word = len(record) | bits
-    return _HEAD.pack(word, google_crc32c.extend(seed, _STAMP.pack(word, start) + record))
+    return _HEAD.pack(word, _extend(seed, _STAMP.pack(word, start) + record))
 
 
 class Frame(NamedTuple):
@@ -164,11 +164,13 @@ class Pending:
 
     def add_turn(self, records: Sequence[bytes]) -> list[int]:
         """Seal the records of one turn behind the others and return their positions: they survive together or not."""
+        start = self.newest
         ends: list[int] = []
         for record in records[:-1]:
-            self._frames += seal(self._seed, self.newest, record, MORE_FOLLOWS) + record
-            self.newest += FRAME_HEAD_BYTES + len(record)
-            ends.append(self.newest)
+            self._frames += seal(self._seed, start, record, MORE_FOLLOWS) + record
+            start += FRAME_HEAD_BYTES + len(record)
+            ends.append(start)
+        self.newest = start
         ends.append(self.add(records[-1]))
         return ends
 
