@@ -11,26 +11,23 @@ from medic.store.journal import limits
 from medic.store.journal.frames import FRAME_HEAD_BYTES, RECORD_BYTES_MAX
 
 
-def record_of(effect: Effect) -> bytes:
-    """The effect as a record.
-
-    Raises:
-        InvariantError: the record is longer than any can be.
-    """
-    record = encode(effect)
-    if len(record) > RECORD_BYTES_MAX:
-        raise InvariantError(f"a record of {len(record)} bytes; {RECORD_BYTES_MAX} is the most")
-    return record
-
-
 def records_of(effects: Sequence[Effect]) -> list[bytes]:
     """The effects of one turn as records, all of them or none.
 
     Raises:
         InvariantError: a record is longer than any can be, or all together are longer than any turn.
     """
-    records = [record_of(effect) for effect in effects]
-    length = sum(map(len, records)) + FRAME_HEAD_BYTES * len(records)
+    records = [encode(effect) for effect in effects]
+    length = FRAME_HEAD_BYTES * len(records)
+    for record in records:
+        if len(record) > RECORD_BYTES_MAX:
+            raise too_long(record)
+        length += len(record)
     if length > limits.TURN_BYTES_MAX:
         raise InvariantError(f"a turn of {length} bytes; {limits.TURN_BYTES_MAX} is the most")
     return records
+
+
+def too_long(record: bytes) -> InvariantError:
+    """What is to be raised of a record that is longer than any can be."""
+    return InvariantError(f"a record of {len(record)} bytes; {RECORD_BYTES_MAX} is the most")

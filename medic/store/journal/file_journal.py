@@ -38,12 +38,12 @@ from medic.core.status import HeartbeatStatus
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import JournalRefusedError
 from medic.ports import Entry, Position, Records, WhenDurable
-from medic.store.codec import encode_plain_heartbeat, encode_plain_heartbeats
+from medic.store.codec import encode, encode_plain_heartbeat, encode_plain_heartbeats
 from medic.store.journal import limits
 from medic.store.journal.commit import CommitMeter, Commits, Unsynced, run_call
-from medic.store.journal.encoding import record_of, records_of
+from medic.store.journal.encoding import records_of, too_long
 from medic.store.journal.files import SEGMENT_BYTES, Disk, JournalFiles, Opening
-from medic.store.journal.frames import Pending
+from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
 from medic.store.journal.reader import JournalReader
 from medic.store.journal.recent import RecentRecords
 from medic.store.journal.space import JOURNAL_BYTES_MAX, NO_ROOM, JournalSpace
@@ -185,7 +185,10 @@ class FileJournal:
             JournalRefusedError: full, failing or closed.
             InvariantError: the record is longer than any can be.
         """
-        position = self._append(record_of(effect), effect)
+        record = encode(effect)
+        if len(record) > RECORD_BYTES_MAX:
+            raise too_long(record)
+        position = self._append(record, effect)
         if type(effect) not in _SYNCED_LATER:
             self._must_sync = True
         return position
