@@ -135,10 +135,21 @@ class Journal(Protocol):
         ...
 
     def append_nowait(self, effect: Effect) -> Position:
-        """Take the effect and assign its position. It is in no file yet.
+        """Take an effect that is a turn of its own, and assign its position. It is in no file yet.
 
         Raises:
             JournalRefusedError: full, failing or closed.
+        """
+        ...
+
+    def append_turn_nowait(self, effects: Sequence[Effect]) -> Position:
+        """Take the effects of one turn, at least one; the position of the last.
+
+        Whatever becomes of the disk, all of them are there afterwards or none is: `durable` never lies between two of
+        them, and nobody is given the first to read without the last.
+
+        Raises:
+            JournalRefusedError: full, failing or closed; none was taken.
         """
         ...
 
@@ -189,7 +200,10 @@ class Journal(Protocol):
         ...
 
     async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
-        """Up to `most` durable records after `position`, in order; none where there are none yet. Bounded memory."""
+        """Up to `most` durable records after `position`, in order, and the rest of the last one's turn.
+
+        None where there are none yet. Bounded memory: a turn has a dozen records.
+        """
         ...
 
     async def read_records_after(self, position: Position, *, most: int) -> Records:
