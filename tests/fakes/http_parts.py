@@ -56,6 +56,13 @@ class KeptWebhooks:
     async def all(self) -> Sequence[Webhook]:
         return await self.store.all()
 
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook:
+        webhook = await self.store.rotate(webhook_id, overlap=overlap, by=by)
+        if webhook is None:
+            raise UnknownWebhookError(webhook_id)
+        self.changes += 1
+        return webhook
+
     async def delete(self, webhook_id: int, *, by: str) -> None:
         if not await self.store.delete(webhook_id, by=by):
             raise UnknownWebhookError(webhook_id)

@@ -69,7 +69,7 @@ async def open_notifier(notifier: Notifier) -> AsyncIterator[Notifier]:
 
 
 def to_pagerduty(server: PagerDutyServer, *, key: str = ROUTING_KEY, url: str = "") -> PagerDuty:
-    return PagerDuty(routing_key=key, events_url=url or server.url, base_url=BASE_URL, clock=WallClock())
+    return PagerDuty(routing_key=key, events_url=url or server.url, base_url=BASE_URL, clock=WallClock(), guard=loopback_guard())
 
 
 def to_slack(server: SlackServer, *, token: str = TOKEN, channel: str = CHANNEL) -> Slack:

@@ -42,6 +42,6 @@ def test_slack_and_webhooks_say_it_without_a_link():
     jsonschema.validate(message, MESSAGE_SCHEMA)
     assert TEXT in message["text"]
     assert "/alerts/" not in str(message)
-    body = WebhookNotifier(Webhook(webhook_id=1, url=BASE), base_url=BASE, clock=clock).body(RAISED)
+    body = WebhookNotifier(Webhook(webhook_id=1, url=BASE), base_url=BASE, clock=clock, guard=guard()).body(RAISED)
     jsonschema.validate(body, BODY_SCHEMA)
     assert (body["alert_url"], body["summary"]) == ("", f"ALERT {TEXT}")
