@@ -13,6 +13,7 @@ from medic.core.notification import SELF_KEY, Notification
 from medic.core.status import NotificationKind
 from medic.ports import Webhook
 from tests.fakes.alerting import StandingClock
+from tests.fakes.names import guard
 from tests.vendors.pagerduty import EVENT_SCHEMA, ROUTING_KEY
 from tests.vendors.slack import CHANNEL, MESSAGE_SCHEMA, TOKEN
 from tests.vendors.webhook import BODY_SCHEMA

@@ -9,6 +9,7 @@ from medic.alerting.webhook import WebhookNotifier
 from medic.core.status import NotificationKind
 from medic.ports import Webhook
 from tests.fakes.alerting import StandingClock, follow, trigger
+from tests.fakes.names import guard
 from tests.vendors.webhook import BODY_SCHEMA
 
 K = NotificationKind
