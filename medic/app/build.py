@@ -165,4 +165,5 @@ def notifier_settings(settings: Settings) -> NotifierSettings:
         slack_token=slack.token.get_secret_value() if slack else "",
         slack_channel=slack.channel if slack else "",
         slack_api_url=slack.api_url if slack else chosen.slack_api_url,
+        allowlist=telling.webhook_hosts,
     )

@@ -29,6 +29,7 @@ from typing import Final
 import structlog
 import trio
 
+from medic.alerting.guard import Guard
 from medic.app.announce import Started, say_started
 from medic.app.build import Serving, Watching, build_keeper, build_serving, build_watching
 from medic.app.garbage import Garbage, return_freed_memory
@@ -375,8 +376,8 @@ class _Medic:
             settings=ApiSettings(
                 strict_status=self._settings.tuning.strict_status,
                 trusted_proxies=self._settings.listen.trusted_proxies,
-                webhook_hosts=self._settings.telling.webhook_hosts,
             ),
+            guard=Guard(self._settings.telling.webhook_hosts),
         )
 
     async def _wait_signal(self) -> None:
