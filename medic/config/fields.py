@@ -22,6 +22,7 @@ from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from medic.access.allowlist import ENTRY_FORMS, AllowedHost, Allowlist, read_entry
+from medic.access.keys import ADMIN_LENGTH_MIN
 from medic.access.signed import SECRET_FORMS, read_secret
 
 SECRETS_KEY_BYTES: Final = 32
@@ -254,6 +255,13 @@ def check_secret(text: str) -> SecretStr:
     return SecretStr(text)
 
 
+def check_admin_key(text: str) -> SecretStr:
+    """Any text that is long enough and can be sent in a header."""
+    if len(text) < ADMIN_LENGTH_MIN or not text.isprintable() or text != text.strip():
+        raise wrong(f"must be at least {ADMIN_LENGTH_MIN} printable characters, without a space at either end")
+    return SecretStr(text)
+
+
 def check_password(text: str) -> SecretStr:
     """Any text."""
     return SecretStr(text)
@@ -310,4 +318,5 @@ Secret = Annotated[SecretStr | None, BeforeValidator(check_secret), IsSecret()]
 Password = Annotated[SecretStr | None, BeforeValidator(check_password), IsSecret()]
 RedisUrl = Annotated[SecretStr | None, BeforeValidator(check_redis_url), IsSecret()]
 WebhookSecret = Annotated[SecretStr | None, BeforeValidator(check_webhook_secret), IsSecret()]
+AdminKey = Annotated[SecretStr | None, BeforeValidator(check_admin_key), IsSecret()]
 SecretsKey = Annotated[SecretStr | None, BeforeValidator(check_secrets_key), IsSecret()]

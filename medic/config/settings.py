@@ -171,6 +171,7 @@ class Settings:
     """Everything.
 
     Attributes:
+        admin_key: `MEDIC_ADMIN_API_KEY`.
         webhook_secret: `MEDIC_WEBHOOK_SECRET`; None: signed requests are not told from others.
         remarks: Sentences the operator should read at the start: what is set and has no effect yet.
     """
@@ -183,4 +184,5 @@ class Settings:
     logs: Logs
     limits: RateLimits
     webhook_secret: SecretStr | None = None
+    admin_key: SecretStr | None = None
     remarks: tuple[str, ...] = ()

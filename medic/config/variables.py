@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field
 
 from medic.config.fields import (
+    AdminKey,
     AllowedHosts,
     Auth,
     File,
@@ -241,6 +242,11 @@ class Limits(Table):
 class Secrets(Table):
     """Secrets."""
 
+    medic_admin_api_key: AdminKey = Field(
+        None,
+        description="An API key that may do everything, of your own making: at least 32 characters, as "
+        "`openssl rand -hex 32` makes them. It makes the first of the other keys.",
+    )
     slack_signing_secret: Secret = Field(None, description="Verifies what Slack sends when somebody presses a button.")
     medic_secrets_key: SecretsKey = Field(None, description="Key that encrypts stored secrets: 32 bytes in base64.")
     medic_webhook_secret: WebhookSecret = Field(
@@ -269,7 +275,6 @@ NOT_IN_USE_YET: Final = {
 for the earlier system starts Medic as it is; whoever sets one is told at the start that it has no effect yet."""
 
 NOT_BUILT: Final = {
-    "MEDIC_ADMIN_API_KEY": "API keys",
     "MEDIC_METRICS_OPEN": "API keys",
     "MEDIC_ALLOWED_HOSTS": "the check of the Host header",
     "MEDIC_NOTIFY": "switching notifiers off",

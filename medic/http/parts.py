@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from medic.access.ports import Keys
 from medic.alerting.guard import Guard
 from medic.core.policy import Defaults
 from medic.history import History
@@ -66,6 +67,7 @@ class ApiParts:
     changes: Changes
     history: History
     webhooks: Webhooks
+    keys: Keys
     health: Health
     clock: Clock
     metrics: Metrics

@@ -16,8 +16,10 @@ from medic.http.bodies import (
     ServiceUpdate,
     WebhookBody,
 )
-from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX, PAGE_MAX
+from medic.http.key_routes import KEYS
+from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX
 from medic.http.route import Parameter, Route, Told
+from medic.http.shared_answers import AWAY, CURSOR, LIMIT
 
 HEARTBEAT_PATH: Final = "/heartbeat"
 NAMED_PATH: Final = "/heartbeat/{heartbeat_name}"
@@ -26,13 +28,8 @@ BULK_PATH: Final = "/v2/heartbeats"
 NO_SERVICE: Final = Told("No service of that name is registered.", shapes.Refusal)
 NO_ALERT: Final = Told("There is no such alert.", shapes.Refusal)
 CLOSED: Final = Told("The alert is closed already.", shapes.Refusal)
-AWAY: Final = Told(
-    "PostgreSQL does not answer; nothing was changed. Retry-After says when to try again.", shapes.Refusal
-)
 NOT_DURABLE: Final = Told("It cannot be made durable now. Retry-After says when to try again.", shapes.Refusal)
 
-LIMIT: Final = Parameter("limit", "integer", "How many a page holds.", 1, PAGE_MAX)
-CURSOR: Final = Parameter("cursor", "string", "`next_cursor` of the page before.")
 
 TAKEN: Final = Told("Taken, and as durable as MEDIC_JOURNAL_SYNC says.", shapes.Envelope[Literal[""]])
 INACTIVE: Final = Told("A bad request, or the service is inactive (since when, by whom).", shapes.Refusal)
@@ -434,7 +431,7 @@ OPERATIONS: Final = (
     ),
 )
 
-_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *OPERATIONS)
+_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *OPERATIONS)
 
 ROUTES: Final = (*_DESCRIBED, *documentation.routes(_DESCRIBED))
 """All routes."""
