@@ -30,14 +30,5 @@ class Counters:
         arrival = self._arrivals.find(name)
         return 0 if arrival is None or arrival <= now else arrival - now
 
-    def assume(self, name: str, backlog_us: int, now: int) -> None:
-        """Begin with this backlog where the name is not remembered."""
-        if self._arrivals.find(name) is None:
-            self._arrivals.keep(name, now + backlog_us, now)
-
-    def knows(self, name: str) -> bool:
-        """Whether it has a backlog, or had one lately."""
-        return self._arrivals.find(name) is not None
-
     def __len__(self) -> int:
         return len(self._arrivals)

@@ -17,6 +17,7 @@ from typing import Final
 
 from medic.access.caller import Caller
 from medic.access.gcra import SECOND_US, Limit, standing
+from medic.core.service import Service
 from medic.errors import RateLimitedError
 
 
@@ -77,3 +78,21 @@ def refusal(counted: Counted, limit: Limit, wait_us: int) -> RateLimitedError:
         reset_seconds=stands.reset_seconds,
         retry_after_seconds=max(1, -(-wait_us // SECOND_US)),
     )
+
+
+class Unlimited:
+    """Implements `ports.HeartbeatLimits` and `ports.RequestLimits` where nothing is limited."""
+
+    counts_callers = False
+
+    def refuse_heartbeat(self, service: Service, caller: Caller) -> None:
+        """One more is stored."""
+
+    def refuse_unknown(self, caller: Caller) -> None:
+        """The caller may be told."""
+
+    async def count(self, counted: Counted, caller: Caller) -> None:
+        """There is no limit."""
+
+
+UNLIMITED: Final = Unlimited()

@@ -101,8 +101,6 @@ def step(service: Service, event: Event) -> tuple[ServiceEffect, ...]:
     the end of a mute that is not there) has no effects.
     """
     match event:
-        case HeartbeatLimited():
-            return _heartbeat_limited(service, event)
         case HeartbeatReceived():
             return _heartbeat_received(service, event)
         case DeadlineExpired():
@@ -148,6 +146,8 @@ def only_recorded(service: Service, kind: HeartbeatStatus) -> bool:
 def _heartbeat_received(service: Service, event: HeartbeatReceived) -> tuple[ServiceEffect, ...]:
     if service.status is _INACTIVE:
         return ()
+    if isinstance(event, HeartbeatLimited):
+        return _heartbeat_limited(service, event)
     record = _record_of(service, event)
     if record.discount is not None:
         fold(service, record)
@@ -161,8 +161,6 @@ def _heartbeat_limited(service: Service, event: HeartbeatLimited) -> tuple[Servi
     So a flood is no way to fill the journal: what says the same as the heartbeat before it in the same millisecond
     leaves no record, which is a thousand a second and service, each of them as short as that of a heartbeat.
     """
-    if service.status is _INACTIVE:
-        return ()
     mark = mark_of(service, event)
     if discount_of(service, event, mark) is not None or _says_the_same(service, event):
         return ()

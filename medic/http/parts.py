@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from medic.access.limits import UNLIMITED
 from medic.core.policy import Defaults
 from medic.history import History
 from medic.http.caller import TrustedProxies
@@ -12,7 +13,7 @@ from medic.http.gate import OpenGate
 from medic.http.refused import RefusedHeartbeats
 from medic.metrics.exposition import Page
 from medic.metrics.services import ServiceFilter
-from medic.ports import Changes, Clock, Gatekeeper, Health, Intake, Roster, Webhooks
+from medic.ports import Changes, Clock, Gatekeeper, Health, Intake, RequestLimits, Roster, Webhooks
 
 
 class Metrics(Protocol):
@@ -76,3 +77,4 @@ class ApiParts:
     settings: ApiSettings = field(default_factory=ApiSettings)
     refused: RefusedHeartbeats = field(default_factory=RefusedHeartbeats)
     gatekeeper: Gatekeeper = field(default_factory=OpenGate)
+    request_limits: RequestLimits = UNLIMITED

@@ -17,6 +17,7 @@ from medic.metrics.stall import StallStatistics
 from medic.store.journal.statistics import JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
+from medic.store.redis.client import RedisStatistics
 from medic.store.snapshot.keeper import SnapshotStatistics
 from medic.store.tables.writer import WriterStatistics
 
@@ -40,3 +41,4 @@ class Parts:
     database: Callable[[], DatabaseStatistics]
     leadership: Callable[[], LeadershipStatistics]
     alerting: Callable[[], AlertingStatistics]
+    redis: Callable[[], RedisStatistics | None]

@@ -295,9 +295,7 @@ def _decode_heartbeat(record: bytes, record_kind: int) -> RecordHeartbeat:
 
 
 def _encode_note(note: NoteHeartbeat) -> bytes:
-    heartbeat = RecordHeartbeat(
-        note.service_id, note.at, note.sighted, _NO_ID, note.kind, note.status, mark=note.mark
-    )
+    heartbeat = RecordHeartbeat(note.service_id, note.at, note.sighted, _NO_ID, note.kind, note.status, mark=note.mark)
     record = _encode_heartbeat(heartbeat)
     kind = _NOTES.get(record[1])
     if kind is None:

@@ -26,6 +26,7 @@ from medic.ports import ComponentHealth, HealthReport
 from medic.store.journal.statistics import COMMIT_BOUNDS_SECONDS, JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
+from medic.store.redis.client import RedisStatistics
 from medic.store.snapshot.keeper import SnapshotStatistics
 from medic.store.tables.writer import WriterStatistics
 
@@ -169,6 +170,7 @@ class Bench:
         self.database = DATABASE
         self.leadership = LEADERSHIP
         self.alerting = ALERTING
+        self.redis: RedisStatistics | None = None
         self.meter = RequestMeter()
         self.operations = OperationMeter()
         self.stall = LoopStall()
@@ -188,6 +190,7 @@ class Bench:
             database=lambda: self.database,
             leadership=lambda: self.leadership,
             alerting=lambda: self.alerting,
+            redis=lambda: self.redis,
         )
 
 
