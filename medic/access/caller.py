@@ -20,6 +20,10 @@ class Caller:
     key: ApiKey | None = None
 
 
+NOBODY = Caller("")
+"""Where it does not matter, or nobody asks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Author:
     """Under whom a change is written down, in the audit above all.

@@ -148,7 +148,7 @@ class Logs:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Requests a minute; 0 is no limit. Checked now, in use once limits are built.
+    """Requests a minute and caller; 0 is no limit. That of a service is in `Tuning.defaults`.
 
     Attributes:
         redis_url: `REDIS_URL`, or None.
@@ -159,7 +159,6 @@ class RateLimits:
     redis_url: SecretStr | None
     redis_pool_size: int
     limiter: Literal["redis", "memory"]
-    heartbeats: int
     heartbeats_caller: int
     unknown: int
     management: int

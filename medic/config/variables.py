@@ -223,19 +223,19 @@ class Limits(Table):
     rate_limit_heartbeat_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
         100,
         description="Heartbeats a service and minute, or three times what its interval and threshold ask for, "
-        "whichever is more. 0, here and below: no limit.",
+        "whichever is more. What is beyond is a sign of life and is not stored. 0, here and below: no limit.",
     )
     rate_limit_heartbeat_caller_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
-        0, description="Heartbeats a caller and minute."
+        0, description="Heartbeats a caller and minute. A caller is the API key, else the peer's address."
     )
     rate_limit_unknown_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
         600, description="Heartbeats for names that are not registered, a caller and minute."
     )
     rate_limit_management_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
-        600, description="Changes, a caller and minute."
+        600, description="Changes, a caller and minute. Registering what is registered is none."
     )
     rate_limit_read_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
-        600, description="Reads, a caller and minute."
+        600, description="Reads, a caller and minute. Health and metrics are none."
     )
 
 
@@ -259,14 +259,6 @@ class Secrets(Table):
 TABLES: Final = (Listening, Database, Storage, Watching, Telling, Operation, Limits, Secrets)
 
 NOT_IN_USE_YET: Final = {
-    "REDIS_URL": "Redis and rate limits",
-    "MEDIC_RATE_LIMITER_TYPE": "rate limits",
-    "REDIS_POOL_SIZE": "Redis and rate limits",
-    "RATE_LIMIT_HEARTBEAT_REQUESTS": "rate limits",
-    "RATE_LIMIT_HEARTBEAT_CALLER_REQUESTS": "rate limits",
-    "RATE_LIMIT_UNKNOWN_REQUESTS": "rate limits",
-    "RATE_LIMIT_MANAGEMENT_REQUESTS": "rate limits",
-    "RATE_LIMIT_READ_REQUESTS": "rate limits",
     "HEARTBEAT_RETENTION_DAYS": "the removal of old heartbeats",
     "SLACK_SIGNING_SECRET": "buttons in Slack",
     "MEDIC_SECRETS_KEY": "stored secrets",

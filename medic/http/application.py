@@ -12,9 +12,10 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from medic.access.caller import Author, Caller
 from medic.errors import MedicError
-from medic.http.answers import SAFETY_HEADERS, Answer, Stream, refusal
+from medic.http.answers import SAFETY_HEADERS, Answer, Headers, Stream, refusal
 from medic.http.call import Call, read_actor, read_query
 from medic.http.caller import caller_address
+from medic.http.counting import count_request
 from medic.http.limits import BODY_BYTES_MAX, BULK_BYTES_MAX, HEARTBEAT_BYTES_MAX
 from medic.http.parts import ApiParts
 from medic.http.refusals import OWN_FAULT, refuse, refuse_framework
@@ -46,11 +47,14 @@ def create_app(parts: ApiParts) -> MedicQuart:
 def _view(parts: ApiParts, route: Route) -> Callable[..., Awaitable[Response]]:
     async def view(**places: str) -> Response:
         body = await request.get_data(cache=True, as_text=False, parse_form_data=False)
+        stands: Headers = ()
         try:
-            answer = await route.view(parts, _call(parts, route, places, body))
+            call = _call(parts, route, places, body)
+            stands = await count_request(parts, route, call.caller)
+            answer = await route.view(parts, call)
         except MedicError as error:
             answer = refuse(error)
-        return as_response(answer)
+        return as_response(answer, stands)
 
     return view
 
@@ -80,9 +84,9 @@ def _call(parts: ApiParts, route: Route, places: dict[str, str], body: bytes) ->
     )
 
 
-def as_response(answer: Answer | Stream) -> Response:
-    """What Quart sends for an answer of ours; within a request."""
-    headers = [*SAFETY_HEADERS, *answer.headers]
+def as_response(answer: Answer | Stream, beside: Headers = ()) -> Response:
+    """What Quart sends for an answer of ours, and headers beside its own; within a request."""
+    headers = [*SAFETY_HEADERS, *beside, *answer.headers]
     if isinstance(answer, Answer):
         response = Response(answer.body, answer.status, content_type=answer.content_type)
     elif request.method == "HEAD":

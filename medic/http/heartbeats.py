@@ -26,6 +26,7 @@ from medic.errors import (
     InvalidInputError,
     MedicError,
     OverloadedError,
+    RateLimitedError,
     UnknownServiceError,
 )
 from medic.http.answers import Answer, JsonObject, success
@@ -35,7 +36,7 @@ from medic.http.checks import check_idempotency_key
 from medic.http.limits import FAULTS_MAX, HEARTBEATS_MAX, QUOTED_MAX, STATUS_MAX
 from medic.http.parts import ApiParts
 from medic.http.refusals import refuse
-from medic.http.refused import INACTIVE, INVALID, NOT_REGISTERED, UNAVAILABLE
+from medic.http.refused import INACTIVE, INVALID, NOT_REGISTERED, RATE_LIMITED, UNAVAILABLE
 from medic.http.shown import heartbeat_json
 from medic.ports import Beat
 
@@ -136,7 +137,8 @@ async def answer_one(parts: ApiParts, address: str, read_one: Callable[[], Heart
     read = None
     try:
         read = read_one()
-        require_admitted(parts, read.beat.name, Caller(address))
+        read.beat.caller = Caller(address)
+        require_admitted(parts, read.beat.name, read.beat.caller)
         await parts.intake.take(read.beat)
     except MedicError as error:
         note_refused(parts, error, name=read.beat.name if read is not None else None, address=address)
@@ -222,4 +224,6 @@ def _reason(error: MedicError) -> str:
         return INACTIVE
     if isinstance(error, OverloadedError):
         return UNAVAILABLE
+    if isinstance(error, RateLimitedError):
+        return RATE_LIMITED
     return INVALID if isinstance(error, InvalidInputError) else "fault"

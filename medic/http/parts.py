@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from medic.access.limits import UNLIMITED
 from medic.access.ports import Keys
 from medic.alerting.guard import Guard
 from medic.core.policy import Defaults
@@ -14,7 +15,7 @@ from medic.http.gate import OpenGate
 from medic.http.refused import RefusedHeartbeats
 from medic.metrics.exposition import Page
 from medic.metrics.services import ServiceFilter
-from medic.ports import Changes, Clock, Gatekeeper, Health, Intake, Roster, Webhooks
+from medic.ports import Changes, Clock, Gatekeeper, Health, Intake, RequestLimits, Roster, Webhooks
 
 
 class Metrics(Protocol):
@@ -78,3 +79,4 @@ class ApiParts:
     refused: RefusedHeartbeats = field(default_factory=RefusedHeartbeats)
     gatekeeper: Gatekeeper = field(default_factory=OpenGate)
     guard: Guard = field(default_factory=Guard)
+    request_limits: RequestLimits = UNLIMITED

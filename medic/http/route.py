@@ -54,6 +54,7 @@ class Route:
         actor: Whether `X-Actor` says who does it.
         keyed: Whether `Idempotency-Key` recognises what is sent again.
         scope: What a caller's key needs for it, in the modes that ask for keys; None: nobody is asked.
+        limited: Whether each request counts as a read or a change of its caller; heartbeats never do.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -69,3 +70,4 @@ class Route:
     actor: bool = False
     keyed: bool = False
     scope: Scope | None = Scope.READ
+    limited: bool = True

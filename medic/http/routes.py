@@ -28,6 +28,12 @@ BULK_PATH: Final = "/v2/heartbeats"
 NO_SERVICE: Final = Told("No service of that name is registered.", shapes.Refusal)
 NO_ALERT: Final = Told("There is no such alert.", shapes.Refusal)
 CLOSED: Final = Told("The alert is closed already.", shapes.Refusal)
+TOO_MANY: Final = Told(
+    "Too many in a minute; `X-RateLimit-*` say of how many, Retry-After when the next one is taken.", shapes.Refusal
+)
+LIMITED: Final = Told(
+    "Too many in a minute. It counts as a sign of life of a registered service, and is not stored.", shapes.Refusal
+)
 NOT_DURABLE: Final = Told("It cannot be made durable now. Retry-After says when to try again.", shapes.Refusal)
 
 
@@ -53,6 +59,7 @@ HEARTBEATS: Final = (
             400: INACTIVE,
             404: NO_SERVICE,
             413: Told(f"More than {HEARTBEAT_BYTES_MAX} bytes.", shapes.Refusal),
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "Further fields are ignored and named in `message`. With MEDIC_STRICT_STATUS=1 a status without a meaning is "
@@ -96,7 +103,7 @@ HEARTBEATS: Final = (
         named.send_heartbeat,
         "Heartbeats",
         "Send a heartbeat in one line",
-        {201: TAKEN, 400: INACTIVE, 404: NO_SERVICE, 503: NOT_DURABLE},
+        {201: TAKEN, 400: INACTIVE, 404: NO_SERVICE, 429: LIMITED, 503: NOT_DURABLE},
         "For `curl -fsS URL` and cron. HEAD does the same and answers without a body.",
         query=BESIDE_THE_NAME,
         keyed=True,
@@ -113,6 +120,7 @@ HEARTBEATS: Final = (
             400: INACTIVE,
             404: NO_SERVICE,
             413: Told(f"More than {HEARTBEAT_BYTES_MAX} bytes.", shapes.Refusal),
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "A body that is a JSON object or a form of the same fields is read, and the query stands before it. Any other "
@@ -156,6 +164,7 @@ SERVICES: Final = (
                 "Registered before; `differs` says how it is not what was asked for.",
                 shapes.RegisteredAlready[shapes.ServiceShape],
             ),
+            429: TOO_MANY,
             503: AWAY,
         },
         "Sending the same registration again changes nothing. A registration counts as `threshold` signs of life.",
@@ -163,6 +172,7 @@ SERVICES: Final = (
         query=(Parameter("update", "flag", "1: change what is registered to what was asked for."),),
         actor=True,
         scope=Scope.WRITE,
+        limited=False,
     ),
     Route(
         "GET",
@@ -276,6 +286,7 @@ ALERTS: Final = (
             200: Told("Acknowledged.", shapes.Envelope[shapes.AlertShape | shapes.AcknowledgedShape]),
             404: NO_ALERT,
             409: CLOSED,
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "Reminders stop, PagerDuty is acknowledged.",
@@ -294,6 +305,7 @@ ALERTS: Final = (
             200: Told("Resolved.", shapes.Envelope[shapes.AlertShape]),
             404: NO_ALERT,
             409: CLOSED,
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "It closes with reason `by_hand`, PagerDuty is resolved, the service has a fresh deadline.",
@@ -366,6 +378,7 @@ OPERATIONS: Final = (
         "Is the network there",
         {204: Told("It is.")},
         query=None,
+        limited=False,
     ),
     Route(
         "GET",
@@ -378,6 +391,7 @@ OPERATIONS: Final = (
             503: Told("Unhealthy: database, journal, wheel or writer do not work.", shapes.HealthShape),
         },
         query=None,
+        limited=False,
     ),
     Route(
         "GET",
@@ -390,6 +404,7 @@ OPERATIONS: Final = (
             503: Told("Yes: it has stalled.", shapes.ProbeShape),
         },
         query=None,
+        limited=False,
     ),
     Route(
         "GET",
@@ -402,6 +417,7 @@ OPERATIONS: Final = (
             503: Told("No, and why.", shapes.ProbeShape),
         },
         query=None,
+        limited=False,
     ),
     Route(
         "GET",
@@ -411,6 +427,7 @@ OPERATIONS: Final = (
         "Prometheus metrics",
         {200: Told("Prometheus text, or OpenMetrics where Accept asks for it.", None, "text/plain")},
         query=None,
+        limited=False,
     ),
     Route(
         "GET",
@@ -428,6 +445,7 @@ OPERATIONS: Final = (
             Parameter("status", "string", "Only services of this status."),
             Parameter("shard", "string", "`i/n`: the i-th of n parts."),
         ),
+        limited=False,
     ),
 )
 
