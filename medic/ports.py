@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType, Protocol
 
-from medic.access.caller import NOBODY, Caller
+from medic.access.caller import NOBODY, Caller, Remembered
+from medic.access.entrance import Entrance
 from medic.access.gcra import Standing
+from medic.access.introduction import Introduction
 from medic.access.limits import Counted
 from medic.core.blind import BlindLog
 from medic.core.draft import ServiceDraft, ServiceEdit
@@ -405,14 +407,34 @@ class RequestLimits(Protocol):
 
 
 class Gatekeeper(Protocol):
-    """Decides whether a heartbeat may come in, before it is taken: keys, and limits.
+    """Decides who may come in, before anything of a request is looked at, and whose heartbeats they may send.
 
-    Asked for every heartbeat, those of a bulk one by one, so it answers from memory, at once, and makes nothing where
-    the answer is yes. A refusal is returned and not raised: under a flood it is the usual answer.
+    It answers from memory, at once, and makes nothing lasting where the answer is yes.
     """
 
+    @property
+    def version(self) -> int:
+        """Grows with every change of what callers may; whoever remembers one asks anew then."""
+        ...
+
+    def recognise(self, introduction: Introduction, address: str, entrance: Entrance) -> Caller:
+        """Who sends a request, from its headers, their address, and what the route asks for.
+
+        Raises:
+            UnauthorizedError, ForbiddenError, RateLimitedError: they may not come in here.
+        """
+        ...
+
+    def remember(self, introduction: Introduction, caller: Caller, now: float) -> Remembered:
+        """For how long a connection that was just recognised need not be again. `now` is of trio's clock."""
+        ...
+
     def admit_heartbeat(self, caller: Caller, name: str) -> MedicError | None:
-        """None where the heartbeat of that name may be taken; else what its caller is told."""
+        """None where the heartbeat of that name may be taken; else what its caller is told.
+
+        Asked for every heartbeat, those of a bulk one by one. A refusal is returned and not raised: under a flood it is
+        the usual answer.
+        """
         ...
 
 

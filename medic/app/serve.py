@@ -30,6 +30,7 @@ import structlog
 import trio
 
 from medic.alerting.guard import Guard
+from medic.app.access import build_gate
 from medic.app.announce import Started, say_started
 from medic.app.build import (
     Serving,
@@ -54,6 +55,7 @@ from medic.core.service import Service
 from medic.core.units import ServiceId
 from medic.errors import DatabaseUnavailableError, OverloadedError
 from medic.http.application import create_app
+from medic.http.headers import Cors
 from medic.http.listening import bind_sockets
 from medic.http.parts import ApiParts, ApiSettings
 from medic.http.serving import HttpServer
@@ -390,10 +392,20 @@ class _Medic:
             meter=self._meter,
             defaults=self._settings.tuning.defaults,
             version=VERSION,
+            gatekeeper=build_gate(
+                self._settings,
+                serving.keys.ring,
+                serving.keys.uses,
+                roster=watching.directory,
+                clock=watching.clock,
+                meter=self._meter,
+            ),
             request_limits=self._limiter,
             settings=ApiSettings(
                 strict_status=self._settings.tuning.strict_status,
                 trusted_proxies=self._settings.listen.trusted_proxies,
+                metrics_open=self._settings.access.metrics_open,
+                cors=Cors(frozenset(self._settings.access.cors_origins)),
             ),
             guard=Guard(self._settings.telling.webhook_hosts),
         )

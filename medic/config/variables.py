@@ -17,6 +17,7 @@ from medic.config.fields import (
     AdminKey,
     AllowedHosts,
     Auth,
+    CalledNames,
     File,
     Flag,
     Folder,
@@ -25,6 +26,7 @@ from medic.config.fields import (
     ListenItems,
     Networks,
     Notifiers,
+    Origins,
     Password,
     Port,
     RedisUrl,
@@ -76,8 +78,26 @@ class Listening(Table):
         description="Addresses and networks (CIDR) whose `X-Forwarded-For` and `Forwarded` are believed, read from the "
         "right to the first entry that is not among them.",
     )
-    medic_auth: Auth = Field(
-        "open", description="Who may call: `open` is everybody who reaches the port. API keys are not built yet."
+
+
+class Access(Table):
+    """Who may do what."""
+
+    medic_auth: Auth | None = Field(
+        None,
+        description="`keys`: everything but health needs an API key. `heartbeats-open`: heartbeats need none, "
+        "everything else does. `open`: nobody is asked. Unset: `open` where Medic listens on loopback only; else it "
+        "has to be said.",
+    )
+    medic_metrics_open: Flag = Field(False, description="1: `/metrics` and `/metrics/services` need no key.")
+    medic_allowed_hosts: CalledNames = Field(
+        (),
+        description="In the mode `open`: names by which Medic is called, beside loopback's and that of "
+        "`MEDIC_BASE_URL`, with commas between them; `name:port` is that port only.",
+    )
+    medic_cors_origins: Origins = Field(
+        (),
+        description="Origins whose web pages may call Medic, with commas between them, as in `https://grafana.example`.",
     )
 
 
@@ -256,7 +276,7 @@ class Secrets(Table):
     )
 
 
-TABLES: Final = (Listening, Database, Storage, Watching, Telling, Operation, Limits, Secrets)
+TABLES: Final = (Listening, Access, Database, Storage, Watching, Telling, Operation, Limits, Secrets)
 
 NOT_IN_USE_YET: Final = {
     "HEARTBEAT_RETENTION_DAYS": "the removal of old heartbeats",
@@ -267,8 +287,6 @@ NOT_IN_USE_YET: Final = {
 for the earlier system starts Medic as it is; whoever sets one is told at the start that it has no effect yet."""
 
 NOT_BUILT: Final = {
-    "MEDIC_METRICS_OPEN": "API keys",
-    "MEDIC_ALLOWED_HOSTS": "the check of the Host header",
     "MEDIC_NOTIFY": "switching notifiers off",
     "MEDIC_DEADMAN_URL": "the call that says Medic is alive",
     "MEDIC_DEADMAN_SECONDS": "the call that says Medic is alive",

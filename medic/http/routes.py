@@ -24,6 +24,7 @@ from medic.http.shared_answers import AWAY, CURSOR, LIMIT
 HEARTBEAT_PATH: Final = "/heartbeat"
 NAMED_PATH: Final = "/heartbeat/{heartbeat_name}"
 BULK_PATH: Final = "/v2/heartbeats"
+METRICS_PATHS: Final = frozenset({"/metrics", "/metrics/services"})
 
 NO_SERVICE: Final = Told("No service of that name is registered.", shapes.Refusal)
 NO_ALERT: Final = Told("There is no such alert.", shapes.Refusal)
@@ -69,6 +70,7 @@ HEARTBEATS: Final = (
         query=None,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -96,6 +98,7 @@ HEARTBEATS: Final = (
         query=None,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -108,6 +111,8 @@ HEARTBEATS: Final = (
         query=BESIDE_THE_NAME,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        basic=True,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -130,6 +135,8 @@ HEARTBEATS: Final = (
         query=BESIDE_THE_NAME,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        basic=True,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -148,6 +155,7 @@ HEARTBEATS: Final = (
                 f"At most so many; {HEARTBEATS_MAX} where it is left out, more than that, or no number.",
             ),
         ),
+        narrows=True,
     ),
 )
 
@@ -173,6 +181,7 @@ SERVICES: Final = (
         actor=True,
         scope=Scope.WRITE,
         limited=False,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -192,6 +201,7 @@ SERVICES: Final = (
             LIMIT,
             CURSOR,
         ),
+        narrows=True,
     ),
     Route(
         "GET",
@@ -200,6 +210,7 @@ SERVICES: Final = (
         "Services",
         "Show a service",
         {200: Told("A list of one.", shapes.Envelope[list[shapes.ServiceShape]]), 404: NO_SERVICE},
+        narrows=True,
     ),
     Route(
         "POST",
@@ -216,6 +227,7 @@ SERVICES: Final = (
         body=ServiceUpdate,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "DELETE",
@@ -227,6 +239,7 @@ SERVICES: Final = (
         "An open alert closes and is resolved where it was told. History keeps name and id; the name is free at once.",
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -238,6 +251,7 @@ SERVICES: Final = (
         "A marked page about this service goes through the real notifiers.",
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -248,6 +262,7 @@ SERVICES: Final = (
         {200: Told("Names, last heard of first.", shapes.Counted[shapes.RefusedNameShape])},
         "Since Medic's start; a bounded number, the newest.",
         query=(LIMIT,),
+        narrows=True,
     ),
 )
 
@@ -267,6 +282,7 @@ ALERTS: Final = (
             LIMIT,
             CURSOR,
         ),
+        narrows=True,
     ),
     Route(
         "GET",
@@ -275,6 +291,7 @@ ALERTS: Final = (
         "Alerts",
         "Show an alert, its history and whom it was told",
         {200: Told("The alert.", shapes.Envelope[shapes.AlertHistoryShape]), 404: NO_ALERT, 503: AWAY},
+        narrows=True,
     ),
     Route(
         "POST",
@@ -294,6 +311,7 @@ ALERTS: Final = (
         body_optional=True,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -313,6 +331,7 @@ ALERTS: Final = (
         body_optional=True,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
 )
 
@@ -379,6 +398,7 @@ OPERATIONS: Final = (
         {204: Told("It is.")},
         query=None,
         limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -392,6 +412,7 @@ OPERATIONS: Final = (
         },
         query=None,
         limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -405,6 +426,7 @@ OPERATIONS: Final = (
         },
         query=None,
         limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -418,6 +440,7 @@ OPERATIONS: Final = (
         },
         query=None,
         limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -446,6 +469,7 @@ OPERATIONS: Final = (
             Parameter("shard", "string", "`i/n`: the i-th of n parts."),
         ),
         limited=False,
+        narrows=True,
     ),
 )
 
