@@ -21,6 +21,10 @@ class Caller:
     key: ApiKey | None = None
 
 
+NOBODY = Caller("")
+"""Where it does not matter, or nobody asks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """What a connection was recognised by, and as whom.

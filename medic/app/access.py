@@ -5,7 +5,7 @@ from __future__ import annotations
 from medic.access.keyless import KeylessRules
 from medic.access.keys import KeyRing
 from medic.access.mode import AuthMode
-from medic.app.keys import OperatorKeys
+from medic.access.uses import KeyUses
 from medic.config.rules import CHOICE
 from medic.config.settings import Settings
 from medic.core.units import InstantMs
@@ -14,13 +14,15 @@ from medic.http.gate import FailureMeter, Gate
 from medic.ports import Clock, Roster
 
 
-def build_gate(settings: Settings, keys: OperatorKeys, *, roster: Roster, clock: Clock, meter: FailureMeter) -> Gate:
+def build_gate(
+    settings: Settings, ring: KeyRing, uses: KeyUses, *, roster: Roster, clock: Clock, meter: FailureMeter
+) -> Gate:
     """The gatekeeper of this Medic."""
     access = settings.access
     keyless = KeylessRules(
         hosts=access.hosts, origins=access.cors_origins, trusts_proxies=bool(settings.listen.trusted_proxies)
     )
-    return Gate(access.mode, keys.ring, keys.uses, keyless=keyless, roster=roster, clock=clock, meter=meter)
+    return Gate(access.mode, ring, uses, keyless=keyless, roster=roster, clock=clock, meter=meter)
 
 
 def require_keys(settings: Settings, ring: KeyRing, now: InstantMs) -> None:

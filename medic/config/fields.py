@@ -21,8 +21,10 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
+from medic.access.allowlist import ENTRY_FORMS, AllowedHost, Allowlist, read_entry
 from medic.access.keys import ADMIN_LENGTH_MIN
 from medic.access.mode import AuthMode
+from medic.access.signed import SECRET_FORMS, read_secret
 
 SECRETS_KEY_BYTES: Final = 32
 """AES-256."""
@@ -209,11 +211,21 @@ def check_notifier(text: str) -> str:
     return text.lower()
 
 
-def check_host_item(text: str) -> str:
-    """A host name or address, in lower case. Other forms are refused rather than read as a name nobody has."""
-    if any(letter in text for letter in "*/") or (":" in text and not text.startswith("[") and text.count(":") == 1):
-        raise wrong("must be host names or addresses: host:port, *.domain and networks come with a later release")
-    return check_host(text).lower()
+def check_allowed_host(text: str) -> AllowedHost:
+    """A host, host:port, *.domain or network."""
+    try:
+        return read_entry(text)
+    except ValueError:
+        raise wrong(ENTRY_FORMS) from None
+
+
+def check_webhook_secret(text: str) -> SecretStr:
+    """What `medic.access.signed` can sign with."""
+    try:
+        read_secret(text)
+    except ValueError:
+        raise wrong(SECRET_FORMS) from None
+    return check_secret(text)
 
 
 def check_called_item(text: str) -> str:
@@ -327,7 +339,7 @@ ListenItems = Annotated[tuple[tuple[str | None, int], ...], items_of(check_liste
 WebAddress = Annotated[str, BeforeValidator(check_web_address)]
 Zone = Annotated[ZoneInfo, BeforeValidator(check_zone)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], items_of(check_network)]
-Hosts = Annotated[tuple[str, ...], items_of(check_host_item)]
+AllowedHosts = Annotated[Allowlist, items_of(check_allowed_host)]
 Notifiers = Annotated[tuple[str, ...], items_of(check_notifier)]
 Text = Annotated[str, BeforeValidator(check_text)]
 File = Annotated[str, BeforeValidator(check_file)]
@@ -335,5 +347,6 @@ Folder = Annotated[Path, BeforeValidator(check_folder)]
 Secret = Annotated[SecretStr | None, BeforeValidator(check_secret), IsSecret()]
 Password = Annotated[SecretStr | None, BeforeValidator(check_password), IsSecret()]
 RedisUrl = Annotated[SecretStr | None, BeforeValidator(check_redis_url), IsSecret()]
+WebhookSecret = Annotated[SecretStr | None, BeforeValidator(check_webhook_secret), IsSecret()]
 AdminKey = Annotated[SecretStr | None, BeforeValidator(check_admin_key), IsSecret()]
 SecretsKey = Annotated[SecretStr | None, BeforeValidator(check_secrets_key), IsSecret()]

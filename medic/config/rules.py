@@ -99,6 +99,7 @@ def settings(given: Given) -> Settings:
             debug=given.operation.debug,
         ),
         limits=_limits(given.limits),
+        webhook_secret=given.secrets.medic_webhook_secret,
         admin_key=given.secrets.medic_admin_api_key,
         remarks=tuple(_remarks(given)),
     )
@@ -304,6 +305,7 @@ def _tuning(given: Given) -> Tuning:
             flap_openings=watching.medic_flap_openings,
             first_heartbeat_ms=minutes_to_ms(watching.medic_first_heartbeat_minutes),
             auto_unmute_ms=_hours(watching.alert_auto_unmute_hours),
+            heartbeats_a_minute=given.limits.rate_limit_heartbeat_requests,
         ),
         strict_status=watching.medic_strict_status,
         drain_seconds=given.storage.medic_drain_seconds,
@@ -318,7 +320,6 @@ def _limits(limits: Limits) -> RateLimits:
         redis_url=limits.redis_url,
         redis_pool_size=limits.redis_pool_size,
         limiter=("memory" if limits.redis_url is None else "redis") if asked == "auto" else asked,
-        heartbeats=limits.rate_limit_heartbeat_requests,
         heartbeats_caller=limits.rate_limit_heartbeat_caller_requests,
         unknown=limits.rate_limit_unknown_requests,
         management=limits.rate_limit_management_requests,

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
+from medic.access.allowlist import Allowlist
 from medic.access.mode import AuthMode
 from medic.config.fields import Address
 from medic.core.policy import Defaults
@@ -133,7 +134,7 @@ class Telling:
 
     slack: SlackSettings | None
     pagerduty: PagerDutySettings | None
-    webhook_hosts: tuple[str, ...]
+    webhook_hosts: Allowlist
     zone: ZoneInfo
 
 
@@ -167,7 +168,7 @@ class Logs:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Requests a minute; 0 is no limit. Checked now, in use once limits are built.
+    """Requests a minute and caller; 0 is no limit. That of a service is in `Tuning.defaults`.
 
     Attributes:
         redis_url: `REDIS_URL`, or None.
@@ -178,7 +179,6 @@ class RateLimits:
     redis_url: SecretStr | None
     redis_pool_size: int
     limiter: Literal["redis", "memory"]
-    heartbeats: int
     heartbeats_caller: int
     unknown: int
     management: int
@@ -187,9 +187,12 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything. `remarks` are sentences the operator should read at the start: what is set and has no effect yet.
+    """Everything.
 
-    `admin_key` is `MEDIC_ADMIN_API_KEY`.
+    Attributes:
+        admin_key: `MEDIC_ADMIN_API_KEY`.
+        webhook_secret: `MEDIC_WEBHOOK_SECRET`; None: signed requests are not told from others.
+        remarks: Sentences the operator should read at the start: what is set and has no effect yet.
     """
 
     listen: Listen
@@ -200,5 +203,6 @@ class Settings:
     tuning: Tuning
     logs: Logs
     limits: RateLimits
+    webhook_secret: SecretStr | None = None
     admin_key: SecretStr | None = None
     remarks: tuple[str, ...] = ()

@@ -13,9 +13,10 @@ from medic.access.caller import Author, Caller
 from medic.access.entrance import FREE
 from medic.access.scope import Scope
 from medic.errors import MedicError
-from medic.http.answers import Answer, Stream, refusal
+from medic.http.answers import Answer, Headers, Stream, refusal
 from medic.http.call import Call, read_actor, read_query
 from medic.http.caller import caller_address
+from medic.http.counting import count_request
 from medic.http.heartbeats import note_refused
 from medic.http.limits import BODY_BYTES_MAX, BULK_BYTES_MAX, HEARTBEAT_BYTES_MAX
 from medic.http.parts import ApiParts
@@ -61,11 +62,14 @@ def _view(parts: ApiParts, route: Route) -> Callable[..., Awaitable[Response]]:
                 note_refused(parts, error, name=None, address=address)
             return as_response(refuse(error))
         body = await request.get_data(cache=True, as_text=False, parse_form_data=False)
+        stands: Headers = ()
         try:
-            answer = await route.view(parts, _call(route, places, body, caller))
+            call = _call(route, places, body, caller)
+            stands = await count_request(parts, route, caller)
+            answer = await route.view(parts, call)
         except MedicError as error:
             answer = refuse(error)
-        return as_response(answer)
+        return as_response(answer, stands)
 
     return view
 
@@ -111,8 +115,8 @@ def author_of(caller: Caller, label: str, request_id: str) -> Author:
     return Author(caller.key.name, caller.key.key_id, caller.address, request_id, label)
 
 
-def as_response(answer: Answer | Stream) -> Response:
-    """What Quart sends for an answer of ours; within a request."""
+def as_response(answer: Answer | Stream, beside: Headers = ()) -> Response:
+    """What Quart sends for an answer of ours, and headers beside its own; within a request."""
     if isinstance(answer, Answer):
         response = Response(answer.body, answer.status, content_type=answer.content_type)
     elif request.method == "HEAD":
@@ -123,7 +127,7 @@ def as_response(answer: Answer | Stream) -> Response:
     if answer.status == 204:
         response.headers.remove("Content-Length")
         response.headers.remove("Content-Type")
-    for name, value in answer.headers:
+    for name, value in (*beside, *answer.headers):
         response.headers.set(name, value)
     return response
 

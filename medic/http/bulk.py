@@ -183,6 +183,7 @@ class _Bulk:
         if refusal is not None:
             self._refuse(index, refusal, beat.name)
             return
+        beat.caller = self._caller
         try:
             self._newest = self._parts.intake.take_nowait(beat)
         except MedicError as error:

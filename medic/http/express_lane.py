@@ -310,7 +310,7 @@ class ExpressLane:
             beat, ignored = read_heartbeat(
                 body, strict_status=self._strict_status, idempotency_key=head.idempotency_key
             )
-            name = beat.name
+            name, beat.caller = beat.name, caller
             require_admitted(parts, name, caller)
             self._newest = parts.intake.take_nowait(beat)
             if ignored:

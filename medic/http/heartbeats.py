@@ -149,6 +149,7 @@ async def answer_one(parts: ApiParts, caller: Caller, read_one: Callable[[], Hea
     read = None
     try:
         read = read_one()
+        read.beat.caller = caller
         require_admitted(parts, read.beat.name, caller)
         await parts.intake.take(read.beat)
     except MedicError as error:

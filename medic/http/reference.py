@@ -18,6 +18,7 @@ from medic.http.bodies import (
     NamedHeartbeatBody,
     NoteBody,
     Registration,
+    RotateWebhookBody,
     ServiceUpdate,
     WebhookBody,
 )
@@ -51,6 +52,7 @@ from medic.http.shapes import (
     HealthShape,
     HeartbeatShape,
     LastRefusal,
+    NewWebhookShape,
     RefusedItem,
     RefusedNameShape,
     ServiceShape,
@@ -93,6 +95,7 @@ BODIES: Final[tuple[type[BaseModel], ...]] = (
     ServiceUpdate,
     NoteBody,
     WebhookBody,
+    RotateWebhookBody,
 )
 SHAPES: Final[tuple[type[BaseModel], ...]] = (
     ServiceShape,
@@ -103,6 +106,7 @@ SHAPES: Final[tuple[type[BaseModel], ...]] = (
     AlertMomentShape,
     DeliveryShape,
     WebhookShape,
+    NewWebhookShape,
     RefusedNameShape,
     BulkTaken,
     RefusedItem,

@@ -55,6 +55,7 @@ class Route:
         actor: Whether `X-Actor` says who does it.
         keyed: Whether `Idempotency-Key` recognises what is sent again.
         scope: What a caller's key needs for it, in the modes that ask for keys; None: nobody is asked.
+        limited: Whether each request counts as a read or a change of its caller; heartbeats never do.
         basic: Whether the key may stand in HTTP Basic as well.
         narrows: Whether it shows and changes only what a restricted key reaches; where it does not, such a key is
             refused.
@@ -73,6 +74,7 @@ class Route:
     actor: bool = False
     keyed: bool = False
     scope: Scope | None = Scope.READ
+    limited: bool = True
     basic: bool = False
     narrows: bool = False
 

@@ -12,6 +12,7 @@ from medic.http.bodies import (
     NamedHeartbeatBody,
     NoteBody,
     Registration,
+    RotateWebhookBody,
     ServiceUpdate,
     WebhookBody,
 )
@@ -28,6 +29,12 @@ METRICS_PATHS: Final = frozenset({"/metrics", "/metrics/services"})
 NO_SERVICE: Final = Told("No service of that name is registered.", shapes.Refusal)
 NO_ALERT: Final = Told("There is no such alert.", shapes.Refusal)
 CLOSED: Final = Told("The alert is closed already.", shapes.Refusal)
+TOO_MANY: Final = Told(
+    "Too many in a minute; `X-RateLimit-*` say of how many, Retry-After when the next one is taken.", shapes.Refusal
+)
+LIMITED: Final = Told(
+    "Too many in a minute. It counts as a sign of life of a registered service, and is not stored.", shapes.Refusal
+)
 NOT_DURABLE: Final = Told("It cannot be made durable now. Retry-After says when to try again.", shapes.Refusal)
 
 
@@ -53,6 +60,7 @@ HEARTBEATS: Final = (
             400: INACTIVE,
             404: NO_SERVICE,
             413: Told(f"More than {HEARTBEAT_BYTES_MAX} bytes.", shapes.Refusal),
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "Further fields are ignored and named in `message`. With MEDIC_STRICT_STATUS=1 a status without a meaning is "
@@ -98,7 +106,7 @@ HEARTBEATS: Final = (
         named.send_heartbeat,
         "Heartbeats",
         "Send a heartbeat in one line",
-        {201: TAKEN, 400: INACTIVE, 404: NO_SERVICE, 503: NOT_DURABLE},
+        {201: TAKEN, 400: INACTIVE, 404: NO_SERVICE, 429: LIMITED, 503: NOT_DURABLE},
         "For `curl -fsS URL` and cron. HEAD does the same and answers without a body.",
         query=BESIDE_THE_NAME,
         keyed=True,
@@ -117,6 +125,7 @@ HEARTBEATS: Final = (
             400: INACTIVE,
             404: NO_SERVICE,
             413: Told(f"More than {HEARTBEAT_BYTES_MAX} bytes.", shapes.Refusal),
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "A body that is a JSON object or a form of the same fields is read, and the query stands before it. Any other "
@@ -163,6 +172,7 @@ SERVICES: Final = (
                 "Registered before; `differs` says how it is not what was asked for.",
                 shapes.RegisteredAlready[shapes.ServiceShape],
             ),
+            429: TOO_MANY,
             503: AWAY,
         },
         "Sending the same registration again changes nothing. A registration counts as `threshold` signs of life.",
@@ -170,6 +180,7 @@ SERVICES: Final = (
         query=(Parameter("update", "flag", "1: change what is registered to what was asked for."),),
         actor=True,
         scope=Scope.WRITE,
+        limited=False,
         narrows=True,
     ),
     Route(
@@ -292,6 +303,7 @@ ALERTS: Final = (
             200: Told("Acknowledged.", shapes.Envelope[shapes.AlertShape | shapes.AcknowledgedShape]),
             404: NO_ALERT,
             409: CLOSED,
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "Reminders stop, PagerDuty is acknowledged.",
@@ -311,6 +323,7 @@ ALERTS: Final = (
             200: Told("Resolved.", shapes.Envelope[shapes.AlertShape]),
             404: NO_ALERT,
             409: CLOSED,
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "It closes with reason `by_hand`, PagerDuty is resolved, the service has a fresh deadline.",
@@ -329,7 +342,7 @@ WEBHOOKS: Final = (
         webhooks.create_webhook,
         "Webhooks",
         "Create a webhook",
-        {201: Told("Created.", shapes.Envelope[shapes.WebhookShape]), 503: AWAY},
+        {201: Told("Created; the only answer with its secret.", shapes.Envelope[shapes.NewWebhookShape]), 503: AWAY},
         body=WebhookBody,
         actor=True,
         scope=Scope.ADMIN,
@@ -341,6 +354,23 @@ WEBHOOKS: Final = (
         "Webhooks",
         "List webhooks",
         {200: Told("Webhooks.", shapes.Counted[shapes.WebhookShape]), 503: AWAY},
+    ),
+    Route(
+        "POST",
+        "/v2/webhooks/{webhook_id}/rotate",
+        webhooks.rotate_webhook,
+        "Webhooks",
+        "Give a webhook a new secret",
+        {
+            200: Told("Rotated; the only answer with the new secret.", shapes.Envelope[shapes.NewWebhookShape]),
+            404: Told("There is no such webhook.", shapes.Refusal),
+            503: AWAY,
+        },
+        about="Requests carry a signature with the new secret and, for `overlap_hours`, one with the secret before.",
+        body=RotateWebhookBody,
+        body_optional=True,
+        actor=True,
+        scope=Scope.ADMIN,
     ),
     Route(
         "DELETE",
@@ -367,6 +397,7 @@ OPERATIONS: Final = (
         "Is the network there",
         {204: Told("It is.")},
         query=None,
+        limited=False,
         scope=None,
     ),
     Route(
@@ -380,6 +411,7 @@ OPERATIONS: Final = (
             503: Told("Unhealthy: database, journal, wheel or writer do not work.", shapes.HealthShape),
         },
         query=None,
+        limited=False,
         scope=None,
     ),
     Route(
@@ -393,6 +425,7 @@ OPERATIONS: Final = (
             503: Told("Yes: it has stalled.", shapes.ProbeShape),
         },
         query=None,
+        limited=False,
         scope=None,
     ),
     Route(
@@ -406,6 +439,7 @@ OPERATIONS: Final = (
             503: Told("No, and why.", shapes.ProbeShape),
         },
         query=None,
+        limited=False,
         scope=None,
     ),
     Route(
@@ -416,6 +450,7 @@ OPERATIONS: Final = (
         "Prometheus metrics",
         {200: Told("Prometheus text, or OpenMetrics where Accept asks for it.", None, "text/plain")},
         query=None,
+        limited=False,
     ),
     Route(
         "GET",
@@ -433,6 +468,7 @@ OPERATIONS: Final = (
             Parameter("status", "string", "Only services of this status."),
             Parameter("shard", "string", "`i/n`: the i-th of n parts."),
         ),
+        limited=False,
         narrows=True,
     ),
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import trio
 
 from medic.access.keys import ApiKey
+from medic.access.limits import Counted
 from medic.access.reach import reach_of
 from medic.access.restriction import may_see
 from medic.core.draft import ServiceEdit
@@ -16,9 +17,10 @@ from medic.core.names import name_key, normal_name
 from medic.core.service import Service
 from medic.core.units import InstantMs
 from medic.errors import AlertClosedError
-from medic.http.answers import Answer, JsonObject, JsonValue, Stream, listing, success
+from medic.http.answers import Answer, Headers, JsonObject, JsonValue, Stream, listing, success
 from medic.http.bodies import Registration, ServiceFields, ServiceUpdate, read_body
 from medic.http.call import Call
+from medic.http.counting import count
 from medic.http.cursor import after_service, read_service_cursor
 from medic.http.limits import PAGE_MAX, SERVICES_PER_LOOK, SERVICES_PER_PIECE
 from medic.http.narrowing import find_service, require_within
@@ -108,22 +110,27 @@ async def register_service(parts: ApiParts, call: Call) -> Answer:
     draft = body.draft()
     require_within(call, draft.heartbeat_name, draft.team)
     taken = parts.roster.find(draft.heartbeat_name)
-    if taken is not None:
+    stands: Headers = ()
+    if taken is None:
+        # A fleet registers all of its services at each start: only what is new is counted.
+        stands = await count(parts, Counted.MANAGEMENT, call.caller)
+    else:
         require_within(call, draft.heartbeat_name, taken.row.team)
     service, is_new = await parts.changes.register(draft, by=call.actor)
     if is_new:
         parts.refused.forget_name(draft.heartbeat_name)
         if body.muted:
             service = await _mute(parts, service, body, by=call.actor)
-        return success(201, REGISTERED, _shown(parts, service))
+        return replace(success(201, REGISTERED, _shown(parts, service)), headers=stands)
     stored = _shown(parts, service)
     wanted = body.wanted()
     differs: dict[str, JsonValue] = {
         name: [stored[name], value] for name, value in wanted.items() if stored[name] != value
     }
     if update and differs:
+        stands = await count(parts, Counted.MANAGEMENT, call.caller)
         service = await _apply(parts, service, body, by=call.actor, mute="muted" in differs)
-    return success(200, ALREADY_REGISTERED, _shown(parts, service), differs=differs)
+    return replace(success(200, ALREADY_REGISTERED, _shown(parts, service), differs=differs), headers=stands)
 
 
 async def update_service(parts: ApiParts, call: Call) -> Answer:

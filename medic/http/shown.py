@@ -135,7 +135,13 @@ def webhook_json(webhook: Webhook) -> JsonObject:
         "headers": headers,
         "date_added": isoformat(webhook.date_added),
         "added_by": webhook.added_by or None,
+        "former_secret_until": None if webhook.former_until is None else isoformat(webhook.former_until),
     }
+
+
+def new_webhook_json(webhook: Webhook) -> JsonObject:
+    """One webhook with the secret that was just made for it: the only answers that show one."""
+    return {**webhook_json(webhook), "secret": webhook.secret}
 
 
 def refused_json(refused: RefusedName) -> JsonObject:

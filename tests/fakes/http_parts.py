@@ -9,6 +9,8 @@ from medic.access.keys import ApiKey, KeyRing, digest_of, key_id_of, secret_of, 
 from medic.access.mode import AuthMode
 from medic.access.scope import Scope
 from medic.access.uses import KeyUses
+from medic.alerting.guard import Guard
+from medic.core.units import DurationMs
 from medic.errors import UnknownWebhookError
 from medic.http.gate import Gate
 from medic.http.parts import ApiParts, ApiSettings
@@ -17,6 +19,7 @@ from medic.metrics.requests import RequestMeter
 from medic.metrics.services import ServiceFilter
 from medic.ports import Clock, ComponentHealth, HealthReport, Webhook
 from tests.actors.world import World
+from tests.fakes import names
 from tests.fakes.journal_history import JournalHistory
 from tests.fakes.keys import MemoryKeyStore, keys_over
 from tests.fakes.webhooks import MemoryWebhookStore
@@ -65,6 +68,13 @@ class KeptWebhooks:
     async def all(self) -> Sequence[Webhook]:
         return await self.store.all()
 
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook:
+        webhook = await self.store.rotate(webhook_id, overlap=overlap, by=by)
+        if webhook is None:
+            raise UnknownWebhookError(webhook_id)
+        self.changes += 1
+        return webhook
+
     async def delete(self, webhook_id: int, *, by: str) -> None:
         if not await self.store.delete(webhook_id, by=by):
             raise UnknownWebhookError(webhook_id)
@@ -93,7 +103,7 @@ async def _lines() -> AsyncIterator[bytes]:
 class ApiWorld(World):
     """Real actors, and everything else the API asks for."""
 
-    def __init__(self, settings: ApiSettings | None = None) -> None:
+    def __init__(self, settings: ApiSettings | None = None, guard: Guard | None = None) -> None:
         super().__init__()
         self.history: JournalHistory = JournalHistory(self.journal)
         self.changes._history = self.history
@@ -121,6 +131,7 @@ class ApiWorld(World):
             version="9.9.9",
             gatekeeper=self.gate(AuthMode.OPEN),
             settings=self._settings,
+            guard=guard or names.guard(),
         )
 
     def gate(self, mode: AuthMode) -> Gate:
