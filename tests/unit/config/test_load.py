@@ -103,6 +103,7 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
 def test_no_secret_is_in_the_text_of_the_settings() -> None:
     marked = {name: f"geheim{number}" for number, name in enumerate(sorted(secret_names()))}
     marked["MEDIC_SECRETS_KEY"] = base64.b64encode(b"geheim-geheim-geheim-geheim-gehe").decode()
+    marked["MEDIC_ADMIN_API_KEY"] = "geheim" * 6
     marked["REDIS_URL"] = "redis://:geheim@localhost/0"
     marked["MEDIC_ADMIN_API_KEY"] = "geheim" * 6
     marked["DATABASE_URL"] = "postgresql://u:geheim@h/d"
@@ -110,6 +111,16 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
     settings = load_settings({**marked, "SLACK_CHANNEL_ID": "C1"})
     assert "geheim" not in f"{settings!r} {settings}"
     assert marked["MEDIC_SECRETS_KEY"] not in f"{settings!r}"
+
+
+def test_the_admin_key_is_of_anybodys_own_making_and_long_enough() -> None:
+    for text in ("x" * 32, "words with spaces, and: marks!   ä", "mdk_" + "x" * 28):
+        admin_key = load_settings({"MEDIC_ADMIN_API_KEY": text}).admin_key
+        assert admin_key is not None
+        assert admin_key.get_secret_value() == text
+    for text in ("x" * 31, " " + "x" * 40, "x" * 40 + "\t", "x" * 20 + "\n" + "x" * 20):
+        assert "at least 32 printable characters" in faults(MEDIC_ADMIN_API_KEY=text)["MEDIC_ADMIN_API_KEY"]
+    assert load_settings({}).admin_key is None
 
 
 def test_no_secret_is_in_the_text_of_a_fault() -> None:
