@@ -13,7 +13,7 @@ from medic.alerting.attempt import Delivered, Refused, Retry
 from medic.alerting.pipeline import UNTOLD_GATHERED_SECONDS
 from medic.alerting.untold import UNTOLD_SECONDS
 from medic.core.status import NotificationKind, Outcome
-from medic.ports import Webhook
+from medic.core.webhook import Webhook
 from tests.fakes.alerting import Scripted, follow, hang, running, trigger
 
 K = NotificationKind

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Sequence
 
 from medic.alerting.guard import Guard
 from medic.core.units import DurationMs
+from medic.core.webhook import Webhook
 from medic.errors import UnknownWebhookError
 from medic.http.parts import ApiParts, ApiSettings
 from medic.metrics.exposition import TEXT, Page
 from medic.metrics.requests import RequestMeter
 from medic.metrics.services import ServiceFilter
-from medic.ports import Clock, ComponentHealth, HealthReport, Webhook
+from medic.ports import Clock, ComponentHealth, HealthReport
 from tests.actors.world import World
 from tests.fakes import names
 from tests.fakes.journal_history import JournalHistory

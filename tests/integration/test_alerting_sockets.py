@@ -19,7 +19,7 @@ from medic.alerting.assembly import NotifierSettings, build_alerting
 from medic.alerting.pipeline import Alerting
 from medic.core.notification import Notification
 from medic.core.status import NotificationKind, Outcome
-from medic.ports import Webhook
+from medic.core.webhook import Webhook
 from tests.fakes.alerting import Settled, WallClock, follow, trigger
 from tests.vendors import Hang, PagerDutyServer, Refuse, Reset, SlackServer, WebhookReceiver
 from tests.vendors.pagerduty import ROUTING_KEY

@@ -25,7 +25,7 @@ from medic.alerting.webhook import WebhookNotifier
 from medic.core.names import NAME_MAX
 from medic.core.notification import Notification
 from medic.core.status import NotificationKind
-from medic.ports import Webhook
+from medic.core.webhook import Webhook
 from tests.fakes.alerting import WallClock, follow, trigger
 from tests.fakes.names import loopback_guard
 from tests.vendors import Hang, PagerDutyServer, Refuse, Reset, SlackServer, Slow, WebhookReceiver

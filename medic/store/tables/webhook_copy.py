@@ -18,8 +18,9 @@ import trio
 from pydantic import TypeAdapter, ValidationError
 
 from medic.core.units import DurationMs
+from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
-from medic.ports import Webhook, WebhookStore
+from medic.ports import WebhookStore
 from medic.store.journal.files import sync_directory
 
 _log = structlog.get_logger(__name__)
