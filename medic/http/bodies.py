@@ -43,6 +43,7 @@ class ServiceFields(BaseModel):
     muted: fields.Muted | None = None
     mute_minutes: fields.MuteMinutes | None = None
     mute_reason: fields.MuteReason | None = None
+    require_key: fields.RequireKey | None = None
 
     def edit(self) -> ServiceEdit:
         """The operators' columns that were given, as an edit."""
@@ -58,6 +59,7 @@ class ServiceFields(BaseModel):
             team=self.team,
             priority=self.priority,
             runbook=self.runbook,
+            require_key=self.require_key,
         )
 
     def wanted(self) -> JsonObject:
@@ -74,6 +76,7 @@ class ServiceFields(BaseModel):
             "renotify_minutes": _shown(self.renotify_minutes, ms_to_minutes),
             "active": None if self.active is None else int(self.active),
             "muted": None if self.muted is None else int(self.muted),
+            "require_key": None if self.require_key is None else int(self.require_key),
         }
         return {name: value for name, value in shown.items() if value is not None}
 
@@ -131,6 +134,7 @@ class Registration(ServiceFields):
             priority=self.priority or DEFAULT_PRIORITY,
             runbook=self.runbook or "",
             active=self.active is not False,
+            require_key=self.require_key is True,
         )
 
 

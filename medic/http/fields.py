@@ -146,6 +146,11 @@ MuteReason = Annotated[
 Active = Annotated[
     bool, BeforeValidator(check_flag), _flag_schema("0: not watched, heartbeats are refused, an open alert closes.")
 ]
+RequireKey = Annotated[
+    bool,
+    BeforeValidator(check_flag),
+    _flag_schema("1: heartbeats of this service need an API key, whatever MEDIC_AUTH asks of others."),
+]
 Muted = Annotated[bool, BeforeValidator(check_flag), _flag_schema("1: tell nobody, from now on; 0: tell again.")]
 Down = Annotated[
     bool,

@@ -45,6 +45,7 @@ def service_json(service: Service, skew: SkewMs, refusal: ServiceRefusal | None 
         "grace_period_seconds": ms_to_seconds(row.grace_ms),
         "recovery_seconds": ms_to_seconds(row.recovery_ms),
         "renotify_minutes": ms_to_minutes(service.policy.renotify_ms),
+        "require_key": int(row.require_key),
         "date_added": isoformat(row.date_added),
         "date_modified": isoformat(row.date_modified),
         "date_muted": None if mute is None else isoformat(mute.muted_at),

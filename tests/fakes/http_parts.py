@@ -16,6 +16,7 @@ from medic.ports import Clock, ComponentHealth, HealthReport
 from tests.actors.world import World
 from tests.fakes import names
 from tests.fakes.journal_history import JournalHistory
+from tests.fakes.keys import MemoryKeyStore, keys_over
 from tests.fakes.webhooks import MemoryWebhookStore
 
 
@@ -101,6 +102,8 @@ class ApiWorld(World):
         self.changes._history = self.history
         self.health = SaidHealth(self.clock)
         self.webhooks = KeptWebhooks()
+        self.key_store = MemoryKeyStore(self.clock)
+        self.keys = keys_over(self.key_store, self.clock)
         self.metrics = TwoLines()
         self.meter = RequestMeter()
         self.parts = ApiParts(
@@ -109,6 +112,7 @@ class ApiWorld(World):
             changes=self.changes,
             history=self.history,
             webhooks=self.webhooks,
+            keys=self.keys,
             health=self.health,
             clock=self.clock,
             metrics=self.metrics,
@@ -122,3 +126,4 @@ class ApiWorld(World):
     def lose_database(self) -> None:
         """PostgreSQL does not answer from now on."""
         self.history.available = self.services.available = self.webhooks.store.available = False
+        self.key_store.available = False

@@ -7,7 +7,6 @@ webhooks, and nothing else.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -21,7 +20,7 @@ from medic.core.units import DurationMs
 from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
 from medic.ports import WebhookStore
-from medic.store.journal.files import sync_directory
+from medic.store.private_file import replace_private_file
 
 _log = structlog.get_logger(__name__)
 
@@ -81,15 +80,8 @@ class CopiedWebhooks:
             _log.warning("the copy of the webhooks is out of date", reason=error.message)
 
     def _replace(self, webhooks: tuple[Webhook, ...]) -> None:
-        unfinished = self._path.with_suffix(".unfinished")
         try:
-            unfinished.touch(mode=0o600)
-            with unfinished.open("wb") as file:
-                file.write(orjson.dumps(webhooks))
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self._path)
-            sync_directory(self._path.parent)
+            replace_private_file(self._path, orjson.dumps(webhooks))
         except OSError as error:
             _log.warning("the copy of the webhooks cannot be written", reason=str(error))
 
