@@ -6,7 +6,7 @@ belong to one shard; there is one shard today.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType, Protocol
 
@@ -392,6 +392,15 @@ class Gatekeeper(Protocol):
         Raises:
             UnauthorizedError, ForbiddenError, RateLimitedError: they may not come in here.
         """
+        ...
+
+    @property
+    def verifies_signatures(self) -> bool:
+        """Whether a heartbeat may be signed instead of carrying a key."""
+        ...
+
+    def recognise_signed(self, headers: Mapping[str, str], body: bytes, address: str) -> Caller:
+        """Who sends a signed heartbeat. Raises as `recognise` does."""
         ...
 
     def remember(self, introduction: Introduction, caller: Caller, now: float) -> Remembered:
