@@ -6,18 +6,24 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.e2e.pages import pages, wait_for_pages
 from tests.e2e.process import MedicProcess
 from tests.patience import PATIENCE_SECONDS
 from tests.vendors import VendorProcess
+from tests.vendors.webhook import signature_of
 
 # Starting a Medic takes longer than any of these tests, so they share two: one that tells vendors, one that has none.
+
+
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +35,8 @@ def vendors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VendorProcess]
 
 @pytest.fixture(scope="module")
 def telling(vendors: VendorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MedicProcess]:
-    yield from _running(MedicProcess(tmp_path_factory.mktemp("telling") / "data", **vendors.environment))
+    environment = {**vendors.environment, "MEDIC_WEBHOOK_SECRET": WEBHOOK_SECRET}
+    yield from _running(MedicProcess(tmp_path_factory.mktemp("telling") / "data", **environment))
 
 
 @pytest.fixture(scope="module")
@@ -162,12 +169,54 @@ def test_names_nobody_registered_are_listed(medic: MedicProcess) -> None:
     assert "refused 2 times" in cli(medic, "service", "why", "typo", status=1)
 
 
+def webhook_id(said: str) -> str:
+    return said.split("id is ")[1].split(".", maxsplit=1)[0]
+
+
+def shown_secret(said: str) -> str:
+    """The secret that `webhook add` and `webhook rotate` print."""
+    return said.split("signed with ")[1].split(",", maxsplit=1)[0]
+
+
+def test_a_webhook_is_signed_with_the_secrets_that_were_shown(telling: MedicProcess, vendors: VendorProcess) -> None:
+    cli(telling, "service", "register", "hooked", "--interval", "5m")
+    said = cli(telling, "webhook", "add", vendors.webhook_url, "--name", "hooked")
+    cli(telling, "alerts", "test", "hooked")
+    first = vendors.wait_for("webhook", 1)[0]
+    assert first["headers"]["webhook-signature"] == signature_of(shown_secret(said), first["headers"], first["text"])
+    rotated = cli(telling, "webhook", "rotate", webhook_id(said))
+    told = len(vendors.taken("webhook"))
+    cli(telling, "alerts", "test", "hooked")
+    last = vendors.wait_for("webhook", told + 1)[-1]
+    signatures = last["headers"]["webhook-signature"].split(" ")
+    known = [signature_of(shown_secret(text), last["headers"], last["text"]) for text in (rotated, said)]
+    assert signatures == known
+    cli(telling, "webhook", "remove", webhook_id(said))
+
+
+@pytest.mark.parametrize("address", ["http://169.254.169.254/latest/", "http://localhost:5432/", "http://127.1/"])
+def test_no_webhook_leads_inside(telling: MedicProcess, address: str) -> None:
+    assert "url must" in cli(telling, "webhook", "add", address, status=1)
+
+
+def test_a_signed_heartbeat_is_taken_once(telling: MedicProcess) -> None:
+    cli(telling, "service", "register", "signed", "--interval", "5m")
+    body = '{"heartbeat_name":"signed","service_name":"x","status":"UP"}'
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(int(time.time()))}
+    headers["webhook-signature"] = signature_of(WEBHOOK_SECRET, headers, body)
+    sent = [httpx.post(f"{telling.url}/heartbeat", content=body, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in sent] == [201, 401]
+    assert "taken before" in sent[1].json()["message"]
+
+
 def test_webhooks_are_kept(medic: MedicProcess) -> None:
     said = cli(medic, "webhook", "add", "https://hooks.example/medic", "--header", "Authorization: Bearer geheim")
-    number = said.rsplit("id is ", 1)[1].strip(" .\n")
+    number = webhook_id(said)
+    assert "whsec_" in said
     said = cli(medic, "webhook", "list")
     assert "https://hooks.example/medic" in said
     assert "geheim" not in said
+    assert "whsec_" not in said
     cli(medic, "webhook", "remove", number)
     assert rows(medic, "webhook", "list") == []
     assert "no webhook" in cli(medic, "webhook", "remove", number, status=1)

@@ -7,7 +7,7 @@ import pytest
 
 from medic.alerting.webhook import WebhookNotifier
 from medic.core.status import NotificationKind
-from medic.ports import Webhook
+from medic.core.webhook import Webhook
 from tests.fakes.alerting import StandingClock, follow, trigger
 from tests.fakes.names import guard
 from tests.vendors.webhook import BODY_SCHEMA
