@@ -37,7 +37,7 @@ CONNECT_SECONDS: Final = 2.0
 """How long that look may take: nobody waits for it, and TLS to a far server takes several round trips."""
 
 NOT_ASKED: Final = "it has not been asked yet"
-NO_ANSWER: Final = f"no answer within {round(ANSWER_SECONDS * 1000)} ms"
+NO_ANSWER: Final = "it does not answer in time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,19 @@ class Redis:
         address: Where it is.
         pool_size: `REDIS_POOL_SIZE`.
         probe: Asks what shows that it works; raises `RedisUnavailableError` where it does not.
+        answer_seconds: How long a call may take.
     """
 
     def __init__(
-        self, address: RedisAddress, *, pool_size: int, probe: Callable[[RedisConnection], Awaitable[object]]
+        self,
+        address: RedisAddress,
+        *,
+        pool_size: int,
+        probe: Callable[[RedisConnection], Awaitable[object]],
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._address = address
+        self._answer_seconds = answer_seconds
         self._probe = probe
         self._places = trio.Semaphore(pool_size)
         self._idle: list[RedisConnection] = []
@@ -93,7 +100,7 @@ class Redis:
         if self._failing is not None:
             raise RedisUnavailableError(self._failing)
         try:
-            with trio.move_on_after(ANSWER_SECONDS):
+            with trio.move_on_after(self._answer_seconds):
                 async with self._places:
                     return await self._on_connection(ask)
         except RedisUnavailableError as error:
@@ -121,7 +128,7 @@ class Redis:
         try:
             with trio.fail_after(CONNECT_SECONDS):
                 connection = await self._take_connection()
-            with trio.fail_after(ANSWER_SECONDS):
+            with trio.fail_after(self._answer_seconds):
                 await self._use(connection, self._probe)
         except RedisUnavailableError as error:
             await self._fail(error.reason)
