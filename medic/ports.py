@@ -346,7 +346,7 @@ class HeartbeatLimits(Protocol):
         """Whether there is a limit a caller: then every heartbeat is asked for, however rare its service's are."""
         ...
 
-    def refuse_heartbeat(self, service: Service, caller: Caller) -> RateLimitedError | None:
+    def refuse_heartbeat(self, service: Service, at: InstantMs, caller: Caller) -> RateLimitedError | None:
         """None: one more heartbeat of the service is stored, and counted."""
         ...
 

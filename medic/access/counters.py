@@ -17,9 +17,17 @@ class Counters:
     def __init__(self) -> None:
         self._arrivals: Generations[int] = Generations()
 
-    def take(self, name: str, limit: Limit, now: int) -> int:
-        """0: the request is taken; else how many microseconds until one would be."""
-        backlog = self.backlog_us(name, now)
+    def take(self, name: str, limit: Limit, now: int, assumed_us: int = 0) -> int:
+        """0: the request is taken; else how many microseconds until one would be.
+
+        Args:
+            name: Whose request.
+            limit: Its limit.
+            now: In microseconds, never going back.
+            assumed_us: The backlog of a name that is not remembered.
+        """
+        arrival = self._arrivals.find(name)
+        backlog = assumed_us if arrival is None else max(0, arrival - now)
         wait = wait_us(limit, backlog)
         if wait == 0:
             self._arrivals.keep(name, now + backlog + limit.emission_us, now)

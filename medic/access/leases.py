@@ -82,11 +82,18 @@ class Leases:
         self._leases: Generations[_Lease] = Generations()
         self._due: dict[str, _Lease] = {}
 
-    def take(self, name: str, limit: Limit, now: int) -> int:
-        """0: the request is taken; else how many microseconds nothing fits any more."""
+    def take(self, name: str, limit: Limit, now: int, assumed_us: int = 0) -> int:
+        """0: the request is taken; else how many microseconds nothing fits any more.
+
+        Args:
+            name: Whose request.
+            limit: Its limit.
+            now: In microseconds, never going back.
+            assumed_us: Above 0, a name that is not remembered had a request just now that was not counted.
+        """
         lease = self._leases.young.get(name)
         if lease is None:
-            lease = self._leases.old.get(name) or _Lease(limit, asked_at=now - AHEAD_US)
+            lease = self._leases.old.get(name) or _Lease(limit, now - AHEAD_US, left=-(assumed_us > 0))
             self._leases.keep(name, lease, now)
         lease.limit = limit
         if now >= lease.ends_at and lease.left > 0:

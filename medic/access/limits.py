@@ -18,6 +18,7 @@ from typing import Final
 from medic.access.caller import Caller
 from medic.access.gcra import SECOND_US, Limit, standing
 from medic.core.service import Service
+from medic.core.units import InstantMs
 from medic.errors import RateLimitedError
 
 
@@ -85,7 +86,7 @@ class Unlimited:
 
     counts_callers = False
 
-    def refuse_heartbeat(self, service: Service, caller: Caller) -> None:
+    def refuse_heartbeat(self, service: Service, at: InstantMs, caller: Caller) -> None:
         """One more is stored."""
 
     def refuse_unknown(self, caller: Caller) -> None:

@@ -43,11 +43,11 @@ _UP = Status.UP
 
 _NO_GAP = DurationMs(0)
 
-Admits = Callable[[Service], bool]
+Admits = Callable[[Service, InstantMs], bool]
 """Whether a heartbeat of that service may be stored now."""
 
 
-def admits_all(_service: Service) -> bool:
+def admits_all(_service: Service, _at: InstantMs) -> bool:
     """There is no limit."""
     return True
 
@@ -143,7 +143,7 @@ def fold_plain_heartbeat(
         or service.ring is not None
         or service.rare.mute is not None
         or previous == NEVER
-        or (at - previous < service.policy.unhurried_ms and not admits(service))
+        or (at - previous < service.policy.unhurried_ms and not admits(service, at))
     ):
         return False
     if not service.fresh_interval_given and (kind is not _COMPLETED or not _ends_run(service, kind)):

@@ -23,6 +23,7 @@ from medic.access.gcra import Limit, Standing, standing, wait_us
 from medic.access.leases import Asking, Leases
 from medic.access.limits import Counted, Limits, name_of, refusal
 from medic.core.service import Service
+from medic.core.units import InstantMs
 from medic.errors import RateLimitedError
 from medic.store.redis.client import Redis, RedisStatistics
 from medic.store.redis.script import PREFIX, Told, count_all
@@ -66,7 +67,7 @@ class Limiter:
         """Whether there is a limit a caller."""
         return self._limits[Counted.CALLER] is not None
 
-    def refuse_heartbeat(self, service: Service, caller: Caller) -> RateLimitedError | None:
+    def refuse_heartbeat(self, service: Service, at: InstantMs, caller: Caller) -> RateLimitedError | None:
         """None: one more heartbeat of the service is stored, and counted for it and its caller."""
         limit = self._limits[Counted.CALLER]
         if limit is not None and (wait := self._take(Counted.CALLER, name_of(caller), limit)):
@@ -77,7 +78,9 @@ class Limiter:
         limit = self._of_services.get(requests)
         if limit is None:
             limit = self._of_services[requests] = Limit(requests)
-        wait = self._take(Counted.SERVICE, service.row.heartbeat_name, limit)
+        # The one before this was not counted if it came long after the one before it.
+        assumed_us = limit.emission_us - 1000 * max(0, at - service.last_heartbeat_at)
+        wait = self._take(Counted.SERVICE, service.row.heartbeat_name, limit, max(0, assumed_us))
         return refusal(Counted.SERVICE, limit, wait) if wait else None
 
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
@@ -126,16 +129,16 @@ class Limiter:
         """How it is with Redis; None where limits are counted in this process alone."""
         return None if self._redis is None else self._redis.statistics()
 
-    def _take(self, counted: Counted, name: str, limit: Limit) -> int:
+    def _take(self, counted: Counted, name: str, limit: Limit, assumed_us: int = 0) -> int:
         """0: one more is taken; else how many µs none would be."""
         now = self._now()
         if self._redis is not None and self._redis.works:
             leases = self._leases[counted]
-            if wait := leases.take(name, limit, now):
+            if wait := leases.take(name, limit, now, assumed_us):
                 return wait
             if leases.is_due:
                 self._due.set()
-        return self._counters[counted].take(name, limit, now)
+        return self._counters[counted].take(name, limit, now, assumed_us)
 
     async def _lease(self, redis: Redis, counted: Counted, leases: Leases) -> None:
         while asking := leases.take_due(self._now(), most=ASKING_MAX):

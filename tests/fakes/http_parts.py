@@ -104,6 +104,7 @@ class ApiWorld(World):
             meter=self.meter,
             defaults=self.defaults,
             version="9.9.9",
+            request_limits=self.limiter,
             settings=settings or ApiSettings(),
         )
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from medic.access.counters import Counters
 from medic.access.gcra import MINUTE_US, SECOND_US, Limit, Standing, standing, take, wait_us
+from medic.access.generations import Generations
 
 
 @pytest.mark.parametrize(
@@ -93,11 +94,8 @@ def test_what_has_no_backlog_any_more_is_forgotten_within_two_minutes():
     assert counters.take("name-299", Limit(1), 299 * SECOND_US) > 0
 
 
-def test_too_many_names_forget_the_oldest_and_refuse_nobody(monkeypatch):
-    monkeypatch.setattr("medic.access.generations.ENTRIES_MAX", 10)
-    from medic.access.generations import Generations
-
-    kept = Generations(most=10)
+def test_too_many_names_forget_the_oldest():
+    kept: Generations[int] = Generations(most=10)
     for number in range(100):
         kept.keep(str(number), number, 0)
     assert len(kept) <= 20
