@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medic.access.gcra import Limit, wait_us
+from medic.access.gcra import Limit
 from medic.access.generations import Generations
 
 
@@ -26,12 +26,17 @@ class Counters:
             now: In microseconds, never going back.
             assumed_us: The backlog of a name that is not remembered.
         """
+        # Written out: a service that is in a hurry is asked for here at every heartbeat.
         arrival = self._arrivals.find(name)
-        backlog = assumed_us if arrival is None else max(0, arrival - now)
-        wait = wait_us(limit, backlog)
-        if wait == 0:
-            self._arrivals.keep(name, now + backlog + limit.emission_us, now)
-        return wait
+        if arrival is None:
+            arrival = now + assumed_us
+        elif arrival < now:
+            arrival = now
+        arrival += limit.emission_us
+        if arrival - now > limit.burst_us:
+            return arrival - now - limit.burst_us
+        self._arrivals.keep(name, arrival, now)
+        return 0
 
     def backlog_us(self, name: str, now: int) -> int:
         """How long it takes until all of the limit could be used at once again."""

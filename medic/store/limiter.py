@@ -32,16 +32,30 @@ from medic.store.redis.wire import RedisUnavailableError
 ASKING_MAX: Final = 256
 """Names counted in one round trip: 2 ms of this process's time and 1 ms of Redis's."""
 
-PAUSE_SECONDS: Final = 0.001
-"""Between two round trips: what falls due meanwhile shares the next one."""
-
-_HOT: Final = (Counted.SERVICE, Counted.CALLER, Counted.UNKNOWN)
-"""What heartbeats are counted under."""
+PAUSE_SECONDS: Final = 0.004
+"""Between two round trips: what falls due meanwhile shares the next one. A round trip is 150 µs of this process's time,
+whatever it carries; the first after a rest is made at once."""
 
 
 def monotonic_us() -> int:
     """Time that never goes back, in microseconds."""
     return int(trio.current_time() * 1_000_000)
+
+
+class _Tally:
+    """What is counted together: its limit where all have the same, and what is remembered by name."""
+
+    __slots__ = ("counted", "counters", "leases", "limit")
+
+    def __init__(self, counted: Counted, limit: Limit | None) -> None:
+        self.counted = counted
+        self.limit = limit
+        self.counters = Counters()
+        self.leases = Leases()
+
+    def asking(self, name: str, limit: Limit, *, owed: int, wanted: int) -> Asking:
+        """The question for Redis, by its name there."""
+        return Asking(f"{PREFIX}{self.counted.value}:{name}", limit, owed, wanted)
 
 
 class Limiter:
@@ -54,24 +68,26 @@ class Limiter:
     """
 
     def __init__(self, limits: Limits, redis: Redis | None, now: Callable[[], int] = monotonic_us) -> None:
-        self._limits = {counted: limits.of(counted) for counted in Counted}
-        self._of_services: dict[int, Limit] = {}
         self._redis = redis
         self._now = now
-        self._counters = {counted: Counters() for counted in Counted}
-        self._leases = {counted: Leases() for counted in _HOT}
+        self._service = _Tally(Counted.SERVICE, None)
+        self._caller = _Tally(Counted.CALLER, limits.of(Counted.CALLER))
+        self._unknown = _Tally(Counted.UNKNOWN, limits.of(Counted.UNKNOWN))
+        self._requests = {
+            counted: _Tally(counted, limits.of(counted)) for counted in (Counted.MANAGEMENT, Counted.READ)
+        }
+        self._of_services: dict[int, Limit] = {}
         self._due = trio.Event()
 
     @property
     def counts_callers(self) -> bool:
         """Whether there is a limit a caller."""
-        return self._limits[Counted.CALLER] is not None
+        return self._caller.limit is not None
 
     def refuse_heartbeat(self, service: Service, at: InstantMs, caller: Caller) -> RateLimitedError | None:
         """None: one more heartbeat of the service is stored, and counted for it and its caller."""
-        limit = self._limits[Counted.CALLER]
-        if limit is not None and (wait := self._take(Counted.CALLER, name_of(caller), limit)):
-            return refusal(Counted.CALLER, limit, wait)
+        if self._caller.limit is not None and (refused := self._refuse(self._caller, caller)) is not None:
+            return refused
         requests = service.policy.heartbeats_a_minute
         if not requests:
             return None
@@ -79,17 +95,17 @@ class Limiter:
         if limit is None:
             limit = self._of_services[requests] = Limit(requests)
         # The one before this was not counted if it came long after the one before it.
-        assumed_us = limit.emission_us - 1000 * max(0, at - service.last_heartbeat_at)
-        wait = self._take(Counted.SERVICE, service.row.heartbeat_name, limit, max(0, assumed_us))
+        assumed_us = limit.emission_us - 1000 * (at - service.last_heartbeat_at)
+        if assumed_us < 0:
+            assumed_us = 0
+        elif assumed_us > limit.emission_us:  # the wall clock was stepped back
+            assumed_us = limit.emission_us
+        wait = self._take(self._service, service.row.heartbeat_name, limit, assumed_us)
         return refusal(Counted.SERVICE, limit, wait) if wait else None
 
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
         """None: the caller may be told that the name is not registered, and it was counted."""
-        limit = self._limits[Counted.UNKNOWN]
-        if limit is None:
-            return None
-        wait = self._take(Counted.UNKNOWN, name_of(caller), limit)
-        return refusal(Counted.UNKNOWN, limit, wait) if wait else None
+        return self._refuse(self._unknown, caller)
 
     async def count(self, counted: Counted, caller: Caller) -> Standing | None:
         """How the caller stands with this request; None where there is no limit. Waits for Redis, 50 ms at most.
@@ -97,13 +113,14 @@ class Limiter:
         Raises:
             RateLimitedError: it is one too many.
         """
-        limit = self._limits[counted]
+        tally = self._requests[counted]
+        limit = tally.limit
         if limit is None:
             return None
         name, now = name_of(caller), self._now()
-        wait = self._counters[counted].take(name, limit, now)
-        backlog = self._counters[counted].backlog_us(name, now)
-        if (told := await self._count_in_redis(counted, name, limit)) is not None:
+        wait = tally.counters.take(name, limit, now)
+        backlog = tally.counters.backlog_us(name, now)
+        if (told := await self._count_in_redis(tally.asking(name, limit, owed=0, wanted=1))) is not None:
             backlog = told.backlog_us
             wait = 0 if told.granted else wait_us(limit, backlog)
         if wait:
@@ -121,49 +138,53 @@ class Limiter:
             while True:
                 await self._due.wait()
                 self._due = trio.Event()
-                for counted, leases in self._leases.items():
-                    await self._lease(self._redis, counted, leases)
+                for tally in (self._service, self._caller, self._unknown):
+                    await self._lease(self._redis, tally)
                 await trio.sleep(PAUSE_SECONDS)
 
     def statistics(self) -> RedisStatistics | None:
         """How it is with Redis; None where limits are counted in this process alone."""
         return None if self._redis is None else self._redis.statistics()
 
-    def _take(self, counted: Counted, name: str, limit: Limit, assumed_us: int = 0) -> int:
+    def _refuse(self, tally: _Tally, caller: Caller) -> RateLimitedError | None:
+        limit = tally.limit
+        if limit is None:
+            return None
+        wait = self._take(tally, name_of(caller), limit, 0)
+        return refusal(tally.counted, limit, wait) if wait else None
+
+    def _take(self, tally: _Tally, name: str, limit: Limit, assumed_us: int) -> int:
         """0: one more is taken; else how many µs none would be."""
         now = self._now()
-        if self._redis is not None and self._redis.works:
-            leases = self._leases[counted]
-            if wait := leases.take(name, limit, now, assumed_us):
+        if self._redis is not None and self._redis.failing is None:
+            leases = tally.leases
+            wait = leases.take(name, limit, now, assumed_us)
+            if wait:
                 return wait
-            if leases.is_due:
+            if leases.due:
                 self._due.set()
-        return self._counters[counted].take(name, limit, now, assumed_us)
+        return tally.counters.take(name, limit, now, assumed_us)
 
-    async def _lease(self, redis: Redis, counted: Counted, leases: Leases) -> None:
-        while asking := leases.take_due(self._now(), most=ASKING_MAX):
-            named = [each._replace(name=_name_in_redis(counted, each.name)) for each in asking]
+    async def _lease(self, redis: Redis, tally: _Tally) -> None:
+        leases = tally.leases
+        while due := leases.take_due(self._now(), most=ASKING_MAX):
+            asking = [tally.asking(each.name, each.limit, owed=each.owed, wanted=each.wanted) for each in due]
             try:
-                told = await redis.call(partial(count_all, asking=named))
+                told = await redis.call(partial(count_all, asking=asking))
             except RedisUnavailableError:
-                for each in asking:
+                for each in due:
                     leases.fail(each.name)
                 continue
             now = self._now()
-            for each, counted_there in zip(asking, told, strict=True):
-                leases.settle(each.name, counted_there.granted, counted_there.backlog_us, now)
+            for each, (granted, backlog_us) in zip(due, told, strict=True):
+                leases.settle(each.name, granted, backlog_us, now)
 
-    async def _count_in_redis(self, counted: Counted, name: str, limit: Limit) -> Told | None:
+    async def _count_in_redis(self, asking: Asking) -> Told | None:
         """What Redis says of one more request; None where it does not say anything."""
-        if self._redis is None or not self._redis.works:
+        if self._redis is None or self._redis.failing is not None:
             return None
-        asking = Asking(_name_in_redis(counted, name), limit, owed=0, wanted=1)
         try:
             (told,) = await self._redis.call(partial(count_all, asking=[asking]))
         except RedisUnavailableError:
             return None
         return told
-
-
-def _name_in_redis(counted: Counted, name: str) -> str:
-    return f"{PREFIX}{counted.value}:{name}"

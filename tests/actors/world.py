@@ -172,7 +172,9 @@ class World:
             if word == Counted.SERVICE.value:
                 self.changes._defaults = replace(self.defaults, heartbeats_a_minute=most)
             else:
-                self.limiter._limits[Counted(word)] = Limit(most)
+                limiter, counted = self.limiter, Counted(word)
+                tallies = (limiter._caller, limiter._unknown, *limiter._requests.values())
+                next(tally for tally in tallies if tally.counted is counted).limit = Limit(most)
         self.intake._counts_callers = self.limiter.counts_callers
 
     async def start(self, nursery: trio.Nursery, *, sight: bool = True) -> None:

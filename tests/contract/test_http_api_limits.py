@@ -100,7 +100,14 @@ async def test_health_and_metrics_are_never_refused(mock_clock: object, api: Api
     api.world.limit(read=1)
     await api.get("/service")
     assert (await api.get("/service")).status_code == 429
-    for path in ("/v1/healthcheck/network", "/health", "/health/live", "/health/ready", "/metrics", "/metrics/services"):
+    for path in (
+        "/v1/healthcheck/network",
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/metrics/services",
+    ):
         answer = await api.get(path)
         assert answer.status_code < 400, path
         assert "X-RateLimit-Limit" not in answer.headers

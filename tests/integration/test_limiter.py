@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -62,6 +62,13 @@ async def wait_for(limiter: Limiter, *, works: bool) -> None:
             await trio.sleep(0.01)
 
 
+async def read_until_refused(limiter: Limiter) -> None:
+    with suppress(RateLimitedError):
+        for _ in range(1_000):
+            await limiter.count(Counted.READ, CALLER)
+        pytest.fail("a thousand reads were taken where fifty a minute are")
+
+
 async def test_four_processes_that_send_without_end_store_what_one_may(server: RedisServer) -> None:
     service, taken = busy_service(3_000), 0
     async with limiters(server, 4) as made:
@@ -80,11 +87,8 @@ async def test_a_caller_is_counted_in_all_processes_with_one_question_each(serve
         standings = [await limiter.count(Counted.READ, CALLER) for _ in range(25) for limiter in made]
         assert standings[0].remaining > standings[-1].remaining
         assert standings[-1].remaining <= 25
-        with pytest.raises(RateLimitedError):
-            for _ in range(1_000):
-                await made[0].count(Counted.READ, CALLER)
+        await read_until_refused(made[0])
         assert (await made[0].count(Counted.READ, Caller("192.0.2.2"))).remaining == 49
-        assert await made[0].count(Counted.CALLER, CALLER) is None
 
 
 @pytest.mark.parametrize("ill", ["paused", "stopped"])
@@ -101,9 +105,7 @@ async def test_while_redis_is_ill_each_process_keeps_the_limit_alone_and_nobody_
                 limiter.refuse_heartbeat(service, ORIGIN, NOBODY)
                 await trio.sleep(0.01)
         await wait_for(limiter, works=False)
-        with pytest.raises(RateLimitedError):
-            for _ in range(1_000):
-                await limiter.count(Counted.READ, CALLER)
+        await read_until_refused(limiter)
         assert any(limiter.refuse_heartbeat(service, ORIGIN, NOBODY) for _ in range(1_000))
         assert any(limiter.refuse_unknown(CALLER) for _ in range(1_000))
         server.go_on() if ill == "paused" else server.start()

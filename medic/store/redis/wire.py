@@ -58,8 +58,13 @@ _REASONS: Final = {
 
 def encode(*words: str | int) -> bytes:
     """A request."""
+    return b"*%d\r\n%b" % (len(words), encode_words(*words))
+
+
+def encode_words(*words: str | int) -> bytes:
+    """The words of a request without the number of them."""
     encoded = [str(word).encode() for word in words]
-    return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded)
+    return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded])
 
 
 class Answers:

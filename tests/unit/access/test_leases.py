@@ -73,7 +73,7 @@ def test_what_comes_in_between_question_and_answer_is_counted_with_the_next_ques
     (first,) = leases.take_due(0, most=10)
     for _ in range(50):
         assert leases.take(NAME, LIMIT, 0) == 0
-    assert not leases.is_due
+    assert not leases.due
     leases.settle(NAME, 10, 40 * LIMIT.emission_us, 0)
     (second,) = leases.take_due(0, most=10)
     assert (first.owed, second.owed) == (30, 40)
@@ -88,7 +88,7 @@ def test_where_nothing_fits_nothing_is_taken_until_something_does_and_redis_is_l
     wait = leases.take(NAME, LIMIT, 0)
     assert wait == 4 * LIMIT.emission_us
     assert leases.take(NAME, LIMIT, wait - 1) == 1
-    assert not leases.is_due
+    assert not leases.due
     assert leases.take(NAME, LIMIT, wait) == 0
 
 
@@ -113,14 +113,14 @@ def test_a_redis_that_does_not_answer_is_asked_again():
     leases.take_due(0, most=10)
     leases.fail(NAME)
     assert leases.take(NAME, LIMIT, 1) == 0
-    assert leases.is_due or leases.take(NAME, LIMIT, 2) == 0
+    assert leases.due or leases.take(NAME, LIMIT, 2) == 0
 
 
 def test_an_answer_for_a_name_that_was_forgotten_means_nothing():
     leases = Leases()
     leases.settle("stranger", 3, 0, 0)
     leases.fail("stranger")
-    assert not leases.is_due
+    assert not leases.due
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 200_000), st.booleans()), max_size=300))
