@@ -26,19 +26,22 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import orjson
 import psutil
 import trio
 
+from bench.bulk import Parts
 from bench.figures import PAIRS, QUICK_PAIRS, Figure, Pairs, at_most, options, publish
 from bench.fleet_seed import Group, copy, seed
 from bench.load import keep_alive
 from bench.served import ROOT, Medic, scratch, served
 from bench.turn import DEFAULTS, ORIGIN, World, service_of
-from medic.access.caller import NOBODY
 from medic.access.limits import UNLIMITED, Limits
 from medic.actors.intake import HeartbeatIntake
 from medic.core.policy import Defaults
-from medic.core.units import InstantMs
+from medic.core.units import InstantMs, SightedMs
+from medic.http.bulk import take_bulk
+from medic.http.parts import ApiParts
 from medic.ports import Beat, HeartbeatLimits
 from medic.store.limiter import Limiter
 from medic.store.redis.address import RedisAddress
@@ -110,7 +113,7 @@ async def turns(limits: HeartbeatLimits, seconds_between: float, defaults: Defau
         return spent / (TURN_PASSES * TURN_SERVICES) * 1e6
 
 
-async def turn_figures(url: str, rounds: int) -> dict[str, float]:
+async def turn_figures(url: str, rounds: int) -> dict[str, object]:
     """Medians of each way, in turn."""
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
@@ -126,6 +129,48 @@ async def turn_figures(url: str, rounds: int) -> dict[str, float]:
                 found.setdefault(f"{pace}, Redis", []).append(await turns(limiter, seconds, LIMITED))
                 nursery.cancel_scope.cancel()
     return {name: round(statistics.median(values), 3) for name, values in found.items()}
+
+
+async def bulks(limits: HeartbeatLimits, defaults: Defaults) -> tuple[float, float]:
+    """A bulk of 1 000, body to answer: µs of CPU a heartbeat, and heartbeats a second."""
+    with tempfile.TemporaryDirectory(prefix="medic-bench-") as directory:
+        world = limited_world(Path(directory), limits, defaults)
+        parts: ApiParts = Parts(world)  # type: ignore[assignment]  # all of it that is asked for
+        bodies = [
+            orjson.dumps([{"heartbeat_name": name, "status": "UP"} for name in world.names[begin : begin + 1_000]])
+            for begin in range(0, TURN_SERVICES, 1_000)
+        ]
+        spent = wall = 0.0
+        async with trio.open_nursery() as nursery:
+            await nursery.start(world.journal.run)
+            for _ in range(TURN_PASSES):
+                world.seconds += 2.0
+                gc.collect()
+                begun, since = time.process_time(), time.perf_counter()
+                for body in bodies:
+                    if (await take_bulk(parts, body, "192.0.2.7")).status != 201:
+                        raise RuntimeError("a heartbeat of the bulk was refused")
+                spent += time.process_time() - begun
+                wall += time.perf_counter() - since
+            nursery.cancel_scope.cancel()
+        count = TURN_PASSES * TURN_SERVICES
+        return spent / count * 1e6, count / wall
+
+
+async def bulk_figures(rounds: int) -> dict[str, tuple[float, float]]:
+    """Medians without limits and with them, each heartbeat counted."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(rounds):
+        found.setdefault("bulk, no limits", []).append(await bulks(UNLIMITED, DEFAULTS))
+        limiter = Limiter(Limits(), None, Steps(2.0))
+        found.setdefault("bulk, memory", []).append(await bulks(limiter, LIMITED))
+    return {
+        name: (
+            round(statistics.median(cpu for cpu, _ in values), 3),
+            round(statistics.median(rate for _, rate in values)),
+        )
+        for name, values in found.items()
+    }
 
 
 class Steps:
@@ -189,6 +234,11 @@ def lane_figures(place: Path, url: str, *, seconds: float, rounds: int) -> Itera
 # ------------------------------------------------------------------------------------------------------ four processes
 
 
+def sighted_now() -> SightedMs:
+    """As the loop's clock has it."""
+    return SightedMs(int(trio.current_time() * 1000))
+
+
 async def send_without_end(url: str, a_minute: int, seconds: float) -> int:
     """One of the four: how many it was let take. It asks for ten times what all of them may, in bursts of 10 ms."""
     redis = Redis(RedisAddress.of(url), pool_size=10, probe=probe)
@@ -205,7 +255,7 @@ async def send_without_end(url: str, a_minute: int, seconds: float) -> int:
         until = trio.current_time() + seconds
         while trio.current_time() < until:
             for _ in range(burst):
-                taken += limiter.refuse_heartbeat(service, InstantMs(ORIGIN), NOBODY) is None
+                taken += limiter.heartbeat_wait_us(service, InstantMs(ORIGIN), sighted_now()) == 0
             await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
     failures = redis.statistics().failures
@@ -260,6 +310,7 @@ def main() -> None:
         (place / "redis").mkdir()
         with redis_server(place / "redis") as url:
             turn = trio.run(turn_figures, url, 2 if quick else TURN_ROUNDS)
+            turn |= trio.run(bulk_figures, 2 if quick else TURN_ROUNDS)
             print(json.dumps(turn))
             seed(place / "seeded", Group(first=0, count=LANE_SERVICES))
             figures += lane_figures(place, url, seconds=seconds, rounds=rounds)

@@ -26,16 +26,23 @@ class Counters:
             now: In microseconds, never going back.
             assumed_us: The backlog of a name that is not remembered.
         """
-        # Written out: a service that is in a hurry is asked for here at every heartbeat.
-        arrival = self._arrivals.find(name)
+        # Written out: a service that is in a hurry is counted here at every heartbeat.
+        arrivals = self._arrivals
+        young = arrivals.young
+        known = young.get(name)
+        arrival = known if known is not None else arrivals.old.get(name)
         if arrival is None:
             arrival = now + assumed_us
         elif arrival < now:
             arrival = now
         arrival += limit.emission_us
-        if arrival - now > limit.burst_us:
-            return arrival - now - limit.burst_us
-        self._arrivals.keep(name, arrival, now)
+        wait = arrival - now - limit.burst_us
+        if wait > 0:
+            return wait
+        if known is not None and now < arrivals.turns_at:
+            young[name] = arrival
+        else:
+            arrivals.keep(name, arrival, now)
         return 0
 
     def backlog_us(self, name: str, now: int) -> int:

@@ -23,7 +23,7 @@ from medic.access.gcra import Limit, Standing, standing, wait_us
 from medic.access.leases import Asking, Leases
 from medic.access.limits import Counted, Limits, name_of, refusal
 from medic.core.service import Service
-from medic.core.units import InstantMs
+from medic.core.units import InstantMs, SightedMs
 from medic.errors import RateLimitedError
 from medic.store.redis.client import Redis, RedisStatistics
 from medic.store.redis.script import PREFIX, Told, count_all
@@ -84,24 +84,38 @@ class Limiter:
         """Whether there is a limit a caller."""
         return self._caller.limit is not None
 
-    def refuse_heartbeat(self, service: Service, at: InstantMs, caller: Caller) -> RateLimitedError | None:
+    def refuse_heartbeat(
+        self, service: Service, at: InstantMs, sighted: SightedMs, caller: Caller
+    ) -> RateLimitedError | None:
         """None: one more heartbeat of the service is stored, and counted for it and its caller."""
         if self._caller.limit is not None and (refused := self._refuse(self._caller, caller)) is not None:
             return refused
-        requests = service.policy.heartbeats_a_minute
-        if not requests:
+        wait = self.heartbeat_wait_us(service, at, sighted)
+        if wait == 0:
             return None
+        return refusal(Counted.SERVICE, self._of_services[service.policy.heartbeats_a_minute], wait)
+
+    def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:
+        """0: one more heartbeat of the service is stored, and counted; else how many µs none is.
+
+        Counted in sighted time, which comes with the heartbeat: it goes on while heartbeats are taken, and never back.
+        """
+        requests = service.policy.heartbeats_a_minute
         limit = self._of_services.get(requests)
         if limit is None:
+            if not requests:
+                return 0
             limit = self._of_services[requests] = Limit(requests)
-        # The one before this was not counted if it came long after the one before it.
+        # The one before this was not counted if it came long after the one before it, and is made up for here.
         assumed_us = limit.emission_us - 1000 * (at - service.last_heartbeat_at)
-        if assumed_us < 0:
+        if not 0 < assumed_us <= limit.emission_us:  # longer ago, or the wall clock was stepped back
             assumed_us = 0
-        elif assumed_us > limit.emission_us:  # the wall clock was stepped back
-            assumed_us = limit.emission_us
-        wait = self._take(self._service, service.row.heartbeat_name, limit, assumed_us)
-        return refusal(Counted.SERVICE, limit, wait) if wait else None
+        name = service.row.heartbeat_name
+        if self._redis is not None and self._redis.failing is None:
+            wait = self._take_lease(self._service.leases, name, limit, assumed_us)
+            if wait:
+                return wait
+        return self._service.counters.take(name, limit, sighted * 1000, assumed_us)
 
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
         """None: the caller may be told that the name is not registered, and it was counted."""
@@ -150,20 +164,17 @@ class Limiter:
         limit = tally.limit
         if limit is None:
             return None
-        wait = self._take(tally, name_of(caller), limit, 0)
+        name, wait = name_of(caller), 0
+        if self._redis is not None and self._redis.failing is None:
+            wait = self._take_lease(tally.leases, name, limit)
+        wait = wait or tally.counters.take(name, limit, self._now())
         return refusal(tally.counted, limit, wait) if wait else None
 
-    def _take(self, tally: _Tally, name: str, limit: Limit, assumed_us: int) -> int:
-        """0: one more is taken; else how many µs none would be."""
-        now = self._now()
-        if self._redis is not None and self._redis.failing is None:
-            leases = tally.leases
-            wait = leases.take(name, limit, now, assumed_us)
-            if wait:
-                return wait
-            if leases.due:
-                self._due.set()
-        return tally.counters.take(name, limit, now, assumed_us)
+    def _take_lease(self, leases: Leases, name: str, limit: Limit, assumed_us: int = 0) -> int:
+        wait = leases.take(name, limit, self._now(), assumed_us)
+        if leases.due:
+            self._due.set()
+        return wait
 
     async def _lease(self, redis: Redis, tally: _Tally) -> None:
         leases = tally.leases

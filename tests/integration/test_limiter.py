@@ -56,6 +56,10 @@ def busy_service(heartbeats_a_minute: int) -> Service:
     return service
 
 
+def sighted_now() -> SightedMs:
+    return SightedMs(int(trio.current_time() * 1000))
+
+
 async def wait_for(limiter: Limiter, *, works: bool) -> None:
     with trio.fail_after(PATIENT):
         while (limiter.statistics().failing is None) is not works:  # noqa: ASYNC110 - Redis is another process
@@ -75,7 +79,7 @@ async def test_four_processes_that_send_without_end_store_what_one_may(server: R
         begun = trio.current_time()
         for _ in range(300):
             for limiter in made:
-                taken += sum(limiter.refuse_heartbeat(service, ORIGIN, NOBODY) is None for _ in range(20))
+                taken += sum(limiter.heartbeat_wait_us(service, ORIGIN, sighted_now()) == 0 for _ in range(20))
             await trio.sleep(0.002)
         passed = trio.current_time() - begun
     allowed = 3_000 + passed * 50
@@ -102,11 +106,11 @@ async def test_while_redis_is_ill_each_process_keeps_the_limit_alone_and_nobody_
         with trio.fail_after(PATIENT):
             for _ in range(20):
                 await limiter.count(Counted.READ, CALLER)
-                limiter.refuse_heartbeat(service, ORIGIN, NOBODY)
+                limiter.refuse_heartbeat(service, ORIGIN, sighted_now(), NOBODY)
                 await trio.sleep(0.01)
         await wait_for(limiter, works=False)
         await read_until_refused(limiter)
-        assert any(limiter.refuse_heartbeat(service, ORIGIN, NOBODY) for _ in range(1_000))
+        assert any(limiter.refuse_heartbeat(service, ORIGIN, sighted_now(), NOBODY) for _ in range(1_000))
         assert any(limiter.refuse_unknown(CALLER) for _ in range(1_000))
         server.go_on() if ill == "paused" else server.start()
         await wait_for(limiter, works=True)
@@ -120,4 +124,4 @@ async def test_without_redis_there_is_nothing_to_say_of_it() -> None:
     assert limiter.statistics() is None
     assert await limiter.count(Counted.READ, CALLER) is None
     assert limiter.refuse_unknown(CALLER) is None
-    assert limiter.refuse_heartbeat(busy_service(0), ORIGIN, NOBODY) is None
+    assert limiter.refuse_heartbeat(busy_service(0), ORIGIN, sighted_now(), NOBODY) is None

@@ -46,7 +46,7 @@ def test_a_quiet_name_is_counted_once_a_few_have_come_together():
     assert redis.counted >= 40 - LIMIT.requests // CREDIT
 
 
-def test_a_busy_name_leases_ahead_and_never_more_than_its_share():
+def test_a_busy_name_leases_ahead_and_never_holds_more_than_half_as_much_again_as_its_share():
     leases, redis = Leases(), SmallRedis(Limit(60_000))
     asked = used = 0
     for number in range(2_000):
@@ -55,7 +55,7 @@ def test_a_busy_name_leases_ahead_and_never_more_than_its_share():
         asked += redis.answer(leases, now)
     assert used == 2_000
     assert asked < used / 50
-    assert redis.counted - used <= redis.limit.requests // SHARE
+    assert redis.counted - used <= redis.limit.requests // SHARE * 3 // 2
 
 
 def test_while_redis_is_being_asked_nobody_waits_and_what_was_taken_is_counted_afterwards():
