@@ -354,8 +354,14 @@ class HeartbeatLimits(Protocol):
         """Whether there is a limit a caller: then every heartbeat is asked for, however rare its service's are."""
         ...
 
-    def refuse_heartbeat(self, service: Service, caller: Caller) -> RateLimitedError | None:
-        """None: one more heartbeat of the service is stored, and counted."""
+    def refuse_heartbeat(
+        self, service: Service, at: InstantMs, sighted: SightedMs, caller: Caller
+    ) -> RateLimitedError | None:
+        """None: one more heartbeat of the service is stored, and counted for it and its caller."""
+        ...
+
+    def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:
+        """0: the same, where callers are not counted; else how long none is stored."""
         ...
 
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:

@@ -135,6 +135,8 @@ class ApiWorld(World):
             gatekeeper=self.gate(AuthMode.OPEN),
             settings=self._settings,
             guard=guard or names.guard(),
+            request_limits=self.limiter,
+            settings=settings or ApiSettings(),
         )
 
     def gate(self, mode: AuthMode) -> Gate:

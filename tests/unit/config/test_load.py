@@ -39,7 +39,7 @@ def test_an_empty_environment_is_a_whole_configuration() -> None:
     assert settings.storage.journal_sync == "always"
     assert settings.telling.slack is settings.telling.pagerduty is None
     assert settings.telling.zone.key == "America/Chicago"
-    assert settings.tuning.defaults == Defaults()
+    assert settings.tuning.defaults == Defaults(heartbeats_a_minute=100)
     assert settings.tuning.changes_seconds == 15
     assert settings.storage.retention_days == 30
     assert settings.logs.level == "INFO"
