@@ -136,7 +136,6 @@ class ApiWorld(World):
             settings=self._settings,
             guard=guard or names.guard(),
             request_limits=self.limiter,
-            settings=settings or ApiSettings(),
         )
 
     def gate(self, mode: AuthMode) -> Gate:
