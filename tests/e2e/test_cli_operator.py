@@ -28,17 +28,20 @@ def vendors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VendorProcess]
 
 
 @pytest.fixture(scope="module")
-def telling(vendors: VendorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MedicProcess]:
-    yield from _running(MedicProcess(tmp_path_factory.mktemp("telling") / "data", **vendors.environment))
+def telling(
+    vendors: VendorProcess, first_data_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MedicProcess]:
+    yield from _running(first_data_dir, tmp_path_factory.mktemp("telling") / "data", **vendors.environment)
 
 
 @pytest.fixture(scope="module")
-def medic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MedicProcess]:
-    yield from _running(MedicProcess(tmp_path_factory.mktemp("quiet") / "data"))
+def medic(first_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MedicProcess]:
+    yield from _running(first_data_dir, tmp_path_factory.mktemp("quiet") / "data")
 
 
-def _running(process: MedicProcess) -> Iterator[MedicProcess]:
-    process.start()
+def _running(first_data_dir: Path, data_dir: Path, **environment: str) -> Iterator[MedicProcess]:
+    subprocess.run(["cp", "-a", first_data_dir, data_dir], check=True)
+    process = MedicProcess(data_dir, **environment).start()
     yield process
     assert process.stop() == 0, process.output()
 

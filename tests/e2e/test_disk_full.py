@@ -28,13 +28,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[PostgresProcess]:
-    """A real server, on another disk."""
-    with PostgresProcess(tmp_path / "database") as process:
-        yield process
-
-
-@pytest.fixture
 def medic(small_disk: Path, vendors: VendorProcess, postgres: PostgresProcess) -> Iterator[MedicProcess]:
     """Medic with its data on the small disk."""
     reserve = {"MEDIC_JOURNAL_RESERVE_BYTES": str(RESERVE_BYTES)}

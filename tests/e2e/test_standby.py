@@ -32,12 +32,6 @@ END_LOCK = (
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[PostgresProcess]:
-    with PostgresProcess(tmp_path / "database") as process:
-        yield process
-
-
-@pytest.fixture
 def pair(
     tmp_path: Path, vendors: VendorProcess, postgres: PostgresProcess
 ) -> Iterator[tuple[MedicProcess, MedicProcess]]:

@@ -14,13 +14,6 @@ from tests.vendors import VendorProcess
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[PostgresProcess]:
-    """A real server that the test stops and starts."""
-    with PostgresProcess(tmp_path / "database") as process:
-        yield process
-
-
-@pytest.fixture
 def medic(tmp_path: Path, vendors: VendorProcess, postgres: PostgresProcess) -> Iterator[MedicProcess]:
     """Medic on that server, not started yet."""
     process = MedicProcess(tmp_path / "data", **vendors.environment, **postgres.environment)
