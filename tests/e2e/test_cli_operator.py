@@ -182,5 +182,6 @@ def test_webhooks_are_kept(medic: MedicProcess) -> None:
 
 def test_health_is_told_by_the_exit_status_of_the_command(medic: MedicProcess) -> None:
     asked = {**os.environ, "MEDIC_BASE_URL": medic.url}
-    done = subprocess.run([COMMAND, "health"], env=asked, capture_output=True, text=True, check=True)
-    assert "is healthy" in done.stdout
+    done = subprocess.run([COMMAND, "health"], env=asked, capture_output=True, text=True, check=False)
+    # On a busy machine it may have been blind for a second, and says so for an hour.
+    assert {0: "is healthy", 1: "is degraded"}[done.returncode] in done.stdout, done.stderr

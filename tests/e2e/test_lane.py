@@ -29,7 +29,7 @@ def test_what_was_answered_201_on_a_pipeline_survives_kill_9(medic: MedicProcess
         medic.kill()
     acknowledged = received.count(b'"results":""}')
     medic.start()
-    rows = medic.get("/heartbeat?heartbeat_name=fast&maxCount=250").json["results"]
+    rows = medic.results("/heartbeat?heartbeat_name=fast&maxCount=250")
     assert acknowledged <= len(rows) <= 200
     assert len({row["heartbeat_id"] for row in rows}) == len(rows)
 

@@ -48,7 +48,7 @@ def test_a_start_without_postgresql_knows_what_was_open_muted_and_told(
     medic.start()
     assert "which does not answer" in medic.wait_for(lambda: "database" in (said := medic.output()) and said)
     assert [medic.beat("well", f"after-{number}").status for number in range(5)] == [201] * 5
-    services = {row["heartbeat_name"]: row for row in medic.get("/service").json["results"]}
+    services = {row["heartbeat_name"]: row for row in medic.results("/service")}
     assert {name: (row["down"], row["muted"]) for name, row in services.items()} == {
         "well": (0, 0),
         "reporting": (1, 0),
@@ -73,7 +73,7 @@ def test_a_start_without_postgresql_knows_what_was_open_muted_and_told(
     )
     sent = [f"{when}-{number}" for when in ("before", "after") for number in range(5)]
     assert [row["status"] for row in rows] == sent[::-1]
-    alerts = medic.get("/alerts?limit=50").json["results"]
+    alerts = medic.wait_for(lambda: len(found := medic.results("/alerts?limit=50")) == 3 and found)
     assert sorted((row["heartbeat_name"], row["active"]) for row in alerts) == [
         ("later", 1),
         ("muted", 1),
