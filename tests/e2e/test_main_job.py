@@ -91,7 +91,8 @@ def test_three_kinds_of_client_are_kept_well_and_the_silent_ones_are_told_once(
     assert sorted(event["document"]["dedup_key"] for event in told) == sorted(f"medic-{name}" for name in names)
     lateness = []
     for event in told:
-        alert = medic.results(f"/alerts/{event['document']['payload']['custom_details']['alert_id']}")
+        number = event["document"]["payload"]["custom_details"]["alert_id"]
+        alert = medic.wait_for(lambda number=number: medic.results(f"/alerts/{number}"))
         alert = alert[0] if isinstance(alert, list) else alert
         lateness.append(event["at"] - due_at(event))
         assert alert["active"] in (1, True)
