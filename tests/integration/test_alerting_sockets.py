@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import trio
 
+from medic.access.allowlist import read_entry
 from medic.alerting import outbound, supervision
 from medic.alerting.assembly import NotifierSettings, build_alerting
 from medic.alerting.pagerduty import PagerDuty
@@ -53,7 +54,7 @@ def receiver() -> Iterator[WebhookReceiver]:
 async def running(
     *, pagerduty: PagerDutyServer | None = None, slack: SlackServer | None = None, webhooks: tuple[Webhook, ...] = ()
 ) -> AsyncIterator[tuple[Alerting, Settled]]:
-    settings = NotifierSettings(base_url=BASE_URL, zone=ZoneInfo("UTC"))
+    settings = NotifierSettings(base_url=BASE_URL, zone=ZoneInfo("UTC"), allowlist=(read_entry("127.0.0.0/8"),))
     if pagerduty is not None:
         settings = replace(settings, pagerduty_routing_key=ROUTING_KEY, pagerduty_events_url=pagerduty.url)
     if slack is not None:

@@ -227,6 +227,19 @@ async def test_with_sync_interval_what_tells_people_is_synced_first(tmp_path):
         assert journal.statistics().pending_bytes == 0
 
 
+async def test_with_sync_interval_a_turn_is_synced_first_if_anything_in_it_tells_people(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "SYNC_EVERY_SECONDS", 1e6)
+    disk = FailingDisk()
+    async with running(tmp_path, sync=Sync.INTERVAL, disk=disk) as journal:
+        mute_ended = EndMute(service_id=1, at=2, sighted=2, by="")
+        await journal.wait_durable(journal.append_turn_nowait([heartbeat(1), mute_ended, heartbeat(3)]))
+        assert journal.synced == journal.durable == journal.newest
+        assert disk.syncs == 1
+        await journal.wait_durable(journal.append_turn_nowait([heartbeat(4), heartbeat(5)]))
+        assert disk.syncs == 1
+        assert journal.synced < journal.durable
+
+
 async def test_with_sync_interval_a_failed_sync_loses_nothing_that_was_answered_for(tmp_path):
     disk = FailingDisk()
     async with running(tmp_path, sync=Sync.INTERVAL, disk=disk) as journal:
@@ -295,6 +308,19 @@ async def test_a_record_no_reader_could_hold_is_a_bug(tmp_path):
         with pytest.raises(InvariantError):
             journal.append_nowait(EndMute(service_id=1, at=2, sighted=3, by="x" * RECORD_BYTES_MAX))
         assert journal.newest == 0
+
+
+async def test_a_turn_of_which_one_record_is_too_long_or_all_are_is_not_taken_at_all(tmp_path):
+    def said(length: int) -> EndMute:
+        return EndMute(service_id=1, at=2, sighted=3, by="x" * length)
+
+    async with running(tmp_path) as journal:
+        with pytest.raises(InvariantError, match="a record of"):
+            journal.append_turn_nowait([heartbeat(1), said(RECORD_BYTES_MAX)])
+        with pytest.raises(InvariantError, match="a turn of"):
+            journal.append_turn_nowait([heartbeat(1), *[said(RECORD_BYTES_MAX // 2)] * 8])
+        assert journal.newest == 0
+        assert journal.statistics().records == 0
 
 
 async def test_a_reader_far_behind_reads_from_the_files_in_bounded_reads(tmp_path, monkeypatch):

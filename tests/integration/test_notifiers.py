@@ -26,6 +26,7 @@ from medic.core.notification import Notification
 from medic.core.status import NotificationKind
 from medic.ports import Webhook
 from tests.fakes.alerting import WallClock, follow, trigger
+from tests.fakes.names import loopback_guard
 from tests.patience import PATIENCE_SECONDS
 from tests.vendors import Hang, PagerDutyServer, Refuse, Reset, SlackServer, Slow, WebhookReceiver
 from tests.vendors.pagerduty import ROUTING_KEY
@@ -84,7 +85,9 @@ def to_slack(server: SlackServer, *, token: str = TOKEN, channel: str = CHANNEL)
 
 
 def to_webhook(url: str, **fields) -> WebhookNotifier:
-    return WebhookNotifier(Webhook(webhook_id=1, url=url, **fields), base_url=BASE_URL, clock=WallClock())
+    return WebhookNotifier(
+        Webhook(webhook_id=1, url=url, **fields), base_url=BASE_URL, clock=WallClock(), guard=loopback_guard()
+    )
 
 
 def every_kind(notifier: Notifier, name: str) -> list[Notification]:
