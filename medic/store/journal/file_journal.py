@@ -474,12 +474,8 @@ class FileJournal:
                 await trio.to_thread.run_sync(self._space.release, limiter=self._writing)
 
     async def _watch(self) -> None:
-        """Refuse while a commit does not come back; it is taken up again by itself once it does.
-
-        What counts is how often one commit was seen to be out, not the clock: while this process is stopped or gets no
-        CPU nobody looks, and its disk is not to blame.
-        """
-        seen, looks = None, 0
+        """Refuse while a commit does not come back; it is taken up again by itself once it does."""
+        seen, looks = None, 0  # not the clock: while this process is stopped nobody looks, and its disk is not to blame
         while True:
             await trio.sleep(limits.WATCH_EVERY_SECONDS)
             since = self._committing_since
