@@ -28,11 +28,11 @@ import orjson
 import trio
 
 from bench.turn import SERVICES, World
+from medic.access.caller import Caller
 from medic.http.bulk import take_bulk
 from medic.http.gate import OpenGate
 from medic.http.heartbeats import accepted, read_heartbeat, require_admitted
 from medic.http.parts import ApiParts, ApiSettings
-from medic.ports import Caller
 
 BULK = 1_000
 BULKS = 40

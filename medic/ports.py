@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType, Protocol
 
+from medic.access.caller import Caller
 from medic.core.blind import BlindLog
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.effects import Effect, SettleNotification
 from medic.core.notification import Notification
 from medic.core.service import Alert, Service, ServiceRow
 from medic.core.status import HeartbeatStatus
-from medic.core.units import EventId, InstantMs, ServiceId, SightedMs, SkewMs
+from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
 from medic.errors import JournalRefusedError, MedicError
 
 Position = NewType("Position", int)
@@ -252,7 +253,14 @@ class ServiceStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A target of plain JSON webhooks. `heartbeat_name` None: of every service. `headers` are sent as they are."""
+    """A target of plain JSON webhooks.
+
+    Attributes:
+        heartbeat_name: Of this service only; None: of every one.
+        headers: Sent as they are.
+        secret: What requests are signed with; empty where a copy of an earlier release knows none yet.
+        former_secret: What they were signed with before `secret`, and are beside it until `former_until`.
+    """
 
     webhook_id: int
     url: str
@@ -260,11 +268,19 @@ class Webhook:
     headers: tuple[tuple[str, str], ...] = ()
     date_added: InstantMs = InstantMs(0)
     added_by: str = ""
+    secret: str = field(default="", repr=False)
+    former_secret: str = field(default="", repr=False)
+    former_until: InstantMs | None = None
 
     @property
     def target(self) -> str:
         """Its name among the targets."""
         return f"webhook:{self.webhook_id}"
+
+    def secrets_at(self, now: InstantMs) -> tuple[str, ...]:
+        """What a request is signed with at that instant, the newest first."""
+        is_over = self.former_until is None or self.former_until <= now
+        return tuple(secret for secret in (self.secret, "" if is_over else self.former_secret) if secret)
 
 
 class WebhookStore(Protocol):
@@ -275,6 +291,10 @@ class WebhookStore(Protocol):
     ) -> Webhook: ...
 
     async def all(self) -> Sequence[Webhook]: ...
+
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook | None:
+        """The webhook with a new secret, and the one before for `overlap`; None where there is none of that id."""
+        ...
 
     async def delete(self, webhook_id: int, *, by: str) -> bool: ...
 
@@ -287,6 +307,10 @@ class Webhooks(Protocol):
     ) -> Webhook: ...
 
     async def all(self) -> Sequence[Webhook]: ...
+
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook:
+        """Raises `UnknownWebhookError` where there is none of that id."""
+        ...
 
     async def delete(self, webhook_id: int, *, by: str) -> None:
         """Raises `UnknownWebhookError` where there is none of that id."""
@@ -336,13 +360,6 @@ class Beat:
     run_id: str | None = None
     said_at: InstantMs | None = None
     key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who sends something, as far as it is known before anything is looked up."""
-
-    address: str
 
 
 class Gatekeeper(Protocol):

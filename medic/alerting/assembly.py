@@ -8,7 +8,9 @@ from random import Random
 from typing import Final, TextIO
 from zoneinfo import ZoneInfo
 
+from medic.access.allowlist import Allowlist
 from medic.alerting.console import Console
+from medic.alerting.guard import Guard
 from medic.alerting.notifier import Notifier
 from medic.alerting.pagerduty import EVENTS_URL, PagerDuty
 from medic.alerting.pipeline import Alerting
@@ -29,6 +31,7 @@ class NotifierSettings:
         slack_token: `SLACK_API_TOKEN`.
         slack_channel: `SLACK_CHANNEL_ID`.
         slack_api_url: `SLACK_API_URL`.
+        allowlist: `MEDIC_ALLOWED_WEBHOOK_HOSTS`.
     """
 
     base_url: str
@@ -38,6 +41,7 @@ class NotifierSettings:
     slack_token: str = ""
     slack_channel: str = ""
     slack_api_url: str = API_URL
+    allowlist: Allowlist = ()
 
     def __repr__(self) -> str:
         """No secret in it."""
@@ -78,9 +82,10 @@ def build_alerting(
     settings: NotifierSettings, *, webhooks: Iterable[Webhook], clock: Clock, rng: Random, terminal: TextIO
 ) -> Alerting:
     """Alerting with every configured notifier and the stored webhooks; `terminal` is told where nobody else is."""
+    guard = Guard(settings.allowlist)
 
     def make_webhook(webhook: Webhook) -> Notifier:
-        return WebhookNotifier(webhook, base_url=settings.base_url, clock=clock)
+        return WebhookNotifier(webhook, base_url=settings.base_url, clock=clock, guard=guard)
 
     built = (builder(settings, clock) for builder in BUILDERS)
     return Alerting(

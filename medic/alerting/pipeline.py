@@ -159,9 +159,13 @@ class Alerting:
     # --------------------------------------------------------------------------------------------------------- webhooks
 
     def add_webhook(self, webhook: Webhook) -> None:
-        """Tell this webhook from now on. Adding one that is there replaces it."""
-        self.remove_webhook(webhook)
-        target = self._make_target(self._make_webhook(webhook))
+        """Tell this webhook from now on. One that is there is told as it is now, what waits for it included."""
+        notifier = self._make_webhook(webhook)
+        known = self._targets.get(notifier.target)
+        if known is not None:
+            known.renew(notifier)
+            return
+        target = self._make_target(notifier)
         self._targets[target.name] = target
         if self._nursery is not None:
             self._nursery.start_soon(target.run)

@@ -29,10 +29,19 @@ from typing import Final
 import structlog
 import trio
 
+from medic.alerting.guard import Guard
 from medic.app.announce import Started, say_started
-from medic.app.build import Serving, Watching, build_keeper, build_serving, build_watching
+from medic.app.build import (
+    Serving,
+    Watching,
+    build_keeper,
+    build_key_keeping,
+    build_serving,
+    build_watching,
+)
 from medic.app.garbage import Garbage, return_freed_memory
 from medic.app.health import SystemHealth
+from medic.app.key_keeping import KeyKeeping
 from medic.app.logs import configure_logs
 from medic.app.opening import Opened, open_stores
 from medic.app.standby import open_standby
@@ -192,8 +201,9 @@ class _Medic:
     async def _watch(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, outer: trio.Nursery) -> None:
         """Wheel, changes by SQL and HTTP, until Medic is to leave and HTTP has drained."""
         stores = self._opened.stores
-        serving = build_serving(self._settings, stores, watching, writer)
-        parts = self._parts(watching, writer, keeper)
+        serving = build_serving(self._settings, stores, watching, writer, ring=self._opened.keys)
+        key_keeping = build_key_keeping(stores, watching, serving.keys)
+        parts = self._parts(watching, writer, keeper, key_keeping)
         health = SystemHealth(
             parts=parts,
             clock=watching.clock,
@@ -220,6 +230,7 @@ class _Medic:
                 interval_seconds=self._settings.tuning.changes_seconds,
             )
             await nursery.start(change_log.run)
+            await nursery.start(key_keeping.run)
             await nursery.start(self._serve_http, server, health, nursery)
             self._on_accepting()
             await nursery.start(watching.host.run)
@@ -229,6 +240,7 @@ class _Medic:
                 await self._inherit(writer)
             if not self._opened.database_was_there:
                 await self._join(watching, serving)
+        await key_keeping.finish()
 
     async def _join(self, watching: Watching, serving: Serving) -> None:
         """Look for PostgreSQL until it is there, and learn what was changed in it meanwhile."""
@@ -337,7 +349,7 @@ class _Medic:
             self._announce,
         )
 
-    def _parts(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper) -> Parts:
+    def _parts(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, keys: KeyKeeping) -> Parts:
         stores = self._opened.stores
         return Parts(
             host=watching.host.statistics,
@@ -355,6 +367,7 @@ class _Medic:
             database=stores.database.statistics,
             leadership=self._opened.leadership.statistics,
             alerting=watching.alerting.statistics,
+            keys=keys.statistics,
         )
 
     def _api(self, watching: Watching, serving: Serving, health: SystemHealth, parts: Parts) -> ApiParts:
@@ -366,6 +379,7 @@ class _Medic:
             changes=serving.changes,
             history=serving.history,
             webhooks=serving.webhooks,
+            keys=serving.keys,
             health=health,
             clock=watching.clock,
             metrics=Exposition(collector=collector, roster=watching.directory, clock=watching.clock, services_max=most),
@@ -375,8 +389,8 @@ class _Medic:
             settings=ApiSettings(
                 strict_status=self._settings.tuning.strict_status,
                 trusted_proxies=self._settings.listen.trusted_proxies,
-                webhook_hosts=self._settings.telling.webhook_hosts,
             ),
+            guard=Guard(self._settings.telling.webhook_hosts),
         )
 
     async def _wait_signal(self) -> None:

@@ -21,6 +21,10 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
+from medic.access.allowlist import ENTRY_FORMS, AllowedHost, Allowlist, read_entry
+from medic.access.keys import ADMIN_LENGTH_MIN
+from medic.access.signed import SECRET_FORMS, read_secret
+
 SECRETS_KEY_BYTES: Final = 32
 """AES-256."""
 
@@ -206,11 +210,21 @@ def check_notifier(text: str) -> str:
     return text.lower()
 
 
-def check_host_item(text: str) -> str:
-    """A host name or address, in lower case. Other forms are refused rather than read as a name nobody has."""
-    if any(letter in text for letter in "*/") or (":" in text and not text.startswith("[") and text.count(":") == 1):
-        raise wrong("must be host names or addresses: host:port, *.domain and networks come with a later release")
-    return check_host(text).lower()
+def check_allowed_host(text: str) -> AllowedHost:
+    """A host, host:port, *.domain or network."""
+    try:
+        return read_entry(text)
+    except ValueError:
+        raise wrong(ENTRY_FORMS) from None
+
+
+def check_webhook_secret(text: str) -> SecretStr:
+    """What `medic.access.signed` can sign with."""
+    try:
+        read_secret(text)
+    except ValueError:
+        raise wrong(SECRET_FORMS) from None
+    return check_secret(text)
 
 
 def check_text(text: str) -> str:
@@ -238,6 +252,13 @@ def check_secret(text: str) -> SecretStr:
     """A secret that vendors' protocols carry in a header or an address: printable ASCII without spaces."""
     if not (text.isascii() and text.isprintable()) or " " in text:
         raise wrong("must consist of printable ASCII without spaces")
+    return SecretStr(text)
+
+
+def check_admin_key(text: str) -> SecretStr:
+    """Any text that is long enough and can be sent in a header."""
+    if len(text) < ADMIN_LENGTH_MIN or not text.isprintable() or text != text.strip():
+        raise wrong(f"must be at least {ADMIN_LENGTH_MIN} printable characters, without a space at either end")
     return SecretStr(text)
 
 
@@ -288,7 +309,7 @@ ListenItems = Annotated[tuple[tuple[str | None, int], ...], items_of(check_liste
 WebAddress = Annotated[str, BeforeValidator(check_web_address)]
 Zone = Annotated[ZoneInfo, BeforeValidator(check_zone)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], items_of(check_network)]
-Hosts = Annotated[tuple[str, ...], items_of(check_host_item)]
+AllowedHosts = Annotated[Allowlist, items_of(check_allowed_host)]
 Notifiers = Annotated[tuple[str, ...], items_of(check_notifier)]
 Text = Annotated[str, BeforeValidator(check_text)]
 File = Annotated[str, BeforeValidator(check_file)]
@@ -296,4 +317,6 @@ Folder = Annotated[Path, BeforeValidator(check_folder)]
 Secret = Annotated[SecretStr | None, BeforeValidator(check_secret), IsSecret()]
 Password = Annotated[SecretStr | None, BeforeValidator(check_password), IsSecret()]
 RedisUrl = Annotated[SecretStr | None, BeforeValidator(check_redis_url), IsSecret()]
+WebhookSecret = Annotated[SecretStr | None, BeforeValidator(check_webhook_secret), IsSecret()]
+AdminKey = Annotated[SecretStr | None, BeforeValidator(check_admin_key), IsSecret()]
 SecretsKey = Annotated[SecretStr | None, BeforeValidator(check_secrets_key), IsSecret()]

@@ -69,7 +69,6 @@ def load_settings_to_serve(environment: Mapping[str, str]) -> Settings:
 def _load(environment: Mapping[str, str], *checks: Callable[[rules.Given], Iterator[Fault]]) -> Settings:
     reading = _Reading(environment)
     reading.refuse_unknown()
-    reading.table(Secrets)  # nothing uses them yet
     given = rules.Given(
         listening=reading.table(Listening),
         database=reading.table(Database),
@@ -78,6 +77,7 @@ def _load(environment: Mapping[str, str], *checks: Callable[[rules.Given], Itera
         telling=reading.table(Telling),
         operation=reading.table(Operation),
         limits=reading.table(Limits),
+        secrets=reading.table(Secrets),
         names=frozenset(reading.names),
     )
     found: dict[str, Fault] = {}

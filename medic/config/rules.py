@@ -27,7 +27,7 @@ from medic.config.settings import (
     Telling,
     Tuning,
 )
-from medic.config.variables import NOT_IN_USE_YET, Database, Limits, Listening, Operation, Watching
+from medic.config.variables import NOT_IN_USE_YET, Database, Limits, Listening, Operation, Secrets, Watching
 from medic.config.variables import Storage as StorageVariables
 from medic.config.variables import Telling as TellingVariables
 from medic.core.policy import Defaults
@@ -56,6 +56,7 @@ class Given:
     telling: TellingVariables
     operation: Operation
     limits: Limits
+    secrets: Secrets
 
     def among(self, *names: str) -> tuple[str, ...]:
         """Those of `names` that were set, in this order."""
@@ -85,6 +86,8 @@ def settings(given: Given) -> Settings:
             debug=given.operation.debug,
         ),
         limits=_limits(given.limits),
+        webhook_secret=given.secrets.medic_webhook_secret,
+        admin_key=given.secrets.medic_admin_api_key,
         remarks=tuple(_remarks(given)),
     )
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
+from medic.access.allowlist import Allowlist
 from medic.config.fields import Address
 from medic.core.policy import Defaults
 from medic.core.units import DurationMs
@@ -113,7 +114,7 @@ class Telling:
 
     slack: SlackSettings | None
     pagerduty: PagerDutySettings | None
-    webhook_hosts: tuple[str, ...]
+    webhook_hosts: Allowlist
     zone: ZoneInfo
 
 
@@ -167,7 +168,13 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything. `remarks` are sentences the operator should read at the start: what is set and has no effect yet."""
+    """Everything.
+
+    Attributes:
+        admin_key: `MEDIC_ADMIN_API_KEY`.
+        webhook_secret: `MEDIC_WEBHOOK_SECRET`; None: signed requests are not told from others.
+        remarks: Sentences the operator should read at the start: what is set and has no effect yet.
+    """
 
     listen: Listen
     database: DatabaseSettings
@@ -176,4 +183,6 @@ class Settings:
     tuning: Tuning
     logs: Logs
     limits: RateLimits
+    webhook_secret: SecretStr | None = None
+    admin_key: SecretStr | None = None
     remarks: tuple[str, ...] = ()

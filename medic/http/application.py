@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -9,6 +10,7 @@ import structlog
 from quart import Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from medic.access.caller import Author, Caller
 from medic.errors import MedicError
 from medic.http.answers import SAFETY_HEADERS, Answer, Stream, refusal
 from medic.http.call import Call, read_actor, read_query
@@ -63,13 +65,14 @@ def _call(parts: ApiParts, route: Route, places: dict[str, str], body: bytes) ->
         trusted=parts.settings.trusted_proxies,
     )
     raw_query = request.scope["query_string"]
+    label = read_actor(headers.get("X-Actor"), "") if route.actor else ""
     return Call(
         method=route.method,
         places=places,
         query={} if route.query is None else read_query(raw_query, [parameter.name for parameter in route.query]),
         body=body,
-        actor=read_actor(headers.get("X-Actor"), address) if route.actor else address,
-        address=address,
+        author=Author(label or address, address=address, request_id=secrets.token_hex(8), label=label),
+        caller=Caller(address),
         accept=headers.get("Accept", ""),
         accept_encoding=headers.get("Accept-Encoding", ""),
         raw_query=raw_query,

@@ -32,6 +32,7 @@ from typing import Final
 import orjson
 import trio
 
+from medic.access.caller import Caller
 from medic.core.names import NAME_MAX, normal_name
 from medic.errors import ActorBusyError, Fault, InvalidInputError, JournalRefusedError, MedicError, OverloadedError
 from medic.http.answers import Answer, JsonObject, JsonValue
@@ -41,7 +42,7 @@ from medic.http.heartbeats import check_heartbeat, named_ignored, note_refused, 
 from medic.http.limits import BULK_HEARTBEATS_MAX, BULK_MARKS_MAX, BULK_SLICE, BULK_SLICE_OTHERS, FAULTS_MAX
 from medic.http.parts import ApiParts
 from medic.http.refusals import message_of, refuse, status_of
-from medic.ports import Beat, Caller, Position
+from medic.ports import Beat, Position
 
 Item = JsonValue | bytes
 """One heartbeat of a body: its JSON, or a line of NDJSON that is still to be read."""

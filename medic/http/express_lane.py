@@ -49,6 +49,7 @@ from functools import partial
 import structlog
 import trio
 
+from medic.access.caller import Caller
 from medic.errors import ActorBusyError, JournalRefusedError, MedicError
 from medic.http.answers import Answer
 from medic.http.caller import caller_address
@@ -70,7 +71,7 @@ from medic.http.limits import (
 from medic.http.parts import ApiParts
 from medic.http.refusals import refuse
 from medic.http.wire import ACCEPTED, Wire
-from medic.ports import Caller, Position, WhenDurable
+from medic.ports import Position, WhenDurable
 
 _log = structlog.get_logger(__name__)
 

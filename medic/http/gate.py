@@ -7,8 +7,8 @@ refuses with an error of its own; that what it refuses is a sign of life all the
 
 from __future__ import annotations
 
+from medic.access.caller import Caller
 from medic.errors import MedicError
-from medic.ports import Caller
 
 
 class OpenGate:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from pydantic_core import PydanticCustomError
 
+from medic.access.caller import Caller
 from medic.core.heartbeat_words import kind_of
 from medic.core.names import NAME_MAX, normal_name
 from medic.core.status import HeartbeatStatus
@@ -36,7 +37,7 @@ from medic.http.parts import ApiParts
 from medic.http.refusals import refuse
 from medic.http.refused import INACTIVE, INVALID, NOT_REGISTERED, UNAVAILABLE
 from medic.http.shown import heartbeat_json
-from medic.ports import Beat, Caller
+from medic.ports import Beat
 
 POSTED: Final = "Heartbeat Posted Successfully."
 

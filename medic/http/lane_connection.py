@@ -10,8 +10,8 @@ from typing import Final
 
 import trio
 
+from medic.access.caller import Caller
 from medic.http.framing import HotHead
-from medic.ports import Caller
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE

@@ -28,6 +28,7 @@ PLACES: Final = {
     "heartbeat_name": ("string", "Name of the service, percent-encoded."),
     "alert_id": ("integer", "Id of the alert."),
     "webhook_id": ("integer", "Id of the webhook."),
+    "key_id": ("string", "Id of the key: the part of it between the underscores."),
 }
 
 EVERYWHERE: Final = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from medic.access.ports import Keys
+from medic.alerting.guard import Guard
 from medic.core.policy import Defaults
 from medic.history import History
 from medic.http.caller import TrustedProxies
@@ -50,12 +52,10 @@ class ApiSettings:
     Attributes:
         strict_status: `MEDIC_STRICT_STATUS`: a status without a meaning is a 400.
         trusted_proxies: `MEDIC_TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed.
-        webhook_hosts: `MEDIC_ALLOWED_WEBHOOK_HOSTS`: hosts a webhook may name; empty: every host.
     """
 
     strict_status: bool = False
     trusted_proxies: TrustedProxies = ()
-    webhook_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ class ApiParts:
     changes: Changes
     history: History
     webhooks: Webhooks
+    keys: Keys
     health: Health
     clock: Clock
     metrics: Metrics
@@ -76,3 +77,4 @@ class ApiParts:
     settings: ApiSettings = field(default_factory=ApiSettings)
     refused: RefusedHeartbeats = field(default_factory=RefusedHeartbeats)
     gatekeeper: Gatekeeper = field(default_factory=OpenGate)
+    guard: Guard = field(default_factory=Guard)

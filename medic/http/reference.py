@@ -18,6 +18,7 @@ from medic.http.bodies import (
     NamedHeartbeatBody,
     NoteBody,
     Registration,
+    RotateWebhookBody,
     ServiceUpdate,
     WebhookBody,
 )
@@ -51,6 +52,7 @@ from medic.http.shapes import (
     HealthShape,
     HeartbeatShape,
     LastRefusal,
+    NewWebhookShape,
     RefusedItem,
     RefusedNameShape,
     ServiceShape,
@@ -89,6 +91,7 @@ BODIES: Final[tuple[type[BaseModel], ...]] = (
     ServiceUpdate,
     NoteBody,
     WebhookBody,
+    RotateWebhookBody,
 )
 SHAPES: Final[tuple[type[BaseModel], ...]] = (
     ServiceShape,
@@ -99,6 +102,7 @@ SHAPES: Final[tuple[type[BaseModel], ...]] = (
     AlertMomentShape,
     DeliveryShape,
     WebhookShape,
+    NewWebhookShape,
     RefusedNameShape,
     BulkTaken,
     RefusedItem,

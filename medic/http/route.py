@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from medic.access.scope import Scope
 from medic.http.answers import JSON_TYPE, Answer, Stream
 from medic.http.call import Call
 from medic.http.parts import ApiParts
@@ -52,6 +53,7 @@ class Route:
         query: Its parameters; None where any query is ignored.
         actor: Whether `X-Actor` says who does it.
         keyed: Whether `Idempotency-Key` recognises what is sent again.
+        scope: What a caller's key needs for it, in the modes that ask for keys; None: nobody is asked.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -66,3 +68,4 @@ class Route:
     query: tuple[Parameter, ...] | None = ()
     actor: bool = False
     keyed: bool = False
+    scope: Scope | None = Scope.READ

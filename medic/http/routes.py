@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from medic.access.scope import Scope
 from medic.http import alerts, bulk, documentation, heartbeats, named, operations, services, shapes, webhooks
 from medic.http.bodies import (
     BulkBody,
@@ -11,11 +12,14 @@ from medic.http.bodies import (
     NamedHeartbeatBody,
     NoteBody,
     Registration,
+    RotateWebhookBody,
     ServiceUpdate,
     WebhookBody,
 )
-from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX, PAGE_MAX
+from medic.http.key_routes import KEYS
+from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX
 from medic.http.route import Parameter, Route, Told
+from medic.http.shared_answers import AWAY, CURSOR, LIMIT
 
 HEARTBEAT_PATH: Final = "/heartbeat"
 NAMED_PATH: Final = "/heartbeat/{heartbeat_name}"
@@ -24,13 +28,8 @@ BULK_PATH: Final = "/v2/heartbeats"
 NO_SERVICE: Final = Told("No service of that name is registered.", shapes.Refusal)
 NO_ALERT: Final = Told("There is no such alert.", shapes.Refusal)
 CLOSED: Final = Told("The alert is closed already.", shapes.Refusal)
-AWAY: Final = Told(
-    "PostgreSQL does not answer; nothing was changed. Retry-After says when to try again.", shapes.Refusal
-)
 NOT_DURABLE: Final = Told("It cannot be made durable now. Retry-After says when to try again.", shapes.Refusal)
 
-LIMIT: Final = Parameter("limit", "integer", "How many a page holds.", 1, PAGE_MAX)
-CURSOR: Final = Parameter("cursor", "string", "`next_cursor` of the page before.")
 
 TAKEN: Final = Told("Taken, and as durable as MEDIC_JOURNAL_SYNC says.", shapes.Envelope[Literal[""]])
 INACTIVE: Final = Told("A bad request, or the service is inactive (since when, by whom).", shapes.Refusal)
@@ -62,6 +61,7 @@ HEARTBEATS: Final = (
         body=HeartbeatBody,
         query=None,
         keyed=True,
+        scope=Scope.HEARTBEAT,
     ),
     Route(
         "POST",
@@ -88,6 +88,7 @@ HEARTBEATS: Final = (
         body=BulkBody,
         query=None,
         keyed=True,
+        scope=Scope.HEARTBEAT,
     ),
     Route(
         "GET",
@@ -99,6 +100,7 @@ HEARTBEATS: Final = (
         "For `curl -fsS URL` and cron. HEAD does the same and answers without a body.",
         query=BESIDE_THE_NAME,
         keyed=True,
+        scope=Scope.HEARTBEAT,
     ),
     Route(
         "POST",
@@ -119,6 +121,7 @@ HEARTBEATS: Final = (
         body_optional=True,
         query=BESIDE_THE_NAME,
         keyed=True,
+        scope=Scope.HEARTBEAT,
     ),
     Route(
         "GET",
@@ -159,6 +162,7 @@ SERVICES: Final = (
         body=Registration,
         query=(Parameter("update", "flag", "1: change what is registered to what was asked for."),),
         actor=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "GET",
@@ -201,6 +205,7 @@ SERVICES: Final = (
         "Any of the fields of a registration but the name. `muted` and `down` work while PostgreSQL is away.",
         body=ServiceUpdate,
         actor=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "DELETE",
@@ -211,6 +216,7 @@ SERVICES: Final = (
         {200: Told("Deleted.", shapes.Envelope[Literal[""]]), 404: NO_SERVICE, 503: AWAY},
         "An open alert closes and is resolved where it was told. History keeps name and id; the name is free at once.",
         actor=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "POST",
@@ -221,6 +227,7 @@ SERVICES: Final = (
         {200: Told("Sent, and resolved after.", shapes.Envelope[shapes.TestShape]), 404: NO_SERVICE, 503: NOT_DURABLE},
         "A marked page about this service goes through the real notifiers.",
         actor=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "GET",
@@ -275,6 +282,7 @@ ALERTS: Final = (
         body=NoteBody,
         body_optional=True,
         actor=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "POST",
@@ -292,6 +300,7 @@ ALERTS: Final = (
         body=NoteBody,
         body_optional=True,
         actor=True,
+        scope=Scope.WRITE,
     ),
 )
 
@@ -302,9 +311,10 @@ WEBHOOKS: Final = (
         webhooks.create_webhook,
         "Webhooks",
         "Create a webhook",
-        {201: Told("Created.", shapes.Envelope[shapes.WebhookShape]), 503: AWAY},
+        {201: Told("Created; the only answer with its secret.", shapes.Envelope[shapes.NewWebhookShape]), 503: AWAY},
         body=WebhookBody,
         actor=True,
+        scope=Scope.ADMIN,
     ),
     Route(
         "GET",
@@ -313,6 +323,23 @@ WEBHOOKS: Final = (
         "Webhooks",
         "List webhooks",
         {200: Told("Webhooks.", shapes.Counted[shapes.WebhookShape]), 503: AWAY},
+    ),
+    Route(
+        "POST",
+        "/v2/webhooks/{webhook_id}/rotate",
+        webhooks.rotate_webhook,
+        "Webhooks",
+        "Give a webhook a new secret",
+        {
+            200: Told("Rotated; the only answer with the new secret.", shapes.Envelope[shapes.NewWebhookShape]),
+            404: Told("There is no such webhook.", shapes.Refusal),
+            503: AWAY,
+        },
+        about="Requests carry a signature with the new secret and, for `overlap_hours`, one with the secret before.",
+        body=RotateWebhookBody,
+        body_optional=True,
+        actor=True,
+        scope=Scope.ADMIN,
     ),
     Route(
         "DELETE",
@@ -326,6 +353,7 @@ WEBHOOKS: Final = (
             503: AWAY,
         },
         actor=True,
+        scope=Scope.ADMIN,
     ),
 )
 
@@ -403,7 +431,7 @@ OPERATIONS: Final = (
     ),
 )
 
-_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *OPERATIONS)
+_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *OPERATIONS)
 
 ROUTES: Final = (*_DESCRIBED, *documentation.routes(_DESCRIBED))
 """All routes."""

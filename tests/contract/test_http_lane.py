@@ -13,11 +13,11 @@ import pytest
 import trio
 import trio.testing
 
+from medic.access.caller import Caller
 from medic.errors import ActorBusyError
 from medic.http import door, express_lane
 from medic.http.lane_connection import LaneConnection
 from medic.http.parts import ApiSettings
-from medic.ports import Caller
 from tests.actors.world import until
 from tests.contract.served import HEARTBEAT, Served, get, post, read_all, read_answer, receive, serve, status_of
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.pages import pages, wait_for_pages
 from tests.e2e.process import MedicProcess
+from tests.patience import PATIENCE_SECONDS
 from tests.vendors import VendorProcess
 
 # Starting a Medic takes longer than any of these tests, so they share two: one that tells vendors, one that has none.
@@ -53,7 +54,7 @@ def cli(medic: MedicProcess, *words: str, status: int = 0) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         stdin=subprocess.DEVNULL,
         check=False,
     )
@@ -128,10 +129,10 @@ def test_an_alert_is_seen_acknowledged_and_resolved(vendors: VendorProcess, tell
     assert "because it reported FAILED" in said
     assert "told to PagerDuty, Slack" in said
     cli(telling, "alerts", "ack", number, "--note", "on it")
-    wait_for_pages(vendors, "acknowledge", 1, seconds=10)
+    wait_for_pages(vendors, "acknowledge", 1)
     assert "ann acknowledged it" in cli(telling, "service", "why", "backup")
     cli(telling, "alerts", "resolve", number, "--note", "mended")
-    wait_for_pages(vendors, "resolve", 1, seconds=10)
+    wait_for_pages(vendors, "resolve", 1)
     assert "closed already" in cli(telling, "alerts", "resolve", number, status=1)
     # The history is PostgreSQL's, which learns of it a moment later.
     telling.wait_for(lambda: "mended" in cli(telling, "alerts", "get", number))
@@ -144,8 +145,8 @@ def test_a_test_page_goes_out_and_is_resolved(vendors: VendorProcess, telling: M
     triggers, resolves = len(pages(vendors, "trigger")), len(pages(vendors, "resolve"))
     cli(telling, "service", "register", "drill", "--interval", "1h")
     assert "pagerduty" in cli(telling, "alerts", "test", "drill")
-    wait_for_pages(vendors, "trigger", triggers + 1, seconds=10)
-    wait_for_pages(vendors, "resolve", resolves + 1, seconds=10)
+    wait_for_pages(vendors, "trigger", triggers + 1)
+    wait_for_pages(vendors, "resolve", resolves + 1)
 
 
 def test_a_test_page_that_only_the_terminal_gets_says_so(medic: MedicProcess) -> None:

@@ -46,7 +46,7 @@ def test_a_start_without_postgresql_knows_what_was_open_muted_and_told(
         assert medic.register(name, seconds=600).status == 201
     assert medic.post("/service/muted", {"muted": 1, "mute_minutes": 60}).status == 200
     assert medic.beat("reporting", "DOWN").status == 201
-    wait_for_pages(vendors, "trigger", 1, seconds=15)
+    wait_for_pages(vendors, "trigger", 1)
     postgres.stop()
     assert medic.beat("muted", "DOWN").status == 201
     assert [medic.beat("well", f"before-{number}").status for number in range(5)] == [201] * 5
@@ -66,9 +66,9 @@ def test_a_start_without_postgresql_knows_what_was_open_muted_and_told(
     assert medic.register("new", seconds=60).status == 503
     assert medic.beat("later", "FAILED").status == 201
     assert medic.beat("reporting", "UP").status == 201
-    told = wait_for_pages(vendors, "trigger", 2, seconds=15)
+    told = wait_for_pages(vendors, "trigger", 2)
     assert [event["document"]["dedup_key"] for event in told] == ["medic-reporting", "medic-later"]
-    wait_for_pages(vendors, "resolve", 1, seconds=15)
+    wait_for_pages(vendors, "resolve", 1)
 
     postgres.start()
     rows = medic.wait_for(
@@ -77,7 +77,6 @@ def test_a_start_without_postgresql_knows_what_was_open_muted_and_told(
             and len(found.json["results"]) == 10
             and found.json["results"]
         ),
-        seconds=30,
     )
     sent = [f"{when}-{number}" for when in ("before", "after") for number in range(5)]
     assert [row["status"] for row in rows] == sent[::-1]
@@ -88,6 +87,6 @@ def test_a_start_without_postgresql_knows_what_was_open_muted_and_told(
         ("reporting", 0),
     ]
     assert medic.register("new", seconds=60).status == 201
-    medic.wait_for(lambda: medic.get("/health").status == 200, seconds=20)
+    medic.wait_for(lambda: medic.get("/health").status == 200)
     assert len(pages(vendors, "trigger")) == 2
     assert medic.stop() == 0, medic.output()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from medic.alerting.guard import Guard
+from medic.core.units import DurationMs
 from medic.errors import UnknownWebhookError
 from medic.http.parts import ApiParts, ApiSettings
 from medic.metrics.exposition import TEXT, Page
@@ -11,7 +13,9 @@ from medic.metrics.requests import RequestMeter
 from medic.metrics.services import ServiceFilter
 from medic.ports import Clock, ComponentHealth, HealthReport, Webhook
 from tests.actors.world import World
+from tests.fakes import names
 from tests.fakes.journal_history import JournalHistory
+from tests.fakes.keys import MemoryKeyStore, keys_over
 from tests.fakes.webhooks import MemoryWebhookStore
 
 
@@ -56,6 +60,13 @@ class KeptWebhooks:
     async def all(self) -> Sequence[Webhook]:
         return await self.store.all()
 
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook:
+        webhook = await self.store.rotate(webhook_id, overlap=overlap, by=by)
+        if webhook is None:
+            raise UnknownWebhookError(webhook_id)
+        self.changes += 1
+        return webhook
+
     async def delete(self, webhook_id: int, *, by: str) -> None:
         if not await self.store.delete(webhook_id, by=by):
             raise UnknownWebhookError(webhook_id)
@@ -84,12 +95,14 @@ async def _lines() -> AsyncIterator[bytes]:
 class ApiWorld(World):
     """Real actors, and everything else the API asks for."""
 
-    def __init__(self, settings: ApiSettings | None = None) -> None:
+    def __init__(self, settings: ApiSettings | None = None, guard: Guard | None = None) -> None:
         super().__init__()
         self.history: JournalHistory = JournalHistory(self.journal)
         self.changes._history = self.history
         self.health = SaidHealth(self.clock)
         self.webhooks = KeptWebhooks()
+        self.key_store = MemoryKeyStore(self.clock)
+        self.keys = keys_over(self.key_store, self.clock)
         self.metrics = TwoLines()
         self.meter = RequestMeter()
         self.parts = ApiParts(
@@ -98,6 +111,7 @@ class ApiWorld(World):
             changes=self.changes,
             history=self.history,
             webhooks=self.webhooks,
+            keys=self.keys,
             health=self.health,
             clock=self.clock,
             metrics=self.metrics,
@@ -105,8 +119,10 @@ class ApiWorld(World):
             defaults=self.defaults,
             version="9.9.9",
             settings=settings or ApiSettings(),
+            guard=guard or names.guard(),
         )
 
     def lose_database(self) -> None:
         """PostgreSQL does not answer from now on."""
         self.history.available = self.services.available = self.webhooks.store.available = False
+        self.key_store.available = False

@@ -27,6 +27,7 @@ from medic.store.codec import decode, unpack_state
 from medic.store.tables.batch_tables import ROWS_AT_ONCE
 from medic.store.tables.writer import ANSWER_MS
 from tests.integration.writing import DAY, HEARTBEATS, MINUTE, NOW, World, alert, closed, heartbeat, notify, opened, row
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -244,7 +245,7 @@ async def test_a_state_is_written_at_once_where_something_changed_and_recovers_a
         ChangeStatus(service_id=1, at=NOW, sighted=NOW, previous=Status.UP, status=Status.LATE, reason="late")
     )
     async with world.writing():
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             while not world.writer.statistics().states:
                 await trio.lowlevel.checkpoint()
     stored = await world.database.fetchrow("SELECT * FROM medic.service_states")
@@ -260,7 +261,7 @@ async def test_a_service_that_was_only_heard_of_waits_and_is_written_at_the_end(
         world.journal.append_nowait(heartbeat(number))
     service.position = world.journal.newest
     async with world.writing():
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             await world.writer.wait_committed(world.journal.newest)
             assert world.writer.statistics().states_due == 1
             assert await world.rows("SELECT count(*) FROM medic.service_states") == [(0,)]
@@ -307,7 +308,7 @@ async def test_a_state_waits_for_the_journal_that_it_is_of(world):
     world.journal.append_nowait(heartbeat(2))
     service.position = world.journal.newest
     async with world.writing():
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             while not world.writer.statistics().batches:
                 await trio.lowlevel.checkpoint()
             await trio.testing.wait_all_tasks_blocked()

@@ -28,6 +28,7 @@ SERVICE = {
     "grace_period_seconds": 0,
     "recovery_seconds": 0,
     "renotify_minutes": 60,
+    "require_key": 0,
     "date_added": "2026-11-24T00:00:00.000Z",
     "date_modified": "2026-11-24T00:00:00.000Z",
     "date_muted": None,

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -288,12 +287,10 @@ def test_version_and_help(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_starts_quickly_and_without_heavy_modules() -> None:
+def test_the_command_starts_without_heavy_modules() -> None:
     heavy = "('httpx', 'rich.table', 'pydantic', 'trio')"
     code = f"import sys, medic.cli.operator; print([name for name in {heavy} if name in sys.modules])"
-    begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": ""}
     )
     assert done.stdout.strip() == "[]"
-    assert time.monotonic() - begun < 3, "some 0.2 s on a machine that is not busy"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from medic.access.endings import KeyStatistics
 from medic.actors.directory import DirectoryStatistics
 from medic.actors.host import LATENESS_BOUNDS_SECONDS, HostStatistics
 from medic.actors.outbox import OutboxStatistics
@@ -153,6 +154,9 @@ ALERTING = AlertingStatistics(
 )
 
 
+KEYS = KeyStatistics(working=90, ending=91)
+
+
 class Bench:
     """A `Parts` and what it reads; replace an attribute and the next reading shows it."""
 
@@ -169,6 +173,7 @@ class Bench:
         self.database = DATABASE
         self.leadership = LEADERSHIP
         self.alerting = ALERTING
+        self.keys = KEYS
         self.meter = RequestMeter()
         self.operations = OperationMeter()
         self.stall = LoopStall()
@@ -188,6 +193,7 @@ class Bench:
             database=lambda: self.database,
             leadership=lambda: self.leadership,
             alerting=lambda: self.alerting,
+            keys=lambda: self.keys,
         )
 
 
