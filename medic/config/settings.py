@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import SecretStr
 
 from medic.access.allowlist import Allowlist
+from medic.access.mode import AuthMode
 from medic.config.fields import Address
 from medic.core.policy import Defaults
 from medic.core.units import DurationMs
@@ -54,6 +55,25 @@ class Listen:
     def loopback_only(self) -> bool:
         """Whether nobody outside this machine can reach Medic."""
         return all(address.is_loopback for address in self.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """Who may do what.
+
+    Attributes:
+        mode: `MEDIC_AUTH`, or what stands for it where it is not set.
+        mode_is_chosen: Whether it is set.
+        metrics_open: `MEDIC_METRICS_OPEN`.
+        hosts: Names by which Medic may be called in the mode `open`, beside loopback's.
+        cors_origins: `MEDIC_CORS_ORIGINS`.
+    """
+
+    mode: AuthMode
+    mode_is_chosen: bool
+    metrics_open: bool
+    hosts: tuple[str, ...]
+    cors_origins: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +168,7 @@ class Logs:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Requests a minute; 0 is no limit. Checked now, in use once limits are built.
+    """Requests a minute and caller; 0 is no limit. That of a service is in `Tuning.defaults`.
 
     Attributes:
         redis_url: `REDIS_URL`, or None.
@@ -159,7 +179,6 @@ class RateLimits:
     redis_url: SecretStr | None
     redis_pool_size: int
     limiter: Literal["redis", "memory"]
-    heartbeats: int
     heartbeats_caller: int
     unknown: int
     management: int
@@ -177,6 +196,7 @@ class Settings:
     """
 
     listen: Listen
+    access: AccessSettings
     database: DatabaseSettings
     storage: Storage
     telling: Telling

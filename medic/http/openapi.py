@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from medic.http.answers import JSON_TYPE, JsonObject, JsonValue
+from medic.http.counting import counted_as
 from medic.http.limits import ACTOR_MAX, IDEMPOTENCY_KEY_MAX
 from medic.http.route import Parameter, Route, Told
 from medic.http.shapes import Refusal
@@ -36,6 +37,12 @@ EVERYWHERE: Final = {
     500: Told("A fault of Medic's own; its log says more.", Refusal),
 }
 READING: Final = {400: Told("Refused; `errors` names each faulty field and its bounds.", Refusal)}
+COUNTED: Final = {
+    429: Told(
+        "Too many in a minute; Retry-After says when the next one is taken. Other answers say how many are left.",
+        Refusal,
+    )
+}
 WITH_BODY: Final = {
     408: Told("The body did not arrive in time.", Refusal),
     413: Told("The body is too large.", Refusal),
@@ -69,6 +76,8 @@ def answers_of(route: Route) -> dict[int, Told]:
         refusals |= WITH_BODY
     if route.body is not None or route.query or route.actor or "{" in route.path:
         refusals |= READING
+    if counted_as(route) is not None:
+        refusals |= COUNTED
     return dict(sorted({**refusals, **route.answers}.items()))
 
 

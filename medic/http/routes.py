@@ -24,10 +24,17 @@ from medic.http.shared_answers import AWAY, CURSOR, LIMIT
 HEARTBEAT_PATH: Final = "/heartbeat"
 NAMED_PATH: Final = "/heartbeat/{heartbeat_name}"
 BULK_PATH: Final = "/v2/heartbeats"
+METRICS_PATHS: Final = frozenset({"/metrics", "/metrics/services"})
 
 NO_SERVICE: Final = Told("No service of that name is registered.", shapes.Refusal)
 NO_ALERT: Final = Told("There is no such alert.", shapes.Refusal)
 CLOSED: Final = Told("The alert is closed already.", shapes.Refusal)
+TOO_MANY: Final = Told(
+    "Too many in a minute; `X-RateLimit-*` say of how many, Retry-After when the next one is taken.", shapes.Refusal
+)
+LIMITED: Final = Told(
+    "Too many in a minute. It counts as a sign of life of a registered service, and is not stored.", shapes.Refusal
+)
 NOT_DURABLE: Final = Told("It cannot be made durable now. Retry-After says when to try again.", shapes.Refusal)
 
 
@@ -53,6 +60,7 @@ HEARTBEATS: Final = (
             400: INACTIVE,
             404: NO_SERVICE,
             413: Told(f"More than {HEARTBEAT_BYTES_MAX} bytes.", shapes.Refusal),
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "Further fields are ignored and named in `message`. With MEDIC_STRICT_STATUS=1 a status without a meaning is "
@@ -62,6 +70,7 @@ HEARTBEATS: Final = (
         query=None,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -89,6 +98,7 @@ HEARTBEATS: Final = (
         query=None,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -96,11 +106,13 @@ HEARTBEATS: Final = (
         named.send_heartbeat,
         "Heartbeats",
         "Send a heartbeat in one line",
-        {201: TAKEN, 400: INACTIVE, 404: NO_SERVICE, 503: NOT_DURABLE},
+        {201: TAKEN, 400: INACTIVE, 404: NO_SERVICE, 429: LIMITED, 503: NOT_DURABLE},
         "For `curl -fsS URL` and cron. HEAD does the same and answers without a body.",
         query=BESIDE_THE_NAME,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        basic=True,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -113,6 +125,7 @@ HEARTBEATS: Final = (
             400: INACTIVE,
             404: NO_SERVICE,
             413: Told(f"More than {HEARTBEAT_BYTES_MAX} bytes.", shapes.Refusal),
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "A body that is a JSON object or a form of the same fields is read, and the query stands before it. Any other "
@@ -122,6 +135,8 @@ HEARTBEATS: Final = (
         query=BESIDE_THE_NAME,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        basic=True,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -140,6 +155,7 @@ HEARTBEATS: Final = (
                 f"At most so many; {HEARTBEATS_MAX} where it is left out, more than that, or no number.",
             ),
         ),
+        narrows=True,
     ),
 )
 
@@ -156,6 +172,7 @@ SERVICES: Final = (
                 "Registered before; `differs` says how it is not what was asked for.",
                 shapes.RegisteredAlready[shapes.ServiceShape],
             ),
+            429: TOO_MANY,
             503: AWAY,
         },
         "Sending the same registration again changes nothing. A registration counts as `threshold` signs of life.",
@@ -163,6 +180,8 @@ SERVICES: Final = (
         query=(Parameter("update", "flag", "1: change what is registered to what was asked for."),),
         actor=True,
         scope=Scope.WRITE,
+        limited=False,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -182,6 +201,7 @@ SERVICES: Final = (
             LIMIT,
             CURSOR,
         ),
+        narrows=True,
     ),
     Route(
         "GET",
@@ -190,6 +210,7 @@ SERVICES: Final = (
         "Services",
         "Show a service",
         {200: Told("A list of one.", shapes.Envelope[list[shapes.ServiceShape]]), 404: NO_SERVICE},
+        narrows=True,
     ),
     Route(
         "POST",
@@ -206,6 +227,7 @@ SERVICES: Final = (
         body=ServiceUpdate,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "DELETE",
@@ -217,6 +239,7 @@ SERVICES: Final = (
         "An open alert closes and is resolved where it was told. History keeps name and id; the name is free at once.",
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -228,6 +251,7 @@ SERVICES: Final = (
         "A marked page about this service goes through the real notifiers.",
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -238,6 +262,7 @@ SERVICES: Final = (
         {200: Told("Names, last heard of first.", shapes.Counted[shapes.RefusedNameShape])},
         "Since Medic's start; a bounded number, the newest.",
         query=(LIMIT,),
+        narrows=True,
     ),
 )
 
@@ -257,6 +282,7 @@ ALERTS: Final = (
             LIMIT,
             CURSOR,
         ),
+        narrows=True,
     ),
     Route(
         "GET",
@@ -265,6 +291,7 @@ ALERTS: Final = (
         "Alerts",
         "Show an alert, its history and whom it was told",
         {200: Told("The alert.", shapes.Envelope[shapes.AlertHistoryShape]), 404: NO_ALERT, 503: AWAY},
+        narrows=True,
     ),
     Route(
         "POST",
@@ -276,6 +303,7 @@ ALERTS: Final = (
             200: Told("Acknowledged.", shapes.Envelope[shapes.AlertShape | shapes.AcknowledgedShape]),
             404: NO_ALERT,
             409: CLOSED,
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "Reminders stop, PagerDuty is acknowledged.",
@@ -283,6 +311,7 @@ ALERTS: Final = (
         body_optional=True,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -294,6 +323,7 @@ ALERTS: Final = (
             200: Told("Resolved.", shapes.Envelope[shapes.AlertShape]),
             404: NO_ALERT,
             409: CLOSED,
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "It closes with reason `by_hand`, PagerDuty is resolved, the service has a fresh deadline.",
@@ -301,6 +331,7 @@ ALERTS: Final = (
         body_optional=True,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
 )
 
@@ -366,6 +397,8 @@ OPERATIONS: Final = (
         "Is the network there",
         {204: Told("It is.")},
         query=None,
+        limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -378,6 +411,8 @@ OPERATIONS: Final = (
             503: Told("Unhealthy: database, journal, wheel or writer do not work.", shapes.HealthShape),
         },
         query=None,
+        limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -390,6 +425,8 @@ OPERATIONS: Final = (
             503: Told("Yes: it has stalled.", shapes.ProbeShape),
         },
         query=None,
+        limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -402,6 +439,8 @@ OPERATIONS: Final = (
             503: Told("No, and why.", shapes.ProbeShape),
         },
         query=None,
+        limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -411,6 +450,7 @@ OPERATIONS: Final = (
         "Prometheus metrics",
         {200: Told("Prometheus text, or OpenMetrics where Accept asks for it.", None, "text/plain")},
         query=None,
+        limited=False,
     ),
     Route(
         "GET",
@@ -428,6 +468,8 @@ OPERATIONS: Final = (
             Parameter("status", "string", "Only services of this status."),
             Parameter("shard", "string", "`i/n`: the i-th of n parts."),
         ),
+        limited=False,
+        narrows=True,
     ),
 )
 

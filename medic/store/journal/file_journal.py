@@ -33,7 +33,7 @@ from typing import Final
 import structlog
 import trio
 
-from medic.core.effects import CreditSigns, Effect, RecordHeartbeat
+from medic.core.effects import CreditSigns, Effect, NoteHeartbeat, RecordHeartbeat
 from medic.core.status import HeartbeatStatus
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import JournalRefusedError
@@ -56,7 +56,7 @@ _HANGING: Final = "The journal's disk does not answer at the moment."
 _FULL: Final = "The journal cannot keep up with what comes in."
 _STOPPING: Final = "Medic is stopping."
 
-_SYNCED_LATER: Final[frozenset[type[Effect]]] = frozenset({RecordHeartbeat, CreditSigns})
+_SYNCED_LATER: Final[frozenset[type[Effect]]] = frozenset({RecordHeartbeat, NoteHeartbeat, CreditSigns})
 """What `Sync.INTERVAL` may answer for before it is synced. Everything else tells people, or undoes what was told."""
 
 

@@ -92,9 +92,6 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
     assert settings.telling.slack.token.get_secret_value() == "xoxb-1"
     said = " ".join(settings.remarks)
     assert [name for name in NOT_IN_USE_YET if name in said] == [
-        "REDIS_URL",
-        "MEDIC_RATE_LIMITER_TYPE",
-        "REDIS_POOL_SIZE",
         "HEARTBEAT_RETENTION_DAYS",
         "SLACK_SIGNING_SECRET",
         "MEDIC_SECRETS_KEY",
