@@ -5,6 +5,7 @@ from __future__ import annotations
 from medic.access.keyless import KeylessRules
 from medic.access.keys import KeyRing
 from medic.access.mode import AuthMode
+from medic.access.signed import SignedRequests, read_secret
 from medic.access.uses import KeyUses
 from medic.config.rules import CHOICE
 from medic.config.settings import Settings
@@ -17,17 +18,25 @@ from medic.ports import Clock, Roster
 def build_gate(
     settings: Settings, ring: KeyRing, uses: KeyUses, *, roster: Roster, clock: Clock, meter: FailureMeter
 ) -> Gate:
-    """The gatekeeper of this Medic.
-
-    Raises:
-        ConfigurationError: the mode needs a key, and there is none that works.
-    """
+    """The gatekeeper of this Medic."""
     access = settings.access
-    require_keys(settings, ring, clock.now())
     keyless = KeylessRules(
         hosts=access.hosts, origins=access.cors_origins, trusts_proxies=bool(settings.listen.trusted_proxies)
     )
-    return Gate(access.mode, ring, uses, keyless=keyless, roster=roster, clock=clock, meter=meter)
+    signed = _signed_requests(settings, clock.now())
+    return Gate(access.mode, ring, uses, keyless=keyless, roster=roster, clock=clock, meter=meter, signed=signed)
+
+
+def describe_signatures(settings: Settings) -> str:
+    """Whether signed heartbeats are verified, for the first screen."""
+    if settings.webhook_secret is None:
+        return "signatures of heartbeats are not looked at: MEDIC_WEBHOOK_SECRET is not set"
+    return "a signed heartbeat (Standard Webhooks) needs no key"
+
+
+def _signed_requests(settings: Settings, now: InstantMs) -> SignedRequests | None:
+    secret = settings.webhook_secret
+    return None if secret is None else SignedRequests(read_secret(secret.get_secret_value()), added_at=now)
 
 
 def require_keys(settings: Settings, ring: KeyRing, now: InstantMs) -> None:

@@ -138,7 +138,7 @@ async def test_a_fault_of_ours_ends_one_connection(
     def crash(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(stream_lane, "caller_address", crash)
+    monkeypatch.setattr(stream_lane, "address_of", crash)
     async with await connect(served, files) as stream:
         await stream.send_all(post("/heartbeat", HEARTBEAT))
         assert await read_all(stream) == b""
