@@ -224,9 +224,8 @@ def main() -> None:
     base = statistics.median(lanes["lane, nobody asked"])
     for mode, found in lanes.items():
         pairs = [bare / own for bare, own in zip(lanes["lane, nobody asked"], found, strict=True)]
-        print(
-            f"  {mode}: {base / statistics.median(found):.3f} of the rate of nobody asked (pairs {min(pairs):.3f} to {max(pairs):.3f})"
-        )
+        ratio = base / statistics.median(found)
+        print(f"  {mode}: {ratio:.3f} of the rate where nobody is asked ({min(pairs):.3f} to {max(pairs):.3f})")
 
 
 if __name__ == "__main__":
