@@ -6,7 +6,7 @@ belong to one shard; there is one shard today.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType, Protocol
 
@@ -22,6 +22,7 @@ from medic.core.notification import Notification
 from medic.core.service import Alert, Service, ServiceRow
 from medic.core.status import HeartbeatStatus
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
+from medic.core.webhook import Webhook
 from medic.errors import JournalRefusedError, MedicError, RateLimitedError
 
 Position = NewType("Position", int)
@@ -262,38 +263,6 @@ class ServiceStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
-    """A target of plain JSON webhooks.
-
-    Attributes:
-        heartbeat_name: Of this service only; None: of every one.
-        headers: Sent as they are.
-        secret: What requests are signed with; empty where a copy of an earlier release knows none yet.
-        former_secret: What they were signed with before `secret`, and are beside it until `former_until`.
-    """
-
-    webhook_id: int
-    url: str
-    heartbeat_name: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    date_added: InstantMs = InstantMs(0)
-    added_by: str = ""
-    secret: str = field(default="", repr=False)
-    former_secret: str = field(default="", repr=False)
-    former_until: InstantMs | None = None
-
-    @property
-    def target(self) -> str:
-        """Its name among the targets."""
-        return f"webhook:{self.webhook_id}"
-
-    def secrets_at(self, now: InstantMs) -> tuple[str, ...]:
-        """What a request is signed with at that instant, the newest first."""
-        is_over = self.former_until is None or self.former_until <= now
-        return tuple(secret for secret in (self.secret, "" if is_over else self.former_secret) if secret)
-
-
 class WebhookStore(Protocol):
     """Webhooks as stored. Raises `DatabaseUnavailableError` as `ServiceStore` does."""
 
@@ -385,8 +354,14 @@ class HeartbeatLimits(Protocol):
         """Whether there is a limit a caller: then every heartbeat is asked for, however rare its service's are."""
         ...
 
-    def refuse_heartbeat(self, service: Service, caller: Caller) -> RateLimitedError | None:
-        """None: one more heartbeat of the service is stored, and counted."""
+    def refuse_heartbeat(
+        self, service: Service, at: InstantMs, sighted: SightedMs, caller: Caller
+    ) -> RateLimitedError | None:
+        """None: one more heartbeat of the service is stored, and counted for it and its caller."""
+        ...
+
+    def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:
+        """0: the same, where callers are not counted; else how long none is stored."""
         ...
 
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
@@ -423,6 +398,15 @@ class Gatekeeper(Protocol):
         Raises:
             UnauthorizedError, ForbiddenError, RateLimitedError: they may not come in here.
         """
+        ...
+
+    @property
+    def verifies_signatures(self) -> bool:
+        """Whether a heartbeat may be signed instead of carrying a key."""
+        ...
+
+    def recognise_signed(self, headers: Mapping[str, str], body: bytes, address: str) -> Caller:
+        """Who sends a signed heartbeat. Raises as `recognise` does."""
         ...
 
     def remember(self, introduction: Introduction, caller: Caller, now: float) -> Remembered:

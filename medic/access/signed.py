@@ -56,7 +56,7 @@ TOLERANCE_MS: Final = 5 * MINUTE_MS
 """How far a timestamp may be from Medic's clock, before or behind."""
 
 REMEMBERED_MAX: Final = 100_000
-"""Signatures a generation: 160 a second for ten minutes, and some 9 MB."""
+"""Signatures a generation: 160 a second for ten minutes, and 11 MB."""
 
 SIGNATURES_MAX: Final = 8
 """Signatures looked at of one request. A rotation needs two."""

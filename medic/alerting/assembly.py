@@ -16,7 +16,8 @@ from medic.alerting.pagerduty import EVENTS_URL, PagerDuty
 from medic.alerting.pipeline import Alerting
 from medic.alerting.slack import API_URL, Slack
 from medic.alerting.webhook import WebhookNotifier
-from medic.ports import Clock, Webhook
+from medic.core.webhook import Webhook
+from medic.ports import Clock
 
 
 @dataclass(frozen=True, slots=True)

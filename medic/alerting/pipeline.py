@@ -46,8 +46,9 @@ from medic.alerting.untold import UNTOLD_SECONDS, UntoldWatch
 from medic.core.effects import SettleNotification
 from medic.core.notification import PAGERDUTY, Notification
 from medic.core.status import NotificationKind, Outcome
+from medic.core.webhook import Webhook
 from medic.errors import InvariantError, JournalRefusedError
-from medic.ports import Clock, Settlements, Webhook
+from medic.ports import Clock, Settlements
 
 _log = structlog.get_logger(__name__)
 

@@ -20,7 +20,8 @@ from medic.core.names import name_key
 from medic.core.notification import Notification, alert_name
 from medic.core.status import NotificationKind
 from medic.core.units import SECOND_MS, InstantMs, isoformat, ms_to_minutes, ms_to_seconds
-from medic.ports import Clock, Webhook
+from medic.core.webhook import Webhook
+from medic.ports import Clock
 
 MEDICS_HEADERS: Final = frozenset({"host", "connection", "content-length", "transfer-encoding", *HEADERS})
 """Headers that belong to the request itself; a stored webhook cannot set them, nor those that Medic documents."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from medic.access.keyless import KeylessRules
 from medic.access.keys import KeyRing
 from medic.access.mode import AuthMode
+from medic.access.signed import SignedRequests, read_secret
 from medic.access.uses import KeyUses
 from medic.config.rules import CHOICE
 from medic.config.settings import Settings
@@ -29,6 +30,7 @@ def build_gate(
     keyless = KeylessRules(
         hosts=access.hosts, origins=access.cors_origins, trusts_proxies=bool(settings.listen.trusted_proxies)
     )
+    signed = _signed_requests(settings, clock.now())
     return Gate(
         access.mode,
         ring,
@@ -38,7 +40,20 @@ def build_gate(
         clock=clock,
         meter=meter,
         note_failure=note_failure,
+        signed=signed,
     )
+
+
+def describe_signatures(settings: Settings) -> str:
+    """Whether signed heartbeats are verified, for the first screen."""
+    if settings.webhook_secret is None:
+        return "signatures of heartbeats are not looked at: MEDIC_WEBHOOK_SECRET is not set"
+    return "a signed heartbeat (Standard Webhooks) needs no key"
+
+
+def _signed_requests(settings: Settings, now: InstantMs) -> SignedRequests | None:
+    secret = settings.webhook_secret
+    return None if secret is None else SignedRequests(read_secret(secret.get_secret_value()), added_at=now)
 
 
 def require_keys(settings: Settings, ring: KeyRing, now: InstantMs) -> None:

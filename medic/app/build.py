@@ -26,7 +26,7 @@ from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
 from medic.core.ledger import NotificationLedger
 from medic.core.units import InstantMs, SightedMs
-from medic.ports import Webhook
+from medic.core.webhook import Webhook
 from medic.store.journal.file_journal import FileJournal
 from medic.store.limiter import Limiter
 from medic.store.postgres.database import Database

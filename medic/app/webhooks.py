@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from medic.alerting.pipeline import Alerting
 from medic.core.units import DurationMs
+from medic.core.webhook import Webhook
 from medic.errors import UnknownWebhookError
-from medic.ports import Webhook, WebhookStore
+from medic.ports import WebhookStore
 
 
 class OperatorWebhooks:

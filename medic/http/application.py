@@ -26,6 +26,7 @@ from medic.http.refused import INVALID, TOO_LARGE
 from medic.http.requests import MedicQuart, Pieces, current_request_id
 from medic.http.route import Route
 from medic.http.routes import BULK_PATH, METRICS_PATHS, ROUTES, is_heartbeat_path
+from medic.http.signed import recognise_signed, shown_signature
 
 _log = structlog.get_logger(__name__)
 
@@ -55,8 +56,10 @@ def _view(parts: ApiParts, route: Route) -> Callable[..., Awaitable[Response]]:
 
     async def view(**places: str) -> Response:
         address = _address(parts)
+        introduction = introduction_of(request.headers)
+        signature = shown_signature(parts, route, request.headers, introduction)
         try:
-            caller = parts.gatekeeper.recognise(introduction_of(request.headers), address, entrance)
+            caller = parts.gatekeeper.recognise(introduction, address, entrance if signature is None else FREE)
         except MedicError as error:
             if is_heartbeat_path(request.path) and entrance.scope is Scope.HEARTBEAT:
                 note_refused(parts, error, name=None, address=address)
@@ -64,6 +67,8 @@ def _view(parts: ApiParts, route: Route) -> Callable[..., Awaitable[Response]]:
         body = await request.get_data(cache=True, as_text=False, parse_form_data=False)
         stands: Headers = ()
         try:
+            if signature is not None:
+                caller = recognise_signed(parts, signature, body, address)
             call = _call(route, places, body, caller)
             stands = await count_request(parts, route, caller)
             answer = await route.view(parts, call)

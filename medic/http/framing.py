@@ -13,9 +13,10 @@ did, refusals included. That is why there are three verdicts and none of them is
     a HotHead     a head whose end, and whose body's length, are known; with `whole` bytes there the request is whole
 
 A hot request has a method and path of the table, HTTP/1.0 or 1.1, one Host, one numeric Content-Length within its
-route's limit or none, no Transfer-Encoding, Expect or Upgrade, no Connection but `close` and `keep-alive`, no Origin or
-Sec-Fetch-Site (a browser sends those, and its answers have headers of their own), and a head of at most
-`LANE_HEAD_BYTES_MAX` bytes of printable ASCII. The head, and nothing behind it, is then read by httptools.
+route's limit or none, no Transfer-Encoding, Expect, Upgrade or Webhook-Signature (which is verified over the body), no
+Connection but `close` and `keep-alive`, no Origin or Sec-Fetch-Site (a browser sends those, and its answers have
+headers of their own), and a head of at most `LANE_HEAD_BYTES_MAX` bytes of printable ASCII. The head, and nothing
+behind it, is then read by httptools.
 It could not frame for us: it takes requests without a Host or with two, a head of 200 kB, and says of pipelined
 requests not where one ends (HARD-CASES H26). Here it is a second opinion and reads what the answer needs of the rest.
 
@@ -110,7 +111,9 @@ _HEAD: Final = re.compile(
     rb"(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[\t\x20-\x7e]*\r\n)+\r\n"
 )
 _FRAMING: Final = re.compile(
-    rb"\r\n(host|content-length|connection|transfer-encoding|expect|upgrade):[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE
+    rb"\r\n(host|content-length|connection|transfer-encoding|expect|upgrade|webhook-signature):"
+    rb"[ \t]*([^\r]*?)[ \t]*(?=\r)",
+    re.IGNORECASE,
 )
 _PLACE: Final = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+")
 _LENGTH: Final = re.compile(rb"[0-9]{1,9}")
@@ -219,7 +222,7 @@ def _framing(head: bytes, *, is_old: bool) -> _Lines | None:
         lines[key] = value
     length = lines.pop(b"content-length", b"0")
     wish = lines.pop(b"connection", b"keep-alive").lower()
-    # Host alone is left: no Transfer-Encoding, no Expect, no Upgrade.
+    # Host alone is left: no Transfer-Encoding, no Expect, no Upgrade; no signature, which is verified over the body.
     if lines.keys() != {b"host"} or _LENGTH.fullmatch(length) is None or wish not in _CLOSES:
         return None
     return _Lines(int(length), is_old or _CLOSES[wish])

@@ -17,12 +17,15 @@ nothing, and one that is not valid is as good as none, for what makes no differe
 It is counted, so that operators see it before they choose another mode. Two things go by the key all the same: a
 service with `require_key`, and a request that would not be let in without one.
 
+A heartbeat may be signed instead (`medic.access.signed`): then it is the body that says who sent it, and the question
+is asked once that is there (`recognise_signed`). The express lane leaves such requests to the other way.
+
 Failures are counted by reason, handed to the audit, and by address: `medic.access.failures`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -35,6 +38,7 @@ from medic.access.keys import ID_LENGTH, KEY_PREFIX, ApiKey, KeyRing
 from medic.access.mode import AuthMode
 from medic.access.restriction import may_beat, reaches
 from medic.access.scope import Scope
+from medic.access.signed import WEBHOOK_KEY_ID, SignedRequests
 from medic.access.uses import KeyUses
 from medic.errors import ForbiddenError, MedicError, RateLimitedError, RefusedError, UnauthorizedError
 from medic.ports import Clock, Roster
@@ -78,6 +82,7 @@ class Gate:
         clock: Wall time.
         meter: Told of each failure.
         note_failure: The same, for the audit.
+        signed: Verifies requests that are signed instead; None: they are requests like any other.
     """
 
     def __init__(
@@ -91,6 +96,7 @@ class Gate:
         clock: Clock,
         meter: FailureMeter,
         note_failure: NoteFailure = note_nothing,
+        signed: SignedRequests | None = None,
     ) -> None:
         self._mode = mode
         self._ring = ring
@@ -100,6 +106,7 @@ class Gate:
         self._clock = clock
         self._meter = meter
         self._note_failure = note_failure
+        self._signed = signed
         self._failures = FailedSignIns()
         self._now = clock.now()
 
@@ -130,6 +137,29 @@ class Gate:
         if self._mode is AuthMode.OPEN:
             return self._recognise_open(introduction, address, entrance)
         return Caller(address, self._recognise_key(introduction, address, entrance, entrance.scope))
+
+    @property
+    def verifies_signatures(self) -> bool:
+        """Whether a request may be signed instead of carrying a key."""
+        return self._signed is not None
+
+    def recognise_signed(self, headers: Mapping[str, str], body: bytes, address: str) -> Caller:
+        """Who sends this heartbeat, by its signature: in every mode, for it proves who sent it.
+
+        Args:
+            headers: Of the request, those of the scheme at least.
+            body: As it came.
+            address: The caller's.
+
+        Raises:
+            UnauthorizedError: the signature is wrong, stale, or was shown before.
+            RateLimitedError: as the first, for the so-and-so-manieth time this minute.
+        """
+        self._now = self._clock.now()
+        try:
+            return Caller(address, None if self._signed is None else self._signed.verify(headers, body, self._now))
+        except UnauthorizedError as error:
+            raise self._failed(error, address, key_id=WEBHOOK_KEY_ID) from None
 
     def remember(self, introduction: Introduction, caller: Caller, now: float) -> Remembered:
         """What a connection may go on with.
@@ -233,7 +263,7 @@ class Gate:
         service = self._roster.find(name)
         if service is None or not service.row.require_key:
             return None
-        key = self._ring.by_id(label.key_id)
+        key = label if label.key_id == WEBHOOK_KEY_ID else self._ring.by_id(label.key_id)
         if key is not None and may_beat(key, name, service.row.team):
             return None
         return self._failed(_not_this_name(label, name), caller.address, key_id=label.key_id)

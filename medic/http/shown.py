@@ -10,10 +10,11 @@ from medic.core.deadline import late_deadline
 from medic.core.notification import alert_key, alert_name
 from medic.core.service import Service
 from medic.core.units import InstantMs, SkewMs, isoformat, ms_to_minutes, ms_to_seconds
+from medic.core.webhook import Webhook
 from medic.history import AlertHistory, AlertRow, HeartbeatRow
 from medic.http.answers import JsonObject, JsonValue
 from medic.http.refused import RefusedName, ServiceRefusal
-from medic.ports import HealthReport, Webhook
+from medic.ports import HealthReport
 
 SECRET_SHOWN = "***"  # noqa: S105 - what stands in a secret's place
 """Shown for the values of a webhook's headers: tokens stand there."""

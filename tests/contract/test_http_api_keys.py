@@ -137,6 +137,12 @@ async def test_a_revoked_key_works_no_more_and_stays_listed(api: Api) -> None:
         assert again.status_code == 404
 
 
+async def test_coverage_is_no_key(api: Api) -> None:
+    answer = await api.delete("/v2/keys/coverage")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert set((await api.request("OPTIONS", "/v2/keys/coverage")).headers["allow"].split(", ")) >= {"GET", "HEAD"}
+
+
 @pytest.mark.parametrize("key_id", ["nobody", "%FF", "a%2Fb", "%27%3B--"])
 async def test_a_key_that_is_not_there_is_a_404(api: Api, key_id: str) -> None:
     assert (await api.delete(f"/v2/keys/{key_id}")).status_code == 404

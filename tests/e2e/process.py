@@ -132,6 +132,17 @@ class MedicProcess:
     def get(self, path: str) -> Answer:
         return self.request("GET", path)
 
+    def results(self, path: str) -> Any:
+        """The results of a question, asked again while Medic says that it cannot tell just now."""
+        return self.wait_for(lambda: (answer := self.get(path)).status != 503 and answer).json["results"]
+
+    def takes(self, name: str) -> bool:
+        """Whether it takes a heartbeat now. At a takeover it may cut the connection instead."""
+        try:
+            return self.beat(name).status == 201
+        except ConnectionError:
+            return False
+
     def post(self, path: str, body: object = None, **headers: str) -> Answer:
         return self.request("POST", path, body, **headers)
 

@@ -136,7 +136,7 @@ def test_beside_a_running_medic_psql_doctor_and_migrate_work(medic: MedicProcess
 
 def test_the_demo_ends_after_its_seconds_and_leaves_nothing(tmp_path: Path) -> None:
     env = environment(tmp_path / "unused", TMPDIR=str(tmp_path))
-    assert "50 simulated services" in run(["demo", "--seconds", "6"], env, status=0)
+    assert "50 simulated services" in run(["demo", "--seconds", "1"], env, status=0)
     assert list(tmp_path.iterdir()) == []
 
 

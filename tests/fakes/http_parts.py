@@ -8,16 +8,18 @@ from medic.access.keyless import KeylessRules
 from medic.access.keys import ApiKey, KeyRing, digest_of, key_id_of, secret_of, text_of
 from medic.access.mode import AuthMode
 from medic.access.scope import Scope
+from medic.access.signed import SignedRequests
 from medic.access.uses import KeyUses
 from medic.alerting.guard import Guard
 from medic.core.units import DurationMs
+from medic.core.webhook import Webhook
 from medic.errors import UnknownWebhookError
 from medic.http.gate import Gate
 from medic.http.parts import ApiParts, ApiSettings
 from medic.metrics.exposition import TEXT, Page
 from medic.metrics.requests import RequestMeter
 from medic.metrics.services import ServiceFilter
-from medic.ports import Clock, ComponentHealth, HealthReport, Webhook
+from medic.ports import Clock, ComponentHealth, HealthReport
 from tests.actors.world import World
 from tests.fakes import names
 from tests.fakes.journal_history import JournalHistory
@@ -115,6 +117,7 @@ class ApiWorld(World):
         self.meter = RequestMeter()
         self.ring = KeyRing(admin=ADMIN_KEY)
         self.uses = KeyUses()
+        self.signed: SignedRequests | None = None
         self._settings = settings or ApiSettings()
         self.parts = ApiParts(
             intake=self.intake,
@@ -132,6 +135,7 @@ class ApiWorld(World):
             gatekeeper=self.gate(AuthMode.OPEN),
             settings=self._settings,
             guard=guard or names.guard(),
+            request_limits=self.limiter,
         )
 
     def gate(self, mode: AuthMode) -> Gate:
@@ -142,12 +146,24 @@ class ApiWorld(World):
             trusts_proxies=bool(self._settings.trusted_proxies),
         )
         return Gate(
-            mode, self.ring, self.uses, keyless=keyless, roster=self.directory, clock=self.clock, meter=self.meter
+            mode,
+            self.ring,
+            self.uses,
+            keyless=keyless,
+            roster=self.directory,
+            clock=self.clock,
+            meter=self.meter,
+            signed=self.signed,
         )
 
     def ask_for_keys(self, mode: AuthMode = AuthMode.KEYS) -> None:
         """Be in this mode from now on."""
         object.__setattr__(self.parts, "gatekeeper", self.gate(mode))
+
+    def take_signed(self, secret: bytes, mode: AuthMode = AuthMode.KEYS) -> None:
+        """Be in this mode, and verify signed heartbeats, from now on."""
+        self.signed = SignedRequests(secret, added_at=self.clock.now())
+        self.ask_for_keys(mode)
 
     def key(self, *scopes: Scope, name: str = "", **restriction: tuple[str, ...]) -> str:
         """The text of a new key."""

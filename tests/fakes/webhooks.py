@@ -9,8 +9,8 @@ from os import urandom
 
 from medic.access.signed import write_secret
 from medic.core.units import DurationMs, InstantMs
+from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
-from medic.ports import Webhook
 
 
 class MemoryWebhookStore:

@@ -21,7 +21,7 @@ from medic.alerting.pagerduty import PagerDuty
 from medic.alerting.pipeline import Alerting
 from medic.core.notification import Notification
 from medic.core.status import NotificationKind, Outcome
-from medic.ports import Webhook
+from medic.core.webhook import Webhook
 from tests.fakes.alerting import Settled, WallClock, follow, trigger
 from tests.patience import NEVER_SECONDS, PATIENCE_SECONDS
 from tests.vendors import Hang, PagerDutyServer, Refuse, Reset, SlackServer, WebhookReceiver

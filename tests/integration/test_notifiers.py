@@ -15,8 +15,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from medic.access.signed import write_secret
 from medic.alerting import outbound
 from medic.alerting.attempt import Delivered, Refused, Retry, Throttled
+from medic.alerting.guard import Guard
 from medic.alerting.notifier import Notifier
 from medic.alerting.pagerduty import NOTIFICATION_HEADER, PagerDuty
 from medic.alerting.slack import Slack
@@ -24,13 +26,15 @@ from medic.alerting.webhook import WebhookNotifier
 from medic.core.names import NAME_MAX
 from medic.core.notification import Notification
 from medic.core.status import NotificationKind
-from medic.ports import Webhook
+from medic.core.units import InstantMs
+from medic.core.webhook import Webhook
 from tests.fakes.alerting import WallClock, follow, trigger
 from tests.fakes.names import loopback_guard
 from tests.patience import PATIENCE_SECONDS
 from tests.vendors import Hang, PagerDutyServer, Refuse, Reset, SlackServer, Slow, WebhookReceiver
 from tests.vendors.pagerduty import ROUTING_KEY
 from tests.vendors.slack import CHANNEL, TOKEN
+from tests.vendors.webhook import signature_of
 
 K = NotificationKind
 NAMES = [
@@ -244,6 +248,36 @@ async def test_a_webhook_carries_its_headers_and_not_those_that_are_medics(recei
     assert "s3cret" not in str(refused)
 
 
+async def test_a_webhook_is_signed_with_its_secret_and_with_the_one_before_for_a_while(receiver):
+    new, old = (write_secret(bytes([number] * 32)) for number in (1, 2))
+    receiver.secret = new
+    now = WallClock().now()
+    for until in (None, InstantMs(now - 1), InstantMs(now + 3_600_000)):
+        hook = to_webhook(receiver.url, secret=new, former_secret="" if until is None else old, former_until=until)
+        async with open_notifier(hook) as notifier:
+            assert await notifier.send(trigger()) == Delivered()
+    assert receiver.faults() == []
+    never, over, both = receiver.arrivals
+    assert [len(receiver.signatures(arrival)) for arrival in (never, over, both)] == [1, 1, 2]
+    assert signature_of(old, both.headers, both.text) == receiver.signatures(both)[1]
+
+
+async def test_a_webhook_whose_secret_is_not_known_is_told_unsigned(receiver):
+    headers = (("Webhook-Signature", "v1,forged"), ("webhook-timestamp", "1"))
+    async with open_notifier(to_webhook(receiver.url, headers=headers)) as notifier:
+        assert await notifier.send(trigger()) == Delivered()
+    assert "webhook-signature" not in receiver.arrivals[0].headers
+
+
+async def test_nothing_is_sent_to_this_machine_unless_an_entry_names_it(receiver):
+    hook = WebhookNotifier(Webhook(1, receiver.url), base_url=BASE_URL, clock=WallClock(), guard=Guard())
+    async with open_notifier(hook) as notifier:
+        refused = await notifier.send(trigger())
+    assert isinstance(refused, Refused)
+    assert "loopback" in refused.detail
+    assert receiver.arrivals == []
+
+
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "http://", "http://[bad", "http://127.0.0.1:99999/", "nonsense"])
 async def test_an_address_that_is_none_is_refused_not_raised(url):
     async with open_notifier(to_webhook(url)) as notifier:
@@ -281,7 +315,7 @@ async def test_no_answer_in_time_may_have_been_taken(pagerduty, monkeypatch):
     pagerduty.behave(Hang())
     async with open_notifier(to_pagerduty(pagerduty)) as notifier:
         assert await notifier.send(trigger()) == Retry("no answer within 0 s", maybe_taken=True)
-        monkeypatch.undo()
+        monkeypatch.setattr(outbound, "ATTEMPT_SECONDS", PATIENCE_SECONDS)
         pagerduty.behave(Slow(0.05))
         assert await notifier.send(trigger()) == Delivered()
 

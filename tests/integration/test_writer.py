@@ -279,7 +279,7 @@ async def test_no_batch_ends_within_a_turn(world, monkeypatch):
     second = world.journal.append_turn_nowait([heartbeat(2), heartbeat(3), heartbeat(4)])
     moved = []
     async with world.writing():
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             for position in (first, second):
                 await world.writer.wait_committed(Position(position - 1))
                 moved.append(world.writer.committed)

@@ -48,6 +48,7 @@ class VendorProcess:
         self._control = ports["control"]
         self.webhook_url = ports["webhook"]
         self.environment = {
+            "MEDIC_ALLOWED_WEBHOOK_HOSTS": "127.0.0.1",
             "PAGERDUTY_EVENTS_URL": ports["pagerduty"],
             "PAGERDUTY_ROUTING_KEY": ports["routing_key"],
             "SLACK_API_URL": ports["slack"],

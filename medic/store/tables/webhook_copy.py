@@ -17,8 +17,9 @@ import trio
 from pydantic import TypeAdapter, ValidationError
 
 from medic.core.units import DurationMs
+from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
-from medic.ports import Webhook, WebhookStore
+from medic.ports import WebhookStore
 from medic.store.private_file import replace_private_file
 
 _log = structlog.get_logger(__name__)

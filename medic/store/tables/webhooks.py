@@ -12,7 +12,8 @@ import orjson
 
 from medic.access.caller import Author
 from medic.core.units import DurationMs, InstantMs, isoformat
-from medic.ports import Clock, Webhook
+from medic.core.webhook import Webhook
+from medic.ports import Clock
 from medic.store.postgres.database import Database, Row, Transaction
 from medic.store.tables.audit import Shown, audit
 

@@ -11,7 +11,7 @@ from medic.alerting.slack import Slack
 from medic.alerting.webhook import WebhookNotifier
 from medic.core.notification import SELF_KEY, Notification
 from medic.core.status import NotificationKind
-from medic.ports import Webhook
+from medic.core.webhook import Webhook
 from tests.fakes.alerting import StandingClock
 from tests.fakes.names import guard
 from tests.vendors.pagerduty import EVENT_SCHEMA, ROUTING_KEY

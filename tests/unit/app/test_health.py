@@ -85,6 +85,7 @@ def test_all_is_well():
         "slack": "not_configured",
         "alerts": "healthy",
         "sight": "healthy",
+        "keys": "healthy",
     }
     assert watched.facts("database") == {"kind": "embedded"}
     assert watched.facts("journal")["sync"] == "always"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from medic.access.allowlist import AllowedHost
 from medic.access.mode import AuthMode
 from medic.config.load import known_names, load_settings, load_settings_to_serve, secret_names
 from medic.config.variables import NOT_BUILT, NOT_IN_USE_YET
@@ -38,7 +39,7 @@ def test_an_empty_environment_is_a_whole_configuration() -> None:
     assert settings.storage.journal_sync == "always"
     assert settings.telling.slack is settings.telling.pagerduty is None
     assert settings.telling.zone.key == "America/Chicago"
-    assert settings.tuning.defaults == Defaults()
+    assert settings.tuning.defaults == Defaults(heartbeats_a_minute=100)
     assert settings.tuning.changes_seconds == 15
     assert settings.storage.retention_days == 30
     assert settings.logs.level == "INFO"
@@ -74,7 +75,7 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
             "SLACK_SIGNING_SECRET": "s",
             "PAGERDUTY_ROUTING_KEY": "k" * 32,
             "MEDIC_SECRETS_KEY": base64.b64encode(bytes(32)).decode(),
-            "MEDIC_WEBHOOK_SECRET": "w",
+            "MEDIC_WEBHOOK_SECRET": "w" * 16,
             "MEDIC_ALLOWED_WEBHOOK_HOSTS": "Hooks.Example, 10.1.2.3",
         }
     )
@@ -87,7 +88,8 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
     assert settings.logs.debug
     assert settings.tuning.defaults.auto_unmute_ms == 0
     assert settings.telling.zone.key == "Europe/Berlin"
-    assert settings.telling.webhook_hosts == ("hooks.example", "10.1.2.3")
+    assert settings.telling.webhook_hosts == (AllowedHost("hooks.example"), AllowedHost("10.1.2.3"))
+    assert settings.webhook_secret is not None
     assert settings.limits.limiter == "redis"
     assert settings.telling.slack is not None
     assert settings.telling.slack.token.get_secret_value() == "xoxb-1"
@@ -96,13 +98,13 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
         "HEARTBEAT_RETENTION_DAYS",
         "SLACK_SIGNING_SECRET",
         "MEDIC_SECRETS_KEY",
-        "MEDIC_WEBHOOK_SECRET",
     ]
 
 
 def test_no_secret_is_in_the_text_of_the_settings() -> None:
     marked = {name: f"geheim{number}" for number, name in enumerate(sorted(secret_names()))}
     marked["MEDIC_SECRETS_KEY"] = base64.b64encode(b"geheim-geheim-geheim-geheim-gehe").decode()
+    marked["MEDIC_WEBHOOK_SECRET"] = "geheim-geheim-geheim"
     marked["REDIS_URL"] = "redis://:geheim@localhost/0"
     marked["MEDIC_ADMIN_API_KEY"] = "geheim" * 6
     marked["DATABASE_URL"] = "postgresql://u:geheim@h/d"
@@ -110,6 +112,16 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
     settings = load_settings({**marked, "SLACK_CHANNEL_ID": "C1"})
     assert "geheim" not in f"{settings!r} {settings}"
     assert marked["MEDIC_SECRETS_KEY"] not in f"{settings!r}"
+
+
+def test_the_admin_key_is_of_anybodys_own_making_and_long_enough() -> None:
+    for text in ("x" * 32, "words with spaces, and: marks!   ä", "mdk_" + "x" * 28):
+        admin_key = load_settings({"MEDIC_ADMIN_API_KEY": text}).admin_key
+        assert admin_key is not None
+        assert admin_key.get_secret_value() == text
+    for text in ("x" * 31, " " + "x" * 40, "x" * 40 + "\t", "x" * 20 + "\n" + "x" * 20):
+        assert "at least 32 printable characters" in faults(MEDIC_ADMIN_API_KEY=text)["MEDIC_ADMIN_API_KEY"]
+    assert load_settings({}).admin_key is None
 
 
 def test_no_secret_is_in_the_text_of_a_fault() -> None:
@@ -190,9 +202,11 @@ def test_every_fault_is_named_at_once() -> None:
         ("MEDIC_LISTEN_ALSO", "5000,5000", "names the same thing twice"),
         ("MEDIC_LISTEN_ALSO", "8080", "names 127.0.0.1:8080 although Medic listens there already"),
         ("MEDIC_TRUSTED_PROXIES", "10.0.0.1/8", "must be addresses or networks"),
-        ("MEDIC_ALLOWED_WEBHOOK_HOSTS", "*.example.com", "must be host names or addresses: host:port, *.domain"),
-        ("MEDIC_ALLOWED_WEBHOOK_HOSTS", "a.example:443", "must be host names or addresses: host:port, *.domain"),
-        ("MEDIC_ALLOWED_WEBHOOK_HOSTS", "a b", "must be a host name or an address"),
+        ("MEDIC_ALLOWED_WEBHOOK_HOSTS", "a b", "must be hosts, host:port, *.domain or networks"),
+        ("MEDIC_ALLOWED_WEBHOOK_HOSTS", "10.0.0.1/8", "must be hosts, host:port, *.domain or networks"),
+        ("MEDIC_ALLOWED_WEBHOOK_HOSTS", "a.example, A.example", "names the same thing twice"),
+        ("MEDIC_WEBHOOK_SECRET", "short", "must be whsec_ and at least 24 bytes in base64, or a text of at least 16"),
+        ("MEDIC_WEBHOOK_SECRET", "a text with a space", "must consist of printable ASCII without spaces"),
         ("MEDIC_REQUIRE_NOTIFIERS", "email", "must be pagerduty, slack"),
         ("MEDIC_AUTH", "shut", "must be one of open, heartbeats-open, keys"),
         ("MEDIC_ADMIN_API_KEY", "k" * 31, "must be at least 32 printable characters"),
