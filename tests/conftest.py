@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from medic.alerting import outbound, supervision
+from medic.alerting import guard, outbound, supervision
 from medic.store.journal import limits as journal_limits
 from medic.store.postgres import leadership
 from medic.store.postgres.database import CONNECTIONS_MAX, Limits
@@ -53,6 +53,7 @@ def patience() -> Iterator[None]:
             (journal_limits, "COMMIT_PATIENCE_SECONDS"),
             (outbound, "CONNECT_SECONDS"),
             (outbound, "ATTEMPT_SECONDS"),
+            (guard, "LOOKUP_SECONDS"),
             (supervision, "HANG_SECONDS"),
         ):
             patch.setattr(module, limit, PATIENCE_SECONDS)
