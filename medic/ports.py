@@ -23,7 +23,7 @@ from medic.core.service import Alert, Service, ServiceRow
 from medic.core.status import HeartbeatStatus
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
 from medic.core.webhook import Webhook
-from medic.errors import JournalRefusedError, MedicError, RateLimitedError
+from medic.errors import JournalRefusedError, MedicError, RateLimitedError, RefusedError, UnauthorizedError
 
 Position = NewType("Position", int)
 """A place in a journal: how many bytes of it, over all its files, end with this record. 0 is before the first."""
@@ -400,6 +400,10 @@ class Gatekeeper(Protocol):
 
     def recognise_signed(self, headers: Mapping[str, str], body: bytes, address: str) -> Caller:
         """Who sends a signed heartbeat. Raises as `recognise` does."""
+        ...
+
+    def turn_away(self, error: UnauthorizedError, address: str, *, key_id: str) -> RefusedError:
+        """What is answered where a signature of another kind was looked at and not believed; it is counted."""
         ...
 
     def remember(self, introduction: Introduction, caller: Caller, now: float) -> Remembered:

@@ -14,7 +14,9 @@ from medic.alerting.guard import Guard
 from medic.alerting.notifier import Notifier
 from medic.alerting.pagerduty import EVENTS_URL, PagerDuty
 from medic.alerting.pipeline import Alerting
-from medic.alerting.slack import API_URL, Slack
+from medic.alerting.slack import Slack
+from medic.alerting.slack_api import API_URL, SlackApi
+from medic.alerting.slack_look import Look
 from medic.alerting.webhook import WebhookNotifier
 from medic.core.webhook import Webhook
 from medic.ports import Clock
@@ -32,6 +34,7 @@ class NotifierSettings:
         slack_token: `SLACK_API_TOKEN`.
         slack_channel: `SLACK_CHANNEL_ID`.
         slack_api_url: `SLACK_API_URL`.
+        slack_has_buttons: Whether `SLACK_SIGNING_SECRET` is set, so that what is pressed there can be believed.
         allowlist: `MEDIC_ALLOWED_WEBHOOK_HOSTS`.
     """
 
@@ -42,6 +45,7 @@ class NotifierSettings:
     slack_token: str = ""
     slack_channel: str = ""
     slack_api_url: str = API_URL
+    slack_has_buttons: bool = False
     allowlist: Allowlist = ()
 
     def __repr__(self) -> str:
@@ -66,13 +70,21 @@ def slack(settings: NotifierSettings, clock: Clock) -> Notifier | None:
     if not (settings.slack_token and settings.slack_channel):
         return None
     return Slack(
-        token=settings.slack_token,
+        slack_api(settings, clock),
         channel=settings.slack_channel,
-        api_url=settings.slack_api_url,
-        base_url=settings.base_url,
-        zone=settings.zone,
-        clock=clock,
+        look=slack_look(settings),
+        has_buttons=settings.slack_has_buttons,
     )
+
+
+def slack_api(settings: NotifierSettings, clock: Clock) -> SlackApi:
+    """Slack's Web API with connections of its own."""
+    return SlackApi(token=settings.slack_token, api_url=settings.slack_api_url, clock=clock)
+
+
+def slack_look(settings: NotifierSettings) -> Look:
+    """How messages to Slack look."""
+    return Look(settings.base_url.rstrip("/"), settings.zone)
 
 
 BUILDERS: Final[tuple[Callable[[NotifierSettings, Clock], Notifier | None], ...]] = (pagerduty, slack)

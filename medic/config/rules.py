@@ -100,6 +100,7 @@ def settings(given: Given) -> Settings:
         ),
         limits=_limits(given.limits),
         webhook_secret=given.secrets.medic_webhook_secret,
+        slack_signing_secret=given.secrets.slack_signing_secret,
         admin_key=given.secrets.medic_admin_api_key,
         remarks=tuple(_remarks(given)),
     )

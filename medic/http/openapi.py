@@ -130,11 +130,15 @@ def _operation(route: Route, references: References) -> JsonObject:
         parameters.append(_actor())
     if route.keyed:
         parameters.append(_key())
+    parameters += [{"name": name, "in": "header", "schema": {"type": "string"}} for name in route.headers]
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:
         schema = references[route.body, "validation"]
-        operation["requestBody"] = {"required": not route.body_optional, "content": {JSON_TYPE: {"schema": schema}}}
+        operation["requestBody"] = {
+            "required": not route.body_optional,
+            "content": {route.body_type: {"schema": schema}},
+        }
     operation["responses"] = {str(status): _told(told, references) for status, told in answers_of(route).items()}
     return operation
 

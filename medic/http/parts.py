@@ -7,7 +7,9 @@ from typing import Protocol
 
 from medic.access.limits import UNLIMITED
 from medic.access.ports import Keys
+from medic.access.slack_signature import SlackSignatures
 from medic.alerting.guard import Guard
+from medic.alerting.slack_presses import SlackPresses
 from medic.core.policy import Defaults
 from medic.history import History
 from medic.http.caller import TrustedProxies
@@ -64,6 +66,14 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SlackParts:
+    """What is pressed in Slack: who verifies it, and who does it."""
+
+    signatures: SlackSignatures
+    presses: SlackPresses
+
+
+@dataclass(frozen=True, slots=True)
 class ApiParts:
     """Everything the views use. The same object serves the express lane."""
 
@@ -84,3 +94,5 @@ class ApiParts:
     refused: RefusedHeartbeats = field(default_factory=RefusedHeartbeats)
     guard: Guard = field(default_factory=Guard)
     request_limits: RequestLimits = UNLIMITED
+    slack: SlackParts | None = None
+    """None: `SLACK_SIGNING_SECRET` is not set."""

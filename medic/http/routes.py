@@ -20,6 +20,7 @@ from medic.http.key_routes import KEYS
 from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX
 from medic.http.route import Parameter, Route, Told
 from medic.http.shared_answers import AWAY, CURSOR, LIMIT
+from medic.http.slack_routes import SLACK
 
 HEARTBEAT_PATH: Final = "/heartbeat"
 NAMED_PATH: Final = "/heartbeat/{heartbeat_name}"
@@ -471,7 +472,7 @@ OPERATIONS: Final = (
     ),
 )
 
-_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *OPERATIONS)
+_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *SLACK, *OPERATIONS)
 
 ROUTES: Final = (*_DESCRIBED, *documentation.routes(_DESCRIBED))
 """All routes."""
