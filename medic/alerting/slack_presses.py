@@ -112,14 +112,14 @@ class SlackPresses:
     # ---------------------------------------------------------------------------------------------------------- private
 
     async def _carry_out(self, press: Press, done: trio.Event) -> None:
-        async def do_and_say() -> None:
+        async def act_and_say() -> None:
             reply = await self._do(press)
             done.set()
             await self._say(reply)
 
         self._under_way += 1
         try:
-            await once_guarded("a press in Slack", do_and_say)
+            await once_guarded("a press in Slack", act_and_say)
         finally:
             self._under_way -= 1
             done.set()
