@@ -168,13 +168,14 @@ def _told(told: Told, references: References) -> JsonObject:
 def _places(path: str) -> Iterable[JsonObject]:
     for place in re.findall(r"\{(\w+)\}", path):
         kind, about = PLACES[place]
-        yield {"name": place, "in": "path", "required": True, "description": about, "schema": {"type": kind}}
+        schema: JsonObject = {"type": "integer", "minimum": 0} if kind == "integer" else {"type": kind}
+        yield {"name": place, "in": "path", "required": True, "description": about, "schema": schema}
 
 
 def _parameter(parameter: Parameter) -> JsonObject:
     schema: dict[str, JsonValue] = {"type": parameter.kind}
     if parameter.kind == "flag":
-        schema = {"type": "integer", "enum": [0, 1]}
+        schema = {"enum": [0, 1, False, True]}
     if parameter.least is not None:
         schema["minimum"] = parameter.least
     if parameter.most is not None:
