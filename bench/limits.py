@@ -38,12 +38,13 @@ from bench.served import ROOT, Medic, scratch, served
 from bench.turn import DEFAULTS, ORIGIN, World, service_of
 from medic.access.caller import Caller
 from medic.access.limits import UNLIMITED, Limits
+from medic.access.ports import HeartbeatLimits
 from medic.actors.intake import HeartbeatIntake
 from medic.core.policy import Defaults
 from medic.core.units import InstantMs, SightedMs
 from medic.http.bulk import take_bulk
 from medic.http.parts import ApiParts
-from medic.ports import Beat, HeartbeatLimits
+from medic.ports import Beat
 from medic.store.limiter import Limiter
 from medic.store.redis.address import RedisAddress
 from medic.store.redis.client import Redis
