@@ -42,6 +42,9 @@ ADDRESSES_MAX: Final = 16
 ADDRESSES_TRIED_MAX: Final = 3
 """Addresses tried in one attempt, which share its time to connect: a second each is a few round trips still."""
 
+LOOKUP_SECONDS: Final = CONNECT_SECONDS
+"""As long as a connection may take: nobody who asks for a name is served sooner by waiting longer."""
+
 LOOKUPS_MAX: Final = 4
 """Lookups of one client at once. A resolver that hangs holds threads of this client and nobody else's."""
 
@@ -107,7 +110,7 @@ class Guard:
         return tuple(str(address) for address in found)
 
     async def _look_up(self, place: Place, lookups: trio.CapacityLimiter) -> Sequence[str]:
-        with trio.move_on_after(CONNECT_SECONDS):
+        with trio.move_on_after(LOOKUP_SECONDS):
             try:
                 addresses = await self._resolve(place.host, place.port, lookups)
             except OSError as error:
@@ -188,10 +191,8 @@ def place_of(url: httpx.URL) -> Place:
 
 def _sent_to(address: str, request: httpx.Request, place: Place, tried: int) -> httpx.Request:
     """The same request for an address written as numbers; its Host header is the name's already."""
-    extensions = {
-        **request.extensions,
-        "timeout": {**request.extensions["timeout"], "connect": CONNECT_SECONDS / tried},
-    }
+    timeout = request.extensions["timeout"]
+    extensions = {**request.extensions, "timeout": {**timeout, "connect": timeout["connect"] / tried}}
     if address != place.host:
         extensions["sni_hostname"] = place.host
     return httpx.Request(

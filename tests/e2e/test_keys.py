@@ -13,7 +13,6 @@ import pytest
 
 from tests.e2e.postgres import PostgresProcess
 from tests.e2e.process import MedicProcess
-from tests.patience import PATIENCE_SECONDS
 from tests.postgres_server import find_tool
 
 ADMIN = "an-admin-key-of-more-than-32-characters"
@@ -38,9 +37,7 @@ def cli(medic: MedicProcess, *words: str) -> str:
     """What `medic-cli key` prints."""
     environment = {**os.environ, "MEDIC_BASE_URL": medic.url, "MEDIC_API_KEY": ADMIN}
     command = [sys.executable, "-m", "medic.cli.operator", "key", *words]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, env=environment, timeout=PATIENCE_SECONDS
-    ).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
 
 
 def listed(medic: MedicProcess) -> dict[str, Any]:

@@ -148,5 +148,7 @@ def test_what_was_answered_201_is_in_the_next_listing(medic: MedicProcess) -> No
 def test_the_operators_lines_answer(medic: MedicProcess) -> None:
     medic.register("any", seconds=600)
     medic.beat("any", "DOWN")
-    for line in ("health", "service list", "alerts list", "heartbeat list --limit 5"):
+    # On a busy machine Medic may have been blind for a second, and its health ends with 1 for an hour.
+    assert re.search("is (healthy|degraded)", shell(medic, "medic-cli health || test $? -eq 1"))
+    for line in ("service list", "alerts list", "heartbeat list --limit 5"):
         assert re.search(r"\S", shell(medic, f"medic-cli {line}"))

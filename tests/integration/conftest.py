@@ -14,6 +14,7 @@ def patient_with_vendors(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, limit in (
         (outbound, "CONNECT_SECONDS"),
         (guard, "CONNECT_SECONDS"),
+        (guard, "LOOKUP_SECONDS"),
         (outbound, "ATTEMPT_SECONDS"),
         (supervision, "HANG_SECONDS"),
     ):
