@@ -26,8 +26,9 @@ from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
 from medic.core.ledger import NotificationLedger
 from medic.core.units import InstantMs, SightedMs
-from medic.ports import Webhook
+from medic.core.webhook import Webhook
 from medic.store.journal.file_journal import FileJournal
+from medic.store.limiter import Limiter
 from medic.store.postgres.database import Database
 from medic.store.snapshot.files import SnapshotFiles
 from medic.store.snapshot.keeper import Closed, SnapshotKeeper
@@ -119,7 +120,9 @@ def build_watching(
     return Watching(clock, directory, alerting, outbox, supervisor, sight, host)
 
 
-def build_serving(settings: Settings, stores: Stores, watching: Watching, writer: Writer, *, ring: KeyRing) -> Serving:
+def build_serving(
+    settings: Settings, stores: Stores, watching: Watching, writer: Writer, limiter: Limiter, *, ring: KeyRing
+) -> Serving:
     """What stands between the API and those parts."""
     history = PgHistory(stores.database, stores.journal, writer, watching.directory)
     intake = HeartbeatIntake(
@@ -128,6 +131,7 @@ def build_serving(settings: Settings, stores: Stores, watching: Watching, writer
         journal=stores.journal,
         clock=watching.clock,
         ids=stores.ids,
+        limits=limiter,
     )
     changes = OperatorChanges(
         directory=watching.directory,
@@ -182,4 +186,5 @@ def notifier_settings(settings: Settings) -> NotifierSettings:
         slack_token=slack.token.get_secret_value() if slack else "",
         slack_channel=slack.channel if slack else "",
         slack_api_url=slack.api_url if slack else chosen.slack_api_url,
+        allowlist=telling.webhook_hosts,
     )

@@ -178,7 +178,7 @@ class SystemHealth:
         found = {
             "database": self._database(),
             "leadership": self._leadership(),
-            "redis": _Finding(NOT_CONFIGURED),
+            "redis": self._redis(),
             "journal": self._journal(),
             "writer": self._writer(),
             "wheel": self._wheel(),
@@ -200,6 +200,14 @@ class SystemHealth:
             return _Finding(HEALTHY, facts)
         reason = "PostgreSQL does not answer" if reachable is False else "PostgreSQL has not been asked yet"
         return _Finding(UNHEALTHY, (*facts, ("reason", reason)))
+
+    def _redis(self) -> _Finding:
+        redis = self._parts.redis()
+        if redis is None:
+            return _Finding(NOT_CONFIGURED)
+        if redis.failing is None:
+            return _Finding(HEALTHY)
+        return _Finding(DEGRADED, (("reason", f"limits are counted in this process: {redis.failing}"),))
 
     def _leadership(self) -> _Finding:
         leadership = self._parts.leadership()

@@ -37,8 +37,9 @@ from medic.app.build import Stores
 from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
 from medic.core.units import DurationMs
+from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
-from medic.ports import Position, Webhook
+from medic.ports import Position
 from medic.store.embedded.server import EmbeddedServer, FirstStart, open_embedded_server
 from medic.store.journal.file_journal import FileJournal
 from medic.store.journal.statistics import Sync

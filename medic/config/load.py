@@ -19,6 +19,7 @@ from medic.config.variables import (
     NOT_BUILT,
     OF_OTHERS,
     TABLES,
+    Access,
     Database,
     Limits,
     Listening,
@@ -71,6 +72,7 @@ def _load(environment: Mapping[str, str], *checks: Callable[[rules.Given], Itera
     reading.refuse_unknown()
     given = rules.Given(
         listening=reading.table(Listening),
+        access=reading.table(Access),
         database=reading.table(Database),
         storage=reading.table(Storage),
         watching=reading.table(Watching),

@@ -18,7 +18,7 @@ from medic.core.units import DurationMs, ms_to_minutes, ms_to_seconds
 from medic.errors import Fault, InvalidInputError
 from medic.http import fields
 from medic.http.answers import JsonObject, JsonValue
-from medic.http.limits import BULK_HEARTBEATS_MAX, FAULTS_MAX, QUOTED_MAX, WEBHOOK_HEADERS_MAX
+from medic.http.limits import BULK_HEARTBEATS_MAX, FAULTS_MAX, OVERLAP_DEFAULT_MS, QUOTED_MAX, WEBHOOK_HEADERS_MAX
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -193,6 +193,14 @@ class WebhookBody(BaseModel):
     headers: fields.WebhookHeaders = Field(
         default=(), description=f"Headers sent with each request, at most {WEBHOOK_HEADERS_MAX}."
     )
+
+
+class RotateWebhookBody(BaseModel):
+    """How a webhook's secret is replaced. The whole body may be left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    overlap_hours: fields.OverlapHours = OVERLAP_DEFAULT_MS
 
 
 def read_json(body: bytes) -> JsonObject:

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from medic.access.gcra import Standing
 from medic.errors import (
     AlertClosedError,
     ForbiddenError,
@@ -28,7 +29,7 @@ from medic.errors import (
     UnknownServiceError,
     UnknownWebhookError,
 )
-from medic.http.answers import Answer, refusal
+from medic.http.answers import Answer, Headers, refusal
 from medic.http.limits import QUOTED_MAX
 
 _log = structlog.get_logger(__name__)
@@ -94,7 +95,7 @@ def refuse(error: MedicError) -> Answer:
     if isinstance(error, UnauthorizedError):
         return refusal(status, message, headers=CHALLENGE)
     if isinstance(error, RateLimitedError):
-        return refusal(status, message, headers=(*_retry_after(error.retry_after_seconds), *_rate_limit(error)))
+        return refusal(status, message, headers=(*_retry_after(error.retry_after_seconds), *rate_headers(error)))
     if isinstance(error, RefusedError):
         return refusal(status, message, error.faults)
     if isinstance(error, OverloadedError | UnavailableError):
@@ -121,11 +122,12 @@ def refuse_framework(status: int, *, path: str, limit: int, allow: str = "") -> 
     return refusal(status, message.format(limit=limit), headers=headers)
 
 
-def _rate_limit(error: RateLimitedError) -> tuple[tuple[str, str], ...]:
+def rate_headers(stands: Standing | RateLimitedError) -> Headers:
+    """What is left of a limit."""
     return (
-        ("X-RateLimit-Limit", str(error.limit)),
-        ("X-RateLimit-Remaining", str(error.remaining)),
-        ("X-RateLimit-Reset", str(error.reset_seconds)),
+        ("X-RateLimit-Limit", str(stands.limit)),
+        ("X-RateLimit-Remaining", str(stands.remaining)),
+        ("X-RateLimit-Reset", str(stands.reset_seconds)),
     )
 
 

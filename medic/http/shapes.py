@@ -221,6 +221,15 @@ class WebhookShape(Shape):
     headers: dict[str, Literal["***"]] = Field(description="Values are not shown.")
     date_added: Time
     added_by: str | None
+    former_secret_until: Time | None = Field(
+        description="Until when the secret before the last rotation signs as well."
+    )
+
+
+class NewWebhookShape(WebhookShape):
+    """A webhook and the secret that was just made for it, which is never shown again."""
+
+    secret: str = Field(description="Verifies `webhook-signature` (Standard Webhooks): `whsec_` and base64.")
 
 
 class KeyShape(Shape):

@@ -208,6 +208,16 @@ DATABASE_ERRORS: Final = Spec(
 )
 DATABASE_CONNECTIONS: Final = Spec("medic_db_connections", "gauge", "Connections open, by use.", ("state",))
 
+# ------------------------------------------------------------------------------------------------------------- Redis
+
+REDIS_UP: Final = Spec(
+    "medic_redis_up",
+    "gauge",
+    "1 while limits are counted in Redis, 0 while each Medic counts for itself; absent where Redis is not configured.",
+)
+REDIS_FAILURES: Final = Spec("medic_redis_failures_total", "counter", "How often Redis was found not to work.")
+REDIS_CONNECTIONS: Final = Spec("medic_redis_connections", "gauge", "Connections to Redis.")
+
 # ----------------------------------------------------------------------------------------------- the one active Medic
 
 ACTIVE_TOKEN: Final = Spec(

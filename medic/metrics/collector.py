@@ -64,6 +64,7 @@ class MedicCollector(Collector):
         yield from self._writer()
         yield from self._loop()
         yield from self._database()
+        yield from self._redis()
         yield from self._leadership()
         yield from self._keys()
         yield from self._medic()
@@ -194,6 +195,13 @@ class MedicCollector(Collector):
         yield from _single(catalogue.DATABASE_ERRORS, database.connection_errors)
         idle = database.connections_open - database.connections_busy
         yield from _by_word(catalogue.DATABASE_CONNECTIONS, {"busy": database.connections_busy, "idle": idle})
+
+    def _redis(self) -> Iterator[Metric]:
+        redis = self._parts.redis()
+        if redis is not None:
+            yield from _single(catalogue.REDIS_UP, float(redis.failing is None))
+            yield from _single(catalogue.REDIS_FAILURES, redis.failures)
+            yield from _single(catalogue.REDIS_CONNECTIONS, redis.connections)
 
     def _leadership(self) -> Iterator[Metric]:
         leadership = self._parts.leadership()

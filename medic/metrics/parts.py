@@ -18,6 +18,7 @@ from medic.metrics.stall import StallStatistics
 from medic.store.journal.statistics import JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
+from medic.store.redis.client import RedisStatistics
 from medic.store.snapshot.keeper import SnapshotStatistics
 from medic.store.tables.writer import WriterStatistics
 
@@ -42,3 +43,4 @@ class Parts:
     leadership: Callable[[], LeadershipStatistics]
     alerting: Callable[[], AlertingStatistics]
     keys: Callable[[], KeyStatistics]
+    redis: Callable[[], RedisStatistics | None]

@@ -7,6 +7,7 @@ pydantic adapter of the very dataclass, so that enums, nested values and tuples 
 added later takes its default from old records, and a value of a wrong type is an error and not a surprise.
 
 A heartbeat that is known by a mark, or is discounted, has a kind of its own: the same body, with both behind its head.
+One that a rate limit refused has kinds of its own too, with the same bodies, so that no table gets a row of it.
 
 The version byte belongs to the layout of the struct forms. A release that changes one gives it the next number and
 goes on reading this one. A record that this release cannot read was written by a later one, and the operator is told.
@@ -29,6 +30,7 @@ from medic.core.effects import (
     CreditSigns,
     Effect,
     EndMute,
+    NoteHeartbeat,
     Notify,
     OpenAlert,
     RecordBlindSpan,
@@ -57,6 +59,15 @@ _HEARTBEAT_WIDE: Final = 2
 
 _HEARTBEAT_MARKED: Final = 15
 """A heartbeat with a mark or a discount, which stand right behind the head."""
+
+_NOTE: Final = 16
+_NOTE_MARKED: Final = 17
+_NOTE_WIDE: Final = 18
+"""The same three of a heartbeat that a rate limit refused. Its id is 0."""
+
+_NOTES: Final = {_HEARTBEAT: _NOTE, _HEARTBEAT_MARKED: _NOTE_MARKED}
+_OF_NOTES: Final = {note: heartbeat for heartbeat, note in _NOTES.items()}
+_NO_ID: Final = EventId(0)
 
 _HEARTBEAT_HEAD: Final = struct.Struct("<BBQqqQBBHH")
 _HEARTBEAT_MARK: Final = struct.Struct("<qB")
@@ -101,6 +112,7 @@ _RARE: Final[dict[int, type[Effect]]] = {
     12: Notify,
     13: SettleNotification,
     14: RecordBlindSpan,
+    _NOTE_WIDE: NoteHeartbeat,
 }
 """Kind bytes. A number is never used again for something else."""
 
@@ -146,6 +158,8 @@ def encode(effect: Effect) -> bytes:
     """The record of an effect. Costs about a microsecond for a heartbeat, a few for anything else."""
     if type(effect) is RecordHeartbeat:
         return _encode_heartbeat(effect)
+    if type(effect) is NoteHeartbeat:
+        return _encode_note(effect)
     return _PREFIXES[type(effect)] + orjson.dumps(effect)
 
 
@@ -162,6 +176,8 @@ def decode(record: bytes) -> Effect:
         raise UnreadableRecordError(f"a journal record of version {version}; this Medic reads {RECORD_VERSION}")
     if kind in (_HEARTBEAT, _HEARTBEAT_MARKED):
         return _decode_heartbeat(record, kind)
+    if kind in _OF_NOTES:
+        return _decode_note(record, kind)
     reader = _READERS.get(kind)
     if reader is None:
         raise UnreadableRecordError(f"a journal record of the unknown kind {kind}")
@@ -276,6 +292,20 @@ def _decode_heartbeat(record: bytes, record_kind: int) -> RecordHeartbeat:
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise UnreadableRecordError("a heartbeat record that does not say what one must") from error
     return RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, status, run_id, said_at, mark, discount)
+
+
+def _encode_note(note: NoteHeartbeat) -> bytes:
+    heartbeat = RecordHeartbeat(note.service_id, note.at, note.sighted, _NO_ID, note.kind, note.status, mark=note.mark)
+    record = _encode_heartbeat(heartbeat)
+    kind = _NOTES.get(record[1])
+    if kind is None:
+        return _PREFIXES[NoteHeartbeat] + orjson.dumps(note)
+    return bytes((RECORD_VERSION, kind)) + record[2:]
+
+
+def _decode_note(record: bytes, record_kind: int) -> NoteHeartbeat:
+    said = _decode_heartbeat(record, _OF_NOTES[record_kind])
+    return NoteHeartbeat(said.service_id, said.at, said.sighted, said.kind, said.status, said.mark)
 
 
 # ---------------------------------------------------------------------------------------------------------- hot state

@@ -1,7 +1,8 @@
 """Webhooks, and a copy of them in the data directory: whom to tell is known while PostgreSQL is away as well.
 
 The copy is replaced as a whole after each change and each time PostgreSQL was asked; the file is readable by Medic
-alone, for headers may be secrets. Losing it costs a start without PostgreSQL its webhooks, and nothing else.
+alone: it holds the secrets to sign with, and headers may be secrets too. Losing it costs a start without PostgreSQL its
+webhooks, and nothing else.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import structlog
 import trio
 from pydantic import TypeAdapter, ValidationError
 
+from medic.core.units import DurationMs
+from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
-from medic.ports import Webhook, WebhookStore
+from medic.ports import WebhookStore
 from medic.store.private_file import replace_private_file
 
 _log = structlog.get_logger(__name__)
@@ -52,6 +55,12 @@ class CopiedWebhooks:
             await trio.to_thread.run_sync(self._replace, webhooks)
             self._known = webhooks
         return webhooks
+
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook | None:
+        """The webhook with a new secret; None if there was none."""
+        webhook = await self._store.rotate(webhook_id, overlap=overlap, by=by)
+        await self._copy_again()
+        return webhook
 
     async def delete(self, webhook_id: int, *, by: str) -> bool:
         """Remove one; False if there was none."""

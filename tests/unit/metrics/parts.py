@@ -27,6 +27,7 @@ from medic.ports import ComponentHealth, HealthReport
 from medic.store.journal.statistics import COMMIT_BOUNDS_SECONDS, JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
+from medic.store.redis.client import RedisStatistics
 from medic.store.snapshot.keeper import SnapshotStatistics
 from medic.store.tables.writer import WriterStatistics
 
@@ -174,6 +175,7 @@ class Bench:
         self.leadership = LEADERSHIP
         self.alerting = ALERTING
         self.keys = KEYS
+        self.redis: RedisStatistics | None = None
         self.meter = RequestMeter()
         self.operations = OperationMeter()
         self.stall = LoopStall()
@@ -194,6 +196,7 @@ class Bench:
             leadership=lambda: self.leadership,
             alerting=lambda: self.alerting,
             keys=lambda: self.keys,
+            redis=lambda: self.redis,
         )
 
 
