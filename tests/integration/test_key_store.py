@@ -23,6 +23,7 @@ from medic.store.tables.key_log import KeyLog
 from medic.store.tables.keys import REVOKED_KEPT_MS, PgKeyStore
 from tests.fakes.keys import NoCopy
 from tests.fakes.ticking import HandClock
+from tests.patience import PATIENCE_SECONDS
 
 NOW = 20_000 * DAY_MS + 123
 ANNA = Author("anna")
@@ -170,7 +171,7 @@ async def test_a_commit_of_which_nothing_is_known_is_read_back(
 
 async def found(keys: OperatorKeys, text: str, reason: str | None) -> None:
     """Return once that text is refused for that reason; None: once it is a key."""
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_SECONDS):
         while True:
             try:
                 keys.ring.find(text, NOW)
