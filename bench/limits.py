@@ -36,19 +36,21 @@ from bench.fleet_seed import Group, copy, seed
 from bench.load import keep_alive
 from bench.served import ROOT, Medic, scratch, served
 from bench.turn import DEFAULTS, ORIGIN, World, service_of
-from medic.access.limits import UNLIMITED, Limits
+from medic.access.caller import Caller
+from medic.access.limits import UNLIMITED, HeartbeatLimits, Limits
 from medic.actors.intake import HeartbeatIntake
 from medic.core.policy import Defaults
 from medic.core.units import InstantMs, SightedMs
 from medic.http.bulk import take_bulk
 from medic.http.parts import ApiParts
-from medic.ports import Beat, HeartbeatLimits
+from medic.ports import Beat
 from medic.store.limiter import Limiter
 from medic.store.redis.address import RedisAddress
 from medic.store.redis.client import Redis
 from medic.store.redis.script import probe
 
 LIMITED = Defaults(first_heartbeat_ms=DEFAULTS.first_heartbeat_ms, heartbeats_a_minute=100)
+CALLER = Caller("192.0.2.7")
 TURN_SERVICES = 5_000
 TURN_PASSES = 8
 TURN_ROUNDS = 5
@@ -150,7 +152,7 @@ async def bulks(limits: HeartbeatLimits, defaults: Defaults) -> tuple[float, flo
                 gc.collect()
                 begun, since = time.process_time(), time.perf_counter()
                 for body in bodies:
-                    if (await take_bulk(parts, body, "192.0.2.7")).status != 201:
+                    if (await take_bulk(parts, body, CALLER)).status != 201:
                         raise RuntimeError("a heartbeat of the bulk was refused")
                 spent += time.process_time() - begun
                 wall += time.perf_counter() - since

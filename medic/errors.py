@@ -7,7 +7,9 @@
     │   ├── UnknownServiceError     404
     │   ├── UnknownAlertError       404
     │   ├── UnknownWebhookError     404
+    │   ├── UnknownKeyError         404
     │   ├── AlertClosedError        409
+    │   ├── LastAdminKeyError       409
     │   ├── UnauthorizedError       401, no key, or none that is valid
     │   ├── ForbiddenError          403, the key (or the open mode) does not allow it
     │   └── RateLimitedError        429 + Retry-After, says which limit
@@ -95,6 +97,25 @@ class UnknownWebhookError(RefusedError):
     def __init__(self, webhook_id: int) -> None:
         super().__init__(f"There is no webhook {webhook_id}.")
         self.webhook_id = webhook_id
+
+
+class UnknownKeyError(RefusedError):
+    """There is no API key of that id, or none that works."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"There is no API key {key_id} that works.")
+        self.key_id = key_id
+
+
+class LastAdminKeyError(RefusedError):
+    """Without this key nobody could make another one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is the last key with the scope admin, and MEDIC_ADMIN_API_KEY is not set: without it nobody could "
+            "make another one over HTTP. Make another one first, or revoke it with force=1."
+        )
+        self.name = name
 
 
 class AlertClosedError(RefusedError):

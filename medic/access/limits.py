@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
 
 from medic.access.caller import Caller
-from medic.access.gcra import SECOND_US, Limit, standing
+from medic.access.gcra import SECOND_US, Limit, Standing, standing
 from medic.core.service import Service
 from medic.core.units import InstantMs, SightedMs
 from medic.errors import RateLimitedError
@@ -81,8 +81,46 @@ def refusal(counted: Counted, limit: Limit, wait_us: int) -> RateLimitedError:
     )
 
 
+class HeartbeatLimits(Protocol):
+    """How many heartbeats are stored. Asked for nearly every one, so it answers from memory, at once.
+
+    A refusal is returned and not raised, because what it refuses is a sign of life all the same.
+    """
+
+    @property
+    def counts_callers(self) -> bool:
+        """Whether there is a limit a caller: then every heartbeat is asked for, however rare its service's are."""
+        ...
+
+    def refuse_heartbeat(
+        self, service: Service, at: InstantMs, sighted: SightedMs, caller: Caller
+    ) -> RateLimitedError | None:
+        """None: one more heartbeat of the service is stored, and counted for it and its caller."""
+        ...
+
+    def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:
+        """0: the same, where callers are not counted; else how long none is stored."""
+        ...
+
+    def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
+        """None: the caller may be told that the name is not registered, and it was counted."""
+        ...
+
+
+class RequestLimits(Protocol):
+    """How many other requests a caller may make."""
+
+    async def count(self, counted: Counted, caller: Caller) -> Standing | None:
+        """How the caller stands with this request; None where there is no limit. Waits for Redis, 50 ms at most.
+
+        Raises:
+            RateLimitedError: it is one too many.
+        """
+        ...
+
+
 class Unlimited:
-    """Implements `ports.HeartbeatLimits` and `ports.RequestLimits` where nothing is limited."""
+    """Implements `HeartbeatLimits` and `RequestLimits` where nothing is limited."""
 
     counts_callers = False
 

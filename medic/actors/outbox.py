@@ -1,7 +1,9 @@
 """Carries effects out: to the journal in the turn that decided them, and notifications on to alerting once durable.
 
-The order of effects is their meaning, so they are appended exactly as `step` returned them. A notification leaves this
-process only after `wait_durable` of its own record: that is what makes it decided once, whatever happens next.
+The order of effects is their meaning, so they are appended exactly as `step` returned them. Those of one turn go in one
+call, and the journal keeps all of them or none: no start finds an alert closed and the telling of it undecided. A
+notification leaves this process only once its turn is durable: that is what makes it decided once, whatever happens
+next.
 """
 
 from __future__ import annotations
@@ -130,15 +132,16 @@ class Outbox:
         Returns:
             The position of the newest record of this service.
         """
-        position = service.position
-        for effect in effects:
+        turn = [self._addressed(effect) if isinstance(effect, Notify) else effect for effect in effects]
+        if not turn:
+            return Position(service.position)
+        service.position = position = self._journal.append_turn_nowait(turn)
+        for effect in turn:
             if isinstance(effect, Notify):
-                position = self._append_notification(effect)
+                self._keep(effect, position)
             else:
-                position = self._journal.append_nowait(effect)
                 self._count(effect)
-        service.position = position
-        return Position(position)
+        return position
 
     def settle_nowait(self, settlement: SettleNotification) -> None:
         """Journal how a delivery ended."""
@@ -162,14 +165,18 @@ class Outbox:
         self._journal.require_intake()
 
     def record_nowait(self, effect: Effect) -> Position:
-        """Journal what concerns no single service: a blind span."""
+        """Journal what is told by others, if at all: what another Medic had decided to tell."""
         return self._journal.append_nowait(effect)
 
     def tell_nowait(self, notification: Notification) -> None:
         """Journal a notification of Medic's own, and tell it once it is durable."""
-        self._append_notification(
-            Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification)
-        )
+        addressed = self._decided(notification)
+        self._keep(addressed, self._journal.append_nowait(addressed))
+
+    def record_and_tell_nowait(self, effect: Effect, notification: Notification) -> None:
+        """The same of a notification that says of an effect that it happened: one turn, the effect first."""
+        addressed = self._decided(notification)
+        self._keep(addressed, self._journal.append_turn_nowait((effect, addressed)))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand notifications on in order, each once its record is durable, until cancelled."""
@@ -215,16 +222,21 @@ class Outbox:
             journal_retries=self._retries,
         )
 
-    def _append_notification(self, effect: Notify) -> Position:
+    def _decided(self, notification: Notification) -> Notify:
+        return self._addressed(Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification))
+
+    def _addressed(self, effect: Notify) -> Notify:
+        """With the targets that it goes to as things stand."""
         targets = self._teller.targets_for(effect.notification)
-        addressed = Notify(effect.at, effect.sighted, effect.notification.addressed_to(targets))
-        position = self._journal.append_nowait(addressed)
+        return Notify(effect.at, effect.sighted, effect.notification.addressed_to(targets))
+
+    def _keep(self, addressed: Notify, position: Position) -> None:
+        """Keep a notification until everything up to `position` is durable: the end of the turn that decided it."""
         self.ledger.fold(addressed)
         if not self._undelivered:
             self._idle = trio.Event() if self._idle.is_set() else self._idle
             self._arrived.set()
         self._undelivered.append((position, addressed))
-        return position
 
     def _count(self, effect: ServiceEffect) -> None:
         if isinstance(effect, RecordHeartbeat):

@@ -12,22 +12,23 @@ from medic.http.bodies import (
     NamedHeartbeatBody,
     NoteBody,
     Registration,
+    RotateWebhookBody,
     ServiceUpdate,
     WebhookBody,
 )
-from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX, PAGE_MAX
+from medic.http.key_routes import KEYS
+from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX
 from medic.http.route import Parameter, Route, Told
+from medic.http.shared_answers import AWAY, CURSOR, LIMIT
 
 HEARTBEAT_PATH: Final = "/heartbeat"
 NAMED_PATH: Final = "/heartbeat/{heartbeat_name}"
 BULK_PATH: Final = "/v2/heartbeats"
+METRICS_PATHS: Final = frozenset({"/metrics", "/metrics/services"})
 
 NO_SERVICE: Final = Told("No service of that name is registered.", shapes.Refusal)
 NO_ALERT: Final = Told("There is no such alert.", shapes.Refusal)
 CLOSED: Final = Told("The alert is closed already.", shapes.Refusal)
-AWAY: Final = Told(
-    "PostgreSQL does not answer; nothing was changed. Retry-After says when to try again.", shapes.Refusal
-)
 TOO_MANY: Final = Told(
     "Too many in a minute; `X-RateLimit-*` say of how many, Retry-After when the next one is taken.", shapes.Refusal
 )
@@ -36,8 +37,6 @@ LIMITED: Final = Told(
 )
 NOT_DURABLE: Final = Told("It cannot be made durable now. Retry-After says when to try again.", shapes.Refusal)
 
-LIMIT: Final = Parameter("limit", "integer", "How many a page holds.", 1, PAGE_MAX)
-CURSOR: Final = Parameter("cursor", "string", "`next_cursor` of the page before.")
 
 TAKEN: Final = Told("Taken, and as durable as MEDIC_JOURNAL_SYNC says.", shapes.Envelope[Literal[""]])
 INACTIVE: Final = Told("A bad request, or the service is inactive (since when, by whom).", shapes.Refusal)
@@ -71,6 +70,7 @@ HEARTBEATS: Final = (
         query=None,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -98,6 +98,7 @@ HEARTBEATS: Final = (
         query=None,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -110,6 +111,8 @@ HEARTBEATS: Final = (
         query=BESIDE_THE_NAME,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        basic=True,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -132,6 +135,8 @@ HEARTBEATS: Final = (
         query=BESIDE_THE_NAME,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        basic=True,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -150,6 +155,7 @@ HEARTBEATS: Final = (
                 f"At most so many; {HEARTBEATS_MAX} where it is left out, more than that, or no number.",
             ),
         ),
+        narrows=True,
     ),
 )
 
@@ -175,6 +181,7 @@ SERVICES: Final = (
         actor=True,
         scope=Scope.WRITE,
         limited=False,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -194,6 +201,7 @@ SERVICES: Final = (
             LIMIT,
             CURSOR,
         ),
+        narrows=True,
     ),
     Route(
         "GET",
@@ -202,6 +210,7 @@ SERVICES: Final = (
         "Services",
         "Show a service",
         {200: Told("A list of one.", shapes.Envelope[list[shapes.ServiceShape]]), 404: NO_SERVICE},
+        narrows=True,
     ),
     Route(
         "POST",
@@ -218,6 +227,7 @@ SERVICES: Final = (
         body=ServiceUpdate,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "DELETE",
@@ -229,6 +239,7 @@ SERVICES: Final = (
         "An open alert closes and is resolved where it was told. History keeps name and id; the name is free at once.",
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -240,6 +251,7 @@ SERVICES: Final = (
         "A marked page about this service goes through the real notifiers.",
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -250,6 +262,7 @@ SERVICES: Final = (
         {200: Told("Names, last heard of first.", shapes.Counted[shapes.RefusedNameShape])},
         "Since Medic's start; a bounded number, the newest.",
         query=(LIMIT,),
+        narrows=True,
     ),
 )
 
@@ -269,6 +282,7 @@ ALERTS: Final = (
             LIMIT,
             CURSOR,
         ),
+        narrows=True,
     ),
     Route(
         "GET",
@@ -277,6 +291,7 @@ ALERTS: Final = (
         "Alerts",
         "Show an alert, its history and whom it was told",
         {200: Told("The alert.", shapes.Envelope[shapes.AlertHistoryShape]), 404: NO_ALERT, 503: AWAY},
+        narrows=True,
     ),
     Route(
         "POST",
@@ -288,7 +303,6 @@ ALERTS: Final = (
             200: Told("Acknowledged.", shapes.Envelope[shapes.AlertShape | shapes.AcknowledgedShape]),
             404: NO_ALERT,
             409: CLOSED,
-            429: LIMITED,
             503: NOT_DURABLE,
         },
         "Reminders stop, PagerDuty is acknowledged.",
@@ -296,6 +310,7 @@ ALERTS: Final = (
         body_optional=True,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -307,7 +322,6 @@ ALERTS: Final = (
             200: Told("Resolved.", shapes.Envelope[shapes.AlertShape]),
             404: NO_ALERT,
             409: CLOSED,
-            429: LIMITED,
             503: NOT_DURABLE,
         },
         "It closes with reason `by_hand`, PagerDuty is resolved, the service has a fresh deadline.",
@@ -315,6 +329,7 @@ ALERTS: Final = (
         body_optional=True,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
 )
 
@@ -325,7 +340,7 @@ WEBHOOKS: Final = (
         webhooks.create_webhook,
         "Webhooks",
         "Create a webhook",
-        {201: Told("Created.", shapes.Envelope[shapes.WebhookShape]), 503: AWAY},
+        {201: Told("Created; the only answer with its secret.", shapes.Envelope[shapes.NewWebhookShape]), 503: AWAY},
         body=WebhookBody,
         actor=True,
         scope=Scope.ADMIN,
@@ -337,6 +352,23 @@ WEBHOOKS: Final = (
         "Webhooks",
         "List webhooks",
         {200: Told("Webhooks.", shapes.Counted[shapes.WebhookShape]), 503: AWAY},
+    ),
+    Route(
+        "POST",
+        "/v2/webhooks/{webhook_id}/rotate",
+        webhooks.rotate_webhook,
+        "Webhooks",
+        "Give a webhook a new secret",
+        {
+            200: Told("Rotated; the only answer with the new secret.", shapes.Envelope[shapes.NewWebhookShape]),
+            404: Told("There is no such webhook.", shapes.Refusal),
+            503: AWAY,
+        },
+        about="Requests carry a signature with the new secret and, for `overlap_hours`, one with the secret before.",
+        body=RotateWebhookBody,
+        body_optional=True,
+        actor=True,
+        scope=Scope.ADMIN,
     ),
     Route(
         "DELETE",
@@ -364,6 +396,7 @@ OPERATIONS: Final = (
         {204: Told("It is.")},
         query=None,
         limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -377,6 +410,7 @@ OPERATIONS: Final = (
         },
         query=None,
         limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -390,6 +424,7 @@ OPERATIONS: Final = (
         },
         query=None,
         limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -403,6 +438,7 @@ OPERATIONS: Final = (
         },
         query=None,
         limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -431,10 +467,11 @@ OPERATIONS: Final = (
             Parameter("shard", "string", "`i/n`: the i-th of n parts."),
         ),
         limited=False,
+        narrows=True,
     ),
 )
 
-_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *OPERATIONS)
+_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *OPERATIONS)
 
 ROUTES: Final = (*_DESCRIBED, *documentation.routes(_DESCRIBED))
 """All routes."""

@@ -66,6 +66,7 @@ class MedicCollector(Collector):
         yield from self._database()
         yield from self._redis()
         yield from self._leadership()
+        yield from self._keys()
         yield from self._medic()
 
     def _services(self) -> Iterator[Metric]:
@@ -207,6 +208,11 @@ class MedicCollector(Collector):
         yield from _single(catalogue.ACTIVE_TOKEN, leadership.token)
         yield from _single(catalogue.ACTIVE_LOCK_HELD, float(leadership.has_lock))
         yield from _single(catalogue.ACTIVE_LOCKS_LOST, leadership.locks_lost)
+
+    def _keys(self) -> Iterator[Metric]:
+        keys = self._parts.keys()
+        yield from _single(catalogue.KEYS, keys.working)
+        yield from _single(catalogue.KEYS_ENDING, keys.ending)
 
     def _medic(self) -> Iterator[Metric]:
         components = self._health.report().components

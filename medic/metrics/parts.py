@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from medic.access.endings import KeyStatistics
 from medic.actors.directory import DirectoryStatistics
 from medic.actors.host import HostStatistics
 from medic.actors.outbox import OutboxStatistics
@@ -41,4 +42,5 @@ class Parts:
     database: Callable[[], DatabaseStatistics]
     leadership: Callable[[], LeadershipStatistics]
     alerting: Callable[[], AlertingStatistics]
+    keys: Callable[[], KeyStatistics]
     redis: Callable[[], RedisStatistics | None]

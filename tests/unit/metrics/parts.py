@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from medic.access.endings import KeyStatistics
 from medic.actors.directory import DirectoryStatistics
 from medic.actors.host import LATENESS_BOUNDS_SECONDS, HostStatistics
 from medic.actors.outbox import OutboxStatistics
@@ -154,6 +155,9 @@ ALERTING = AlertingStatistics(
 )
 
 
+KEYS = KeyStatistics(working=90, ending=91)
+
+
 class Bench:
     """A `Parts` and what it reads; replace an attribute and the next reading shows it."""
 
@@ -170,6 +174,7 @@ class Bench:
         self.database = DATABASE
         self.leadership = LEADERSHIP
         self.alerting = ALERTING
+        self.keys = KEYS
         self.redis: RedisStatistics | None = None
         self.meter = RequestMeter()
         self.operations = OperationMeter()
@@ -190,6 +195,7 @@ class Bench:
             database=lambda: self.database,
             leadership=lambda: self.leadership,
             alerting=lambda: self.alerting,
+            keys=lambda: self.keys,
             redis=lambda: self.redis,
         )
 

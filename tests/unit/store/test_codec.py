@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from medic.core import effects as effects_module
-from medic.core.effects import EndMute, NoteHeartbeat, RecordHeartbeat
+from medic.core.draft import ServiceDraft
+from medic.core.effects import EndMute, NoteHeartbeat, RecordHeartbeat, StoreService
 from medic.core.ring import Ring
 from medic.core.service import Service
 from medic.core.status import Discount, HeartbeatStatus
@@ -90,6 +91,13 @@ def test_bytes_that_are_no_record_are_refused_and_never_crash(junk):
 def test_a_record_this_release_cannot_read_is_named(record, named):
     with pytest.raises(UnreadableRecordError, match=named):
         decode(record)
+
+
+def test_a_row_of_a_release_that_knew_no_keys_requires_none():
+    row = ServiceDraft("web", "shop", 60_000, require_key=True).row(7, 1, "anna")
+    record = encode(StoreService(7, 1, 1, row))
+    assert decode(record).row.require_key
+    assert not decode(record.replace(b',"require_key":true', b"")).row.require_key
 
 
 def test_fields_a_later_release_added_are_passed_over_and_missing_ones_take_their_default():
