@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from medic.core import effects as effects_module
 from medic.core.draft import ServiceDraft
-from medic.core.effects import EndMute, RecordHeartbeat, StoreService
+from medic.core.effects import EndMute, NoteHeartbeat, RecordHeartbeat, StoreService
 from medic.core.ring import Ring
 from medic.core.service import Service
 from medic.core.status import Discount, HeartbeatStatus
@@ -54,6 +54,14 @@ def test_a_heartbeat_whose_texts_are_beyond_any_bound_is_kept_all_the_same():
     wide = RecordHeartbeat(
         service_id=7, at=1, sighted=1, heartbeat_id=9, kind=HeartbeatStatus.OTHER, status="ß" * 40_000, run_id="r"
     )
+    assert decode(encode(wide)) == wide
+
+
+def test_a_heartbeat_that_a_limit_refused_takes_as_little_and_is_no_row():
+    note = NoteHeartbeat(7, 1_700_000_000_000, 1_700_000_000_000, HeartbeatStatus.UP, "UP")
+    assert len(encode(note)) == len(encode(BEAT))
+    assert not codec.is_plain_heartbeat(encode(note))
+    wide = NoteHeartbeat(7, 1, 1, HeartbeatStatus.OTHER, "ß" * 40_000)
     assert decode(encode(wide)) == wide
 
 
