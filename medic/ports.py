@@ -148,13 +148,9 @@ class Journal(Protocol):
         ...
 
     def append_turn_nowait(self, effects: Sequence[Effect]) -> Position:
-        """Take the effects of one turn, at least one; the position of the last.
+        """As `append_nowait` of the effects of one turn, at least one; the position of the last.
 
-        Whatever becomes of the disk, all of them are there afterwards or none is: `durable` never lies between two of
-        them, and nobody is given the first to read without the last.
-
-        Raises:
-            JournalRefusedError: full, failing or closed; none was taken.
+        All are taken or none, and survive a crash or do not: neither `durable` nor a read ever ends between two.
         """
         ...
 
@@ -205,10 +201,7 @@ class Journal(Protocol):
         ...
 
     async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
-        """Up to `most` durable records after `position`, in order, and the rest of the last one's turn.
-
-        None where there are none yet. Bounded memory: a turn has a dozen records.
-        """
+        """Some `most` durable records after `position`, in order; the last one ends a turn. Bounded memory."""
         ...
 
     async def read_records_after(self, position: Position, *, most: int) -> Records:
@@ -354,8 +347,14 @@ class HeartbeatLimits(Protocol):
         """Whether there is a limit a caller: then every heartbeat is asked for, however rare its service's are."""
         ...
 
-    def refuse_heartbeat(self, service: Service, caller: Caller) -> RateLimitedError | None:
-        """None: one more heartbeat of the service is stored, and counted."""
+    def refuse_heartbeat(
+        self, service: Service, at: InstantMs, sighted: SightedMs, caller: Caller
+    ) -> RateLimitedError | None:
+        """None: one more heartbeat of the service is stored, and counted for it and its caller."""
+        ...
+
+    def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:
+        """0: the same, where callers are not counted; else how long none is stored."""
         ...
 
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:

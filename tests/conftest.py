@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from medic.alerting import guard, outbound, supervision
 from medic.store.journal import limits as journal_limits
 from medic.store.postgres import leadership
 from medic.store.postgres.database import CONNECTIONS_MAX, Limits
@@ -39,7 +38,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 def patience() -> Iterator[None]:
     """Let Medic, within this process, wait as long as the tests do.
 
-    It gives up after seconds where its callers would: a read, a connection, a sync of the disk, a request to a vendor.
+    It gives up after seconds where its callers would: a read, a connection, a sync of the disk.
     A test of one of these limits sets it.
     """
     with pytest.MonkeyPatch.context() as patch:
@@ -51,10 +50,6 @@ def patience() -> Iterator[None]:
             (services, "CHANGE_SECONDS"),
             (leadership, "ANSWER_SECONDS"),
             (journal_limits, "COMMIT_PATIENCE_SECONDS"),
-            (outbound, "CONNECT_SECONDS"),
-            (outbound, "ATTEMPT_SECONDS"),
-            (guard, "LOOKUP_SECONDS"),
-            (supervision, "HANG_SECONDS"),
         ):
             patch.setattr(module, limit, PATIENCE_SECONDS)
         yield

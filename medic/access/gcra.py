@@ -14,7 +14,7 @@ Source: ITU-T I.371; the form with one number is that of brandur.org/rate-limiti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 SECOND_US: Final = 1_000_000
@@ -27,19 +27,18 @@ class Limit:
 
     Attributes:
         requests: At least 1. Beyond 60 millions a request takes no measurable time, and they are as good as no limit.
+        emission_us: How far apart requests are that come evenly and are just taken.
+        burst_us: The longest backlog: `requests` at once.
     """
 
     requests: int
+    emission_us: int = field(init=False, compare=False)
+    burst_us: int = field(init=False, compare=False)
 
-    @property
-    def emission_us(self) -> int:
-        """How far apart requests are that come evenly and are just taken."""
-        return max(1, MINUTE_US // self.requests)
-
-    @property
-    def burst_us(self) -> int:
-        """The longest backlog: `requests` at once."""
-        return self.emission_us * self.requests
+    def __post_init__(self) -> None:
+        emission_us = max(1, MINUTE_US // self.requests)
+        object.__setattr__(self, "emission_us", emission_us)
+        object.__setattr__(self, "burst_us", emission_us * self.requests)
 
 
 def take(limit: Limit, backlog_us: int, wanted: int) -> int:

@@ -19,13 +19,17 @@ _Kept = TypeVar("_Kept")
 
 
 class Generations(Generic[_Kept]):
-    """Remembers each name for one to two minutes after it was last kept."""
+    """Remembers each name for one to two minutes after it was last kept.
 
-    __slots__ = ("_most", "_turns_at", "old", "young")
+    Attributes:
+        young, old: The two generations. Until `turns_at`, what is in `young` may be set there directly.
+    """
+
+    __slots__ = ("_most", "old", "turns_at", "young")
 
     def __init__(self, *, most: int = ENTRIES_MAX) -> None:
         self._most = most
-        self._turns_at = 0
+        self.turns_at = 0
         self.young: dict[str, _Kept] = {}
         self.old: dict[str, _Kept] = {}
 
@@ -36,8 +40,8 @@ class Generations(Generic[_Kept]):
 
     def keep(self, name: str, kept: _Kept, now: int) -> None:
         """Remember it from now on; `now` in microseconds, never going back."""
-        if now >= self._turns_at or len(self.young) >= self._most:
-            self._turns_at = now + MINUTE_US
+        if now >= self.turns_at or len(self.young) >= self._most:
+            self.turns_at = now + MINUTE_US
             self.old, self.young = self.young, {}
         self.young[name] = kept
 

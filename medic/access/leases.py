@@ -26,11 +26,12 @@ from typing import Final, NamedTuple
 from medic.access.gcra import SECOND_US, Limit, wait_us
 from medic.access.generations import Generations
 
-LEASE_US: Final = 10 * SECOND_US
+LEASE_US: Final = 30 * SECOND_US
 """How long a lease may be used: with a sixteenth of the limit in it, it is over in Redis after four seconds."""
 
-AHEAD_US: Final = 5 * SECOND_US
-"""For how long a lease is meant to last: a name that beats every second asks Redis a few times a minute."""
+AHEAD_US: Final = 20 * SECOND_US
+"""For how long a lease is meant to last, within its share: a service that may beat a hundred times a minute and does so
+every other second asks Redis some six times a minute."""
 
 SHORT_US: Final = 1_000
 """The shortest time that a pace is read from."""
@@ -74,19 +75,30 @@ class _Lease:
 
 
 class Leases:
-    """What this process holds of the limits of one kind."""
+    """What this process holds of the limits of one kind.
 
-    __slots__ = ("_due", "_leases")
+    Attributes:
+        due: The names for which Redis has to be asked.
+    """
+
+    __slots__ = ("_leases", "due")
 
     def __init__(self) -> None:
         self._leases: Generations[_Lease] = Generations()
-        self._due: dict[str, _Lease] = {}
+        self.due: dict[str, _Lease] = {}
 
-    def take(self, name: str, limit: Limit, now: int) -> int:
-        """0: the request is taken; else how many microseconds nothing fits any more."""
+    def take(self, name: str, limit: Limit, now: int, assumed_us: int = 0) -> int:
+        """0: the request is taken; else how many microseconds nothing fits any more.
+
+        Args:
+            name: Whose request.
+            limit: Its limit.
+            now: In microseconds, never going back.
+            assumed_us: Above 0, a name that is not remembered had a request just now that was not counted.
+        """
         lease = self._leases.young.get(name)
         if lease is None:
-            lease = self._leases.old.get(name) or _Lease(limit, asked_at=now - AHEAD_US)
+            lease = self._leases.old.get(name) or _Lease(limit, now - AHEAD_US, left=-(assumed_us > 0))
             self._leases.keep(name, lease, now)
         lease.limit = limit
         if now >= lease.ends_at and lease.left > 0:
@@ -95,21 +107,16 @@ class Leases:
             return lease.shut_until - now
         lease.left -= 1
         lease.used += 1
-        if not lease.is_asked and lease.left <= self._least(lease, now):
+        if not lease.is_asked and lease.left <= limit.requests // (2 * SHARE) and lease.left <= self._least(lease, now):
             lease.is_asked = True
-            self._due[name] = lease
+            self.due[name] = lease
         return 0
-
-    @property
-    def is_due(self) -> bool:
-        """Whether Redis has to be asked for any."""
-        return bool(self._due)
 
     def take_due(self, now: int, *, most: int) -> list[Asking]:
         """What Redis has to be asked now, the oldest first. Each is settled with `settle` or given up with `fail`."""
         asking = []
-        for name in list(self._due)[:most]:
-            lease = self._due.pop(name)
+        for name in list(self.due)[:most]:
+            lease = self.due.pop(name)
             owed = max(0, -lease.left)
             asking.append(Asking(name, lease.limit, owed, self._wanted(lease, now)))
             lease.left += owed
@@ -127,7 +134,7 @@ class Leases:
         lease.shut_until = 0 if granted else now + wait_us(lease.limit, backlog_us)
         if lease.left < 0:
             lease.is_asked = True
-            self._due[name] = lease
+            self.due[name] = lease
 
     def fail(self, name: str) -> None:
         """Redis did not answer. What was on credit is forgotten: it was counted in this process."""

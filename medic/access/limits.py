@@ -18,6 +18,7 @@ from typing import Final
 from medic.access.caller import Caller
 from medic.access.gcra import SECOND_US, Limit, standing
 from medic.core.service import Service
+from medic.core.units import InstantMs, SightedMs
 from medic.errors import RateLimitedError
 
 
@@ -85,8 +86,12 @@ class Unlimited:
 
     counts_callers = False
 
-    def refuse_heartbeat(self, service: Service, caller: Caller) -> None:
+    def refuse_heartbeat(self, service: Service, at: InstantMs, sighted: SightedMs, caller: Caller) -> None:
         """One more is stored."""
+
+    def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:  # noqa: ARG002
+        """One more is stored."""
+        return 0
 
     def refuse_unknown(self, caller: Caller) -> None:
         """The caller may be told."""

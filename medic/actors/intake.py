@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from medic.access.caller import NOBODY
 from medic.access.limits import UNLIMITED
 from medic.actors.actor import Actor
 from medic.actors.clock import SightedClock
@@ -64,7 +63,7 @@ class HeartbeatIntake:
         at, sighted = self._clock.read()
         says_nothing_more = is_plain(beat, actor)
         if at - actor.last_heartbeat_at < actor.policy.unhurried_ms or not says_nothing_more or self._counts_callers:
-            refusal = self._limits.refuse_heartbeat(actor, beat.caller)
+            refusal = self._limits.refuse_heartbeat(actor, at, sighted, beat.caller)
             if refusal is not None:
                 self._host.turn(actor, self._event(HeartbeatLimited, beat, at, sighted))
                 raise refusal
@@ -86,7 +85,7 @@ class HeartbeatIntake:
         """
         if self._counts_callers:
             return 0, Position(0)
-        return self._host.plain_turns(said, self._admits)
+        return self._host.plain_turns(said, self._limits.heartbeat_wait_us)
 
     async def wait_durable(self, position: Position) -> None:
         """Return once what was taken up to that position is durable.
@@ -115,15 +114,12 @@ class HeartbeatIntake:
     async def _tell(self, actor: Actor, beat: Beat) -> Position:
         """Give the heartbeat to an actor that is being rebuilt, which takes it afterwards."""
         at, sighted = self._clock.read()
-        refusal = self._limits.refuse_heartbeat(actor, beat.caller)
+        refusal = self._limits.refuse_heartbeat(actor, at, sighted, beat.caller)
         if refusal is None:
             return await self._host.tell(actor, self._event(HeartbeatReceived, beat, at, sighted))
         with suppress(MailboxFullError):  # then thousands wait in it already
             self._host.tell_nowait(actor, self._event(HeartbeatLimited, beat, at, sighted))
         raise refusal
-
-    def _admits(self, service: Service) -> bool:
-        return self._limits.refuse_heartbeat(service, NOBODY) is None
 
     def _actor(self, beat: Beat) -> Actor:
         actor = self._directory.actor(beat.name)

@@ -11,25 +11,37 @@ from medic.config.rules import CHOICE
 from medic.config.settings import Settings
 from medic.core.units import InstantMs
 from medic.errors import ConfigurationError, Fault
-from medic.http.gate import FailureMeter, Gate
+from medic.http.gate import FailureMeter, Gate, NoteFailure, note_nothing
 from medic.ports import Clock, Roster
 
 
 def build_gate(
-    settings: Settings, ring: KeyRing, uses: KeyUses, *, roster: Roster, clock: Clock, meter: FailureMeter
+    settings: Settings,
+    ring: KeyRing,
+    uses: KeyUses,
+    *,
+    roster: Roster,
+    clock: Clock,
+    meter: FailureMeter,
+    note_failure: NoteFailure = note_nothing,
 ) -> Gate:
-    """The gatekeeper of this Medic.
-
-    Raises:
-        ConfigurationError: the mode needs a key, and there is none that works.
-    """
+    """The gatekeeper of this Medic."""
     access = settings.access
-    require_keys(settings, ring, clock.now())
     keyless = KeylessRules(
         hosts=access.hosts, origins=access.cors_origins, trusts_proxies=bool(settings.listen.trusted_proxies)
     )
     signed = _signed_requests(settings, clock.now())
-    return Gate(access.mode, ring, uses, keyless=keyless, roster=roster, clock=clock, meter=meter, signed=signed)
+    return Gate(
+        access.mode,
+        ring,
+        uses,
+        keyless=keyless,
+        roster=roster,
+        clock=clock,
+        meter=meter,
+        note_failure=note_failure,
+        signed=signed,
+    )
 
 
 def describe_signatures(settings: Settings) -> str:

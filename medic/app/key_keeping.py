@@ -33,8 +33,8 @@ FORGET_EVERY_ROUNDS: Final = 60
 FINISH_SECONDS: Final = 1.0
 """How long the last writing may take at the end. What it does not write was a use of the last minute."""
 
-LOOK_EVERY_SECONDS: Final = 60.0
-"""How often keys are looked at that are about to end. People are told in days."""
+LOOK_EVERY_SECONDS: Final = 600.0
+"""How often keys are looked at that are about to end, beside each change of one. People are told in days."""
 
 
 class KeyKeeping:
@@ -130,11 +130,13 @@ class KeyKeeping:
 
     async def _keep_ends(self) -> None:
         while True:
+            version = self._keys.ring.version
             try:
                 await self.tell_ends()
             except (DatabaseUnavailableError, OverloadedError, StatementRefusedError) as error:
                 _log.info("that keys are about to expire is told, or written down, later", reason=str(error))
-            await trio.sleep(LOOK_EVERY_SECONDS)
+            with trio.move_on_after(LOOK_EVERY_SECONDS):
+                await self._keys.wait_newer(version)
 
     async def _keep_uses(self) -> None:
         await self._learn_uses()

@@ -57,6 +57,7 @@ class OperatorKeys:
         self._copy = copy
         self._clock = clock
         self._turn = trio.Lock()
+        self._changed = trio.Event()
 
     async def create(self, draft: KeyDraft, *, author: Author) -> tuple[ApiKey, str]:
         """The key, and its text, which is never to be had again.
@@ -134,10 +135,20 @@ class OperatorKeys:
         async with self._turn:
             if self.ring.replace_all(await self._store.all()):
                 _log.info("API keys were changed", keys=len(self.ring.all()))
-                await self._copy.write(self.ring.all())
+                await self._note_changed()
+
+    async def wait_newer(self, version: int) -> None:
+        """Return once the ring has another version than this."""
+        while self.ring.version == version:
+            await self._changed.wait()
 
     async def _know(self, key: ApiKey) -> None:
         self.ring.put(key)
+        await self._note_changed()
+
+    async def _note_changed(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
         await self._copy.write(self.ring.all())
 
 

@@ -30,7 +30,7 @@ import structlog
 import trio
 
 from medic.alerting.guard import Guard
-from medic.app.access import build_gate
+from medic.app.access import build_gate, require_keys
 from medic.app.announce import Started, say_started
 from medic.app.build import (
     Serving,
@@ -121,6 +121,7 @@ async def serve(settings: Settings, announce: Callable[[str], None], gap: Gap = 
                 open_standby(sockets, tls, VERSION, announce) as standby,
                 open_stores(settings, operations.observe, standby.watch, gap=gap) as opened,
             ):
+                require_keys(settings, opened.keys, opened.clock.now())
                 await standby.lead()
                 await _Medic(settings, opened, operations, sockets, tls, announce, standby.end).run()
     except BaseExceptionGroup as group:

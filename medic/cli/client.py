@@ -49,6 +49,12 @@ ACTOR_MAX: Final = 100
 
 NOT_FOUND: Final = 404
 
+HINTS: Final = {
+    401: "Set MEDIC_API_KEY (or MEDIC_API_KEY_FILE) to a key that is valid; `medic-cli key create` makes one.",
+    403: "Where the key does not do, set MEDIC_API_KEY to another one; `medic-cli key list` shows what each may.",
+}
+"""What to do about a refusal that is not about what was asked, but about who asks."""
+
 KEY_BYTES_MAX: Final = 4_096
 """Bytes of the file that holds the key."""
 
@@ -265,7 +271,8 @@ def _refused(reply: Reply) -> RefusedError:
         for error in (errors if isinstance(errors, list) else ())
         if isinstance(error, dict)
     )
-    return RefusedError(reply.message or f"Medic refused with status {reply.status}.", faults)
+    sentence = reply.message or f"Medic refused with status {reply.status}."
+    return RefusedError(f"{sentence} {HINTS.get(reply.status, '')}".rstrip(), faults)
 
 
 def _wait_asked_for(answer: httpx.Response) -> float | None:

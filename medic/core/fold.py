@@ -43,13 +43,13 @@ _UP = Status.UP
 
 _NO_GAP = DurationMs(0)
 
-Admits = Callable[[Service], bool]
-"""Whether a heartbeat of that service may be stored now."""
+WaitsUs = Callable[[Service, InstantMs, SightedMs], int]
+"""How many microseconds no heartbeat of that service is stored; 0: this one is, and was counted."""
 
 
-def admits_all(_service: Service) -> bool:
+def waits_never(_service: Service, _at: InstantMs, _sighted: SightedMs) -> int:
     """There is no limit."""
-    return True
+    return 0
 
 
 def service_from(effect: StoreService, defaults: Defaults) -> Service:
@@ -127,14 +127,14 @@ def fold_heartbeat(
 
 
 def fold_plain_heartbeat(
-    service: Service, at: InstantMs, sighted: SightedMs, kind: HeartbeatStatus, admits: Admits = admits_all
+    service: Service, at: InstantMs, sighted: SightedMs, kind: HeartbeatStatus, waits_us: WaitsUs = waits_never
 ) -> bool:
     """Fold a heartbeat of one of the `PLAIN_KINDS` if its record is all that follows; False: nothing was changed.
 
     The bulk's way: `only_recorded` and `fold_heartbeat` in one call, for a service of the most usual shape alone (up,
     heard of, threshold 1, no alert, no mute). Of such a service the next deadline only ever becomes later by this, so
     its timer may stay where it is (HARD-CASES H5). Any other service takes the ordinary way, and so does a heartbeat
-    that comes soon after another and that `admits` refuses. It is asked last: what it admits is folded.
+    that comes soon after another and that has to wait. That is asked last: what need not wait is folded.
     """
     previous = service.last_heartbeat_at
     if (
@@ -143,7 +143,7 @@ def fold_plain_heartbeat(
         or service.ring is not None
         or service.rare.mute is not None
         or previous == NEVER
-        or (at - previous < service.policy.unhurried_ms and not admits(service))
+        or (at - previous < service.policy.unhurried_ms and waits_us(service, at, sighted))
     ):
         return False
     if not service.fresh_interval_given and (kind is not _COMPLETED or not _ends_run(service, kind)):

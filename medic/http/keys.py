@@ -19,6 +19,7 @@ from medic.http.cursor import after_service, read_service_cursor
 from medic.http.key_bodies import KeyBody, RotationBody
 from medic.http.limits import PAGE_MAX, SERVICES_PER_LOOK
 from medic.http.parts import ApiParts
+from medic.http.refusals import refuse_framework
 
 CREATED: Final = "API key created. Keep it now: it is not shown again."
 ROTATED: Final = "API key rotated. Keep the new one now: it is not shown again."
@@ -56,6 +57,8 @@ async def rotate_key(parts: ApiParts, call: Call) -> Answer:
 async def revoke_key(parts: ApiParts, call: Call) -> Answer:
     """Revoke a key, from now on and for ever."""
     key_id = _key_id(call)
+    if key_id == "coverage":  # a path of its own, which has no DELETE; no key has such an id
+        return refuse_framework(405, path="/v2/keys/coverage", limit=0, allow="GET, HEAD, OPTIONS")
     if not call.flag("force"):
         parts.keys.require_other_admin(key_id)
     key = await parts.keys.revoke(key_id, author=call.author)

@@ -23,6 +23,7 @@ from medic.access.gcra import Limit, Standing, standing, wait_us
 from medic.access.leases import Asking, Leases
 from medic.access.limits import Counted, Limits, name_of, refusal
 from medic.core.service import Service
+from medic.core.units import InstantMs, SightedMs
 from medic.errors import RateLimitedError
 from medic.store.redis.client import Redis, RedisStatistics
 from medic.store.redis.script import PREFIX, Told, count_all
@@ -31,16 +32,30 @@ from medic.store.redis.wire import RedisUnavailableError
 ASKING_MAX: Final = 256
 """Names counted in one round trip: 2 ms of this process's time and 1 ms of Redis's."""
 
-PAUSE_SECONDS: Final = 0.001
-"""Between two round trips: what falls due meanwhile shares the next one."""
-
-_HOT: Final = (Counted.SERVICE, Counted.CALLER, Counted.UNKNOWN)
-"""What heartbeats are counted under."""
+PAUSE_SECONDS: Final = 0.004
+"""Between two round trips: what falls due meanwhile shares the next one. A round trip is 150 µs of this process's time,
+whatever it carries; the first after a rest is made at once."""
 
 
 def monotonic_us() -> int:
     """Time that never goes back, in microseconds."""
     return int(trio.current_time() * 1_000_000)
+
+
+class _Tally:
+    """What is counted together: its limit where all have the same, and what is remembered by name."""
+
+    __slots__ = ("counted", "counters", "leases", "limit")
+
+    def __init__(self, counted: Counted, limit: Limit | None) -> None:
+        self.counted = counted
+        self.limit = limit
+        self.counters = Counters()
+        self.leases = Leases()
+
+    def asking(self, name: str, limit: Limit, *, owed: int, wanted: int) -> Asking:
+        """The question for Redis, by its name there."""
+        return Asking(f"{PREFIX}{self.counted.value}:{name}", limit, owed, wanted)
 
 
 class Limiter:
@@ -53,40 +68,58 @@ class Limiter:
     """
 
     def __init__(self, limits: Limits, redis: Redis | None, now: Callable[[], int] = monotonic_us) -> None:
-        self._limits = {counted: limits.of(counted) for counted in Counted}
-        self._of_services: dict[int, Limit] = {}
         self._redis = redis
         self._now = now
-        self._counters = {counted: Counters() for counted in Counted}
-        self._leases = {counted: Leases() for counted in _HOT}
+        self._service = _Tally(Counted.SERVICE, None)
+        self._caller = _Tally(Counted.CALLER, limits.of(Counted.CALLER))
+        self._unknown = _Tally(Counted.UNKNOWN, limits.of(Counted.UNKNOWN))
+        self._requests = {
+            counted: _Tally(counted, limits.of(counted)) for counted in (Counted.MANAGEMENT, Counted.READ)
+        }
+        self._of_services: dict[int, Limit] = {}
         self._due = trio.Event()
 
     @property
     def counts_callers(self) -> bool:
         """Whether there is a limit a caller."""
-        return self._limits[Counted.CALLER] is not None
+        return self._caller.limit is not None
 
-    def refuse_heartbeat(self, service: Service, caller: Caller) -> RateLimitedError | None:
+    def refuse_heartbeat(
+        self, service: Service, at: InstantMs, sighted: SightedMs, caller: Caller
+    ) -> RateLimitedError | None:
         """None: one more heartbeat of the service is stored, and counted for it and its caller."""
-        limit = self._limits[Counted.CALLER]
-        if limit is not None and (wait := self._take(Counted.CALLER, name_of(caller), limit)):
-            return refusal(Counted.CALLER, limit, wait)
-        requests = service.policy.heartbeats_a_minute
-        if not requests:
+        if self._caller.limit is not None and (refused := self._refuse(self._caller, caller)) is not None:
+            return refused
+        wait = self.heartbeat_wait_us(service, at, sighted)
+        if wait == 0:
             return None
+        return refusal(Counted.SERVICE, self._of_services[service.policy.heartbeats_a_minute], wait)
+
+    def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:
+        """0: one more heartbeat of the service is stored, and counted; else how many µs none is.
+
+        Counted in sighted time, which comes with the heartbeat: it goes on while heartbeats are taken, and never back.
+        """
+        requests = service.policy.heartbeats_a_minute
         limit = self._of_services.get(requests)
         if limit is None:
+            if not requests:
+                return 0
             limit = self._of_services[requests] = Limit(requests)
-        wait = self._take(Counted.SERVICE, service.row.heartbeat_name, limit)
-        return refusal(Counted.SERVICE, limit, wait) if wait else None
+        # The one before this was not counted if it came long after the one before it, and is made up for here.
+        assumed_us = limit.emission_us - 1000 * (at - service.last_heartbeat_at)
+        if not 0 < assumed_us <= limit.emission_us:  # longer ago, or the wall clock was stepped back
+            assumed_us = 0
+        name = service.row.heartbeat_name
+        if self._redis is not None and self._redis.failing is None:
+            wait = self._take_lease(self._service.leases, name, limit, assumed_us)
+            if wait:
+                return wait
+        return self._service.counters.take(name, limit, sighted * 1000, assumed_us)
 
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
         """None: the caller may be told that the name is not registered, and it was counted."""
-        limit = self._limits[Counted.UNKNOWN]
-        if limit is None:
-            return None
-        wait = self._take(Counted.UNKNOWN, name_of(caller), limit)
-        return refusal(Counted.UNKNOWN, limit, wait) if wait else None
+        return self._refuse(self._unknown, caller)
 
     async def count(self, counted: Counted, caller: Caller) -> Standing | None:
         """How the caller stands with this request; None where there is no limit. Waits for Redis, 50 ms at most.
@@ -94,13 +127,14 @@ class Limiter:
         Raises:
             RateLimitedError: it is one too many.
         """
-        limit = self._limits[counted]
+        tally = self._requests[counted]
+        limit = tally.limit
         if limit is None:
             return None
         name, now = name_of(caller), self._now()
-        wait = self._counters[counted].take(name, limit, now)
-        backlog = self._counters[counted].backlog_us(name, now)
-        if (told := await self._count_in_redis(counted, name, limit)) is not None:
+        wait = tally.counters.take(name, limit, now)
+        backlog = tally.counters.backlog_us(name, now)
+        if (told := await self._count_in_redis(tally.asking(name, limit, owed=0, wanted=1))) is not None:
             backlog = told.backlog_us
             wait = 0 if told.granted else wait_us(limit, backlog)
         if wait:
@@ -118,49 +152,50 @@ class Limiter:
             while True:
                 await self._due.wait()
                 self._due = trio.Event()
-                for counted, leases in self._leases.items():
-                    await self._lease(self._redis, counted, leases)
+                for tally in (self._service, self._caller, self._unknown):
+                    await self._lease(self._redis, tally)
                 await trio.sleep(PAUSE_SECONDS)
 
     def statistics(self) -> RedisStatistics | None:
         """How it is with Redis; None where limits are counted in this process alone."""
         return None if self._redis is None else self._redis.statistics()
 
-    def _take(self, counted: Counted, name: str, limit: Limit) -> int:
-        """0: one more is taken; else how many µs none would be."""
-        now = self._now()
-        if self._redis is not None and self._redis.works:
-            leases = self._leases[counted]
-            if wait := leases.take(name, limit, now):
-                return wait
-            if leases.is_due:
-                self._due.set()
-        return self._counters[counted].take(name, limit, now)
+    def _refuse(self, tally: _Tally, caller: Caller) -> RateLimitedError | None:
+        limit = tally.limit
+        if limit is None:
+            return None
+        name, wait = name_of(caller), 0
+        if self._redis is not None and self._redis.failing is None:
+            wait = self._take_lease(tally.leases, name, limit)
+        wait = wait or tally.counters.take(name, limit, self._now())
+        return refusal(tally.counted, limit, wait) if wait else None
 
-    async def _lease(self, redis: Redis, counted: Counted, leases: Leases) -> None:
-        while asking := leases.take_due(self._now(), most=ASKING_MAX):
-            named = [each._replace(name=_name_in_redis(counted, each.name)) for each in asking]
+    def _take_lease(self, leases: Leases, name: str, limit: Limit, assumed_us: int = 0) -> int:
+        wait = leases.take(name, limit, self._now(), assumed_us)
+        if leases.due:
+            self._due.set()
+        return wait
+
+    async def _lease(self, redis: Redis, tally: _Tally) -> None:
+        leases = tally.leases
+        while due := leases.take_due(self._now(), most=ASKING_MAX):
+            asking = [tally.asking(each.name, each.limit, owed=each.owed, wanted=each.wanted) for each in due]
             try:
-                told = await redis.call(partial(count_all, asking=named))
+                told = await redis.call(partial(count_all, asking=asking))
             except RedisUnavailableError:
-                for each in asking:
+                for each in due:
                     leases.fail(each.name)
                 continue
             now = self._now()
-            for each, counted_there in zip(asking, told, strict=True):
-                leases.settle(each.name, counted_there.granted, counted_there.backlog_us, now)
+            for each, (granted, backlog_us) in zip(due, told, strict=True):
+                leases.settle(each.name, granted, backlog_us, now)
 
-    async def _count_in_redis(self, counted: Counted, name: str, limit: Limit) -> Told | None:
+    async def _count_in_redis(self, asking: Asking) -> Told | None:
         """What Redis says of one more request; None where it does not say anything."""
-        if self._redis is None or not self._redis.works:
+        if self._redis is None or self._redis.failing is not None:
             return None
-        asking = Asking(_name_in_redis(counted, name), limit, owed=0, wanted=1)
         try:
             (told,) = await self._redis.call(partial(count_all, asking=[asking]))
         except RedisUnavailableError:
             return None
         return told
-
-
-def _name_in_redis(counted: Counted, name: str) -> str:
-    return f"{PREFIX}{counted.value}:{name}"

@@ -21,6 +21,7 @@ BASE_ENVIRONMENT = {
     "MEDIC_JOURNAL_RESERVE_BYTES": str(1 << 20),
     "MEDIC_FIRST_HEARTBEAT_MINUTES": "0",
     "MEDIC_TIMEZONE": "UTC",
+    "MEDIC_ALLOWED_HOSTS": "medic-host",  # by this name the runbook's curl lines call it
     "LOG_LEVEL": "INFO",
 }
 
@@ -130,6 +131,17 @@ class MedicProcess:
 
     def get(self, path: str) -> Answer:
         return self.request("GET", path)
+
+    def results(self, path: str) -> Any:
+        """The results of a question, asked again while Medic says that it cannot tell just now."""
+        return self.wait_for(lambda: (answer := self.get(path)).status != 503 and answer).json["results"]
+
+    def takes(self, name: str) -> bool:
+        """Whether it takes a heartbeat now. At a takeover it may cut the connection instead."""
+        try:
+            return self.beat(name).status == 201
+        except ConnectionError:
+            return False
 
     def post(self, path: str, body: object = None, **headers: str) -> Answer:
         return self.request("POST", path, body, **headers)

@@ -127,16 +127,17 @@ def test_beside_a_running_medic_psql_doctor_and_migrate_work(medic: MedicProcess
     tools = str(find_install() / "bin")  # the server's own release, whatever stands on the path
     assert done.stdout.splitlines() == [tools, tools, "1", "from-sql", "DELETE 0"]
     said = run(["doctor"], medic.environment, status=0)
-    # Of a disk that is busy the doctor says that it is slow.
-    assert re.search(r"^data folder\s+(ok|note)\s", said, re.MULTILINE), said
-    for part in ("configuration", "disk", "PostgreSQL", "schema", "active Medic", "Medic"):
+    # On a busy machine the doctor says that the disk is slow, and that Medic was blind for a second.
+    for part in ("data folder", "Medic"):
+        assert re.search(rf"^{part}\s+(ok|note)\s", said, re.MULTILINE), said
+    for part in ("configuration", "disk", "PostgreSQL", "schema", "active Medic"):
         assert re.search(rf"^{part}\s+ok\s", said, re.MULTILINE), said
     assert run(["migrate"], medic.environment, status=0) == "The schema is up to date.\n"
 
 
 def test_the_demo_ends_after_its_seconds_and_leaves_nothing(tmp_path: Path) -> None:
     env = environment(tmp_path / "unused", TMPDIR=str(tmp_path))
-    assert "50 simulated services" in run(["demo", "--seconds", "6"], env, status=0)
+    assert "50 simulated services" in run(["demo", "--seconds", "1"], env, status=0)
     assert list(tmp_path.iterdir()) == []
 
 

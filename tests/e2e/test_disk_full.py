@@ -28,13 +28,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[PostgresProcess]:
-    """A real server, on another disk."""
-    with PostgresProcess(tmp_path / "database") as process:
-        yield process
-
-
-@pytest.fixture
 def medic(small_disk: Path, vendors: VendorProcess, postgres: PostgresProcess) -> Iterator[MedicProcess]:
     """Medic with its data on the small disk."""
     reserve = {"MEDIC_JOURNAL_RESERVE_BYTES": str(RESERVE_BYTES)}
@@ -70,7 +63,7 @@ def test_paging_outlives_intake_while_the_disk_is_full(
     assert medic.get("/health/live").status == 200
     assert medic.beat("well").status == 503
 
-    [alert] = medic.get("/alerts?active=1").json["results"]
+    [alert] = medic.results("/alerts?active=1")
     assert medic.post(f"/alerts/{alert['alert_id']}/resolve", {}).status == 200
     assert medic.post("/service/well", {"muted": 1, "mute_minutes": 5}).status == 200
     resolved = wait_for_pages(vendors, "resolve", 1)

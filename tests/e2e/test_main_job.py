@@ -55,7 +55,7 @@ def test_the_runbooks_registration_line_works_as_written(medic: MedicProcess) ->
     assert "Heartbeat successfully registered." in answer
     again = shell(medic, RUNBOOK_REGISTRATION)
     assert "Heartbeat is already registered." in again
-    service = medic.get("/service/SERVICE-heartbeat").json["results"][0]
+    service = medic.results("/service/SERVICE-heartbeat")[0]
     assert (service["heartbeat_name"], service["alert_interval"], service["team"]) == (
         "service-heartbeat",
         5,
@@ -91,7 +91,8 @@ def test_three_kinds_of_client_are_kept_well_and_the_silent_ones_are_told_once(
     assert sorted(event["document"]["dedup_key"] for event in told) == sorted(f"medic-{name}" for name in names)
     lateness = []
     for event in told:
-        alert = medic.get(f"/alerts/{event['document']['payload']['custom_details']['alert_id']}").json["results"]
+        number = event["document"]["payload"]["custom_details"]["alert_id"]
+        alert = medic.wait_for(lambda number=number: medic.results(f"/alerts/{number}"))
         alert = alert[0] if isinstance(alert, list) else alert
         lateness.append(event["at"] - due_at(event))
         assert alert["active"] in (1, True)
@@ -117,17 +118,17 @@ def test_a_reported_failure_pages_at_once_and_started_does_not_close_it(
     assert event["document"]["payload"]["severity"] == "critical"
     assert event["document"]["links"][0]["href"] == "https://example.com/backup"
     assert medic.beat("backup", "STARTED").status == 201
-    assert medic.get("/service/backup").json["results"][0]["status"] == "down"
+    assert medic.results("/service/backup")[0]["status"] == "down"
     assert medic.beat("backup", "COMPLETED").status == 201
     wait_for_pages(vendors, "resolve", 1)
-    assert medic.get("/service/backup").json["results"][0]["status"] == "up"
+    assert medic.results("/service/backup")[0]["status"] == "up"
 
 
 def test_a_muted_service_is_told_to_nobody_until_it_is_unmuted(vendors: VendorProcess, medic: MedicProcess) -> None:
     medic.register("quiet", seconds=600)
     shell(medic, "medic-cli service mute quiet")
     medic.beat("quiet", "DOWN")
-    assert medic.get("/alerts?active=1").json["results"][0]["muted"] in (1, True)
+    assert medic.results("/alerts?active=1")[0]["muted"] in (1, True)
     assert pages(vendors, "trigger") == []
     shell(medic, "medic-cli service unmute quiet")
     wait_for_pages(vendors, "trigger", 1)
@@ -137,9 +138,9 @@ def test_what_was_answered_201_is_in_the_next_listing(medic: MedicProcess) -> No
     medic.register("reader", seconds=600)
     for number in range(20):
         assert medic.beat("reader", f"step-{number}").status == 201
-        newest = medic.get("/heartbeat?heartbeat_name=reader&maxCount=1").json["results"][0]
+        newest = medic.results("/heartbeat?heartbeat_name=reader&maxCount=1")[0]
         assert newest["status"] == f"step-{number}"
-    rows = medic.get("/heartbeat?heartbeat_name=reader").json["results"]
+    rows = medic.results("/heartbeat?heartbeat_name=reader")
     assert [row["status"] for row in rows] == [f"step-{number}" for number in reversed(range(20))]
     assert len({row["heartbeat_id"] for row in rows}) == 20
 
@@ -147,5 +148,7 @@ def test_what_was_answered_201_is_in_the_next_listing(medic: MedicProcess) -> No
 def test_the_operators_lines_answer(medic: MedicProcess) -> None:
     medic.register("any", seconds=600)
     medic.beat("any", "DOWN")
-    for line in ("health", "service list", "alerts list", "heartbeat list --limit 5"):
+    # On a busy machine Medic may have been blind for a second, and its health ends with 1 for an hour.
+    assert re.search("is (healthy|degraded)", shell(medic, "medic-cli health || test $? -eq 1"))
+    for line in ("service list", "alerts list", "heartbeat list --limit 5"):
         assert re.search(r"\S", shell(medic, f"medic-cli {line}"))

@@ -17,13 +17,6 @@ from tests.vendors import VendorProcess
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[PostgresProcess]:
-    """A real server that the test stops and starts."""
-    with PostgresProcess(tmp_path / "database") as process:
-        yield process
-
-
-@pytest.fixture
 def medic(tmp_path: Path, vendors: VendorProcess, postgres: PostgresProcess) -> Iterator[MedicProcess]:
     """Medic on that server."""
     process = MedicProcess(tmp_path / "data", **vendors.environment, **postgres.environment).start()
@@ -79,7 +72,7 @@ def test_an_outage_of_postgresql_costs_no_heartbeat_and_no_page(
     )
     assert [row["status"] for row in rows] == [f"during-{number}" for number in reversed(range(30))]
     assert len({row["heartbeat_id"] for row in rows}) == 30
-    closed = medic.get("/alerts?heartbeat_name=reporting").json["results"]
+    closed = medic.wait_for(lambda: medic.results("/alerts?heartbeat_name=reporting"))
     assert [(row["closed_reason"], row["acknowledged_by"] != "") for row in closed] == [("recovered", True)]
     assert medic.register("new", seconds=60).status == 201
     medic.wait_for(lambda: medic.get("/health").status == 200)
@@ -123,4 +116,4 @@ def test_a_postgresql_that_hangs_is_told_while_it_hangs_and_holds_up_no_heartbea
         lambda: (found := medic.get("/heartbeat?heartbeat_name=well")).status == 200 and found.json["results"],
     )
     assert len(rows) == 22
-    assert medic.get("/service/well").json["results"][0]["alert_interval"] == 10
+    assert medic.results("/service/well")[0]["alert_interval"] == 10

@@ -32,12 +32,6 @@ END_LOCK = (
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[PostgresProcess]:
-    with PostgresProcess(tmp_path / "database") as process:
-        yield process
-
-
-@pytest.fixture
 def pair(
     tmp_path: Path, vendors: VendorProcess, postgres: PostgresProcess
 ) -> Iterator[tuple[MedicProcess, MedicProcess]]:
@@ -71,7 +65,7 @@ def test_a_medic_that_stands_by_takes_over_from_one_that_was_killed_and_hands_ba
     assert first.register("well", seconds=600).status == 201
     first.beat("broken", "DOWN")
     wait_for_pages(vendors, "trigger", 1)
-    [alert] = first.get("/alerts?active=1").json["results"]
+    [alert] = first.results("/alerts?active=1")
 
     not_ready = second.get("/health/ready")
     assert not_ready.status == 503
@@ -89,10 +83,10 @@ def test_a_medic_that_stands_by_takes_over_from_one_that_was_killed_and_hands_ba
     # What the first one has not written yet when it is killed, nobody can know.
     first.wait_for(lambda: ask(postgres, WRITTEN) == "2\n")
     first.kill()
-    second.wait_for(lambda: second.beat("well").status == 201)
-    second.wait_for(lambda: second.beat("well").status == 201 and len(pages(vendors, "trigger")) > 1)
+    second.wait_for(lambda: second.takes("well"))
+    second.wait_for(lambda: second.takes("well") and len(pages(vendors, "trigger")) > 1)
     assert told(vendors) == ["medic-broken", "medic-silent"]
-    [still_open] = [row for row in second.get("/alerts?active=1").json["results"] if row["heartbeat_name"] == "broken"]
+    [still_open] = [row for row in second.results("/alerts?active=1") if row["heartbeat_name"] == "broken"]
     assert still_open == alert | {"alert_cycle": still_open["alert_cycle"], "duration": still_open["duration"]}
 
     # It hands back: the first one's journal ends before all that, and is not believed.
@@ -102,8 +96,8 @@ def test_a_medic_that_stands_by_takes_over_from_one_that_was_killed_and_hands_ba
     wait_for_pages(vendors, "resolve", 1)
     second.beat("well")
     assert second.stop() == 0
-    first.wait_for(lambda: first.beat("well").status == 201)
-    services = {row["heartbeat_name"]: row["status"] for row in first.get("/service").json["results"]}
+    first.wait_for(lambda: first.takes("well"))
+    services = {row["heartbeat_name"]: row["status"] for row in first.results("/service")}
     assert services == {"broken": "up", "silent": "late", "well": "up"}
     assert (first.data_dir / "journal-overtaken").is_dir()
     assert first.post("/service/silent", {"alert_interval": 600}).status == 200

@@ -14,13 +14,6 @@ from tests.vendors import VendorProcess
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[PostgresProcess]:
-    """A real server that the test stops and starts."""
-    with PostgresProcess(tmp_path / "database") as process:
-        yield process
-
-
-@pytest.fixture
 def medic(tmp_path: Path, vendors: VendorProcess, postgres: PostgresProcess) -> Iterator[MedicProcess]:
     """Medic on that server, not started yet."""
     process = MedicProcess(tmp_path / "data", **vendors.environment, **postgres.environment)
@@ -55,7 +48,7 @@ def test_a_start_without_postgresql_knows_what_was_open_muted_and_told(
     medic.start()
     assert "which does not answer" in medic.wait_for(lambda: "database" in (said := medic.output()) and said)
     assert [medic.beat("well", f"after-{number}").status for number in range(5)] == [201] * 5
-    services = {row["heartbeat_name"]: row for row in medic.get("/service").json["results"]}
+    services = {row["heartbeat_name"]: row for row in medic.results("/service")}
     assert {name: (row["down"], row["muted"]) for name, row in services.items()} == {
         "well": (0, 0),
         "reporting": (1, 0),
@@ -80,12 +73,10 @@ def test_a_start_without_postgresql_knows_what_was_open_muted_and_told(
     )
     sent = [f"{when}-{number}" for when in ("before", "after") for number in range(5)]
     assert [row["status"] for row in rows] == sent[::-1]
-    alerts = medic.get("/alerts?limit=50").json["results"]
-    assert sorted((row["heartbeat_name"], row["active"]) for row in alerts) == [
-        ("later", 1),
-        ("muted", 1),
-        ("reporting", 0),
-    ]
+    listed = [("later", 1), ("muted", 1), ("reporting", 0)]
+    medic.wait_for(
+        lambda: sorted((row["heartbeat_name"], row["active"]) for row in medic.results("/alerts?limit=50")) == listed
+    )
     assert medic.register("new", seconds=60).status == 201
     medic.wait_for(lambda: medic.get("/health").status == 200)
     assert len(pages(vendors, "trigger")) == 2

@@ -135,6 +135,7 @@ class ApiWorld(World):
             gatekeeper=self.gate(AuthMode.OPEN),
             settings=self._settings,
             guard=guard or names.guard(),
+            request_limits=self.limiter,
         )
 
     def gate(self, mode: AuthMode) -> Gate:

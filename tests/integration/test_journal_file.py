@@ -185,6 +185,26 @@ async def test_a_disk_that_hangs_refuses_and_is_taken_up_again_by_itself(tmp_pat
     assert stored(tmp_path) == [1]
 
 
+async def test_a_process_that_was_stopped_does_not_blame_its_disk(tmp_path, monkeypatch, mock_clock):
+    monkeypatch.setattr(limits, "COMMIT_PATIENCE_SECONDS", 4 * limits.WATCH_EVERY_SECONDS)
+    disk = FailingDisk()
+    async with running(tmp_path, disk=disk) as journal:
+        disk.may_sync.clear()
+        position = journal.append_nowait(heartbeat(1))
+        await trio.to_thread.run_sync(disk.sync_begun.wait)
+        mock_clock.jump(3_600)
+        await trio.testing.wait_all_tasks_blocked()
+        journal.require_intake()
+        for _ in range(4):
+            mock_clock.jump(limits.WATCH_EVERY_SECONDS)
+            await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(JournalRefusedError, match="does not answer"):
+            journal.require_intake()
+        disk.may_sync.set()
+        await journal.wait_newer(0)
+        await journal.wait_durable(position)
+
+
 async def test_with_sync_interval_a_heartbeat_is_answered_for_before_it_is_synced(tmp_path):
     disk = FailingDisk()
     async with running(tmp_path, sync=Sync.INTERVAL, disk=disk) as journal:

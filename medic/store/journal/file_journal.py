@@ -475,11 +475,14 @@ class FileJournal:
 
     async def _watch(self) -> None:
         """Refuse while a commit does not come back; it is taken up again by itself once it does."""
+        seen, looks = None, 0  # not the clock: while this process is stopped nobody looks, and its disk is not to blame
         while True:
             await trio.sleep(limits.WATCH_EVERY_SECONDS)
-            since, now = self._committing_since, trio.current_time()
-            if since is not None and self._refusal is None and now - since > limits.COMMIT_PATIENCE_SECONDS:
-                _log.error("the disk under the journal does not answer", seconds=round(now - since, 1))
+            since = self._committing_since
+            looks = looks + 1 if since is not None and since == seen else 0
+            seen = since
+            if looks * limits.WATCH_EVERY_SECONDS >= limits.COMMIT_PATIENCE_SECONDS and self._refusal is None:
+                _log.error("the disk under the journal does not answer", looks=looks)
                 self._refuse(_HANGING)
 
     async def _close(self) -> None:

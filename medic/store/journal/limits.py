@@ -18,6 +18,8 @@ COMMIT_PATIENCE_SECONDS: Final = 2.0
 """A commit not back after this long is a disk that hangs: clients are told to try again and not kept waiting."""
 
 WATCH_EVERY_SECONDS: Final = 0.5
+"""Between two looks at a commit. Looks that were not made, because this process was stopped, do not count."""
+
 CLOSE_SECONDS: Final = 10.0
 """How long the last commit may take at the end before the journal gives up and says what is lost."""
 

@@ -37,7 +37,7 @@ CONNECT_SECONDS: Final = 2.0
 """How long that look may take: nobody waits for it, and TLS to a far server takes several round trips."""
 
 NOT_ASKED: Final = "it has not been asked yet"
-NO_ANSWER: Final = f"no answer within {round(ANSWER_SECONDS * 1000)} ms"
+NO_ANSWER: Final = "it does not answer in time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +65,29 @@ class Redis:
         address: Where it is.
         pool_size: `REDIS_POOL_SIZE`.
         probe: Asks what shows that it works; raises `RedisUnavailableError` where it does not.
+        answer_seconds: How long a call may take.
+
+    Attributes:
+        failing: Why it is not asked now; None while it works.
     """
 
     def __init__(
-        self, address: RedisAddress, *, pool_size: int, probe: Callable[[RedisConnection], Awaitable[object]]
+        self,
+        address: RedisAddress,
+        *,
+        pool_size: int,
+        probe: Callable[[RedisConnection], Awaitable[object]],
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._address = address
+        self._answer_seconds = answer_seconds
         self._probe = probe
         self._places = trio.Semaphore(pool_size)
         self._idle: list[RedisConnection] = []
         self._open = 0
         self._failures = 0
-        self._failing: str | None = NOT_ASKED
+        self.failing: str | None = NOT_ASKED
         self._failed = trio.Event()
-
-    @property
-    def works(self) -> bool:
-        """Whether it would be asked now."""
-        return self._failing is None
 
     async def call(self, ask: Callable[[RedisConnection], Awaitable[_Answer]]) -> _Answer:
         """What `ask` gives on a connection of its own.
@@ -90,10 +95,10 @@ class Redis:
         Raises:
             RedisUnavailableError: not within `ANSWER_SECONDS`, or at once while the breaker is open.
         """
-        if self._failing is not None:
-            raise RedisUnavailableError(self._failing)
+        if self.failing is not None:
+            raise RedisUnavailableError(self.failing)
         try:
-            with trio.move_on_after(ANSWER_SECONDS):
+            with trio.move_on_after(self._answer_seconds):
                 async with self._places:
                     return await self._on_connection(ask)
         except RedisUnavailableError as error:
@@ -108,7 +113,7 @@ class Redis:
             await self._look()
             task_status.started()
             while True:
-                if self._failing is None:
+                if self.failing is None:
                     await self._failed.wait()
                 else:
                     await trio.sleep(LOOK_SECONDS)
@@ -121,7 +126,7 @@ class Redis:
         try:
             with trio.fail_after(CONNECT_SECONDS):
                 connection = await self._take_connection()
-            with trio.fail_after(ANSWER_SECONDS):
+            with trio.fail_after(self._answer_seconds):
                 await self._use(connection, self._probe)
         except RedisUnavailableError as error:
             await self._fail(error.reason)
@@ -129,16 +134,16 @@ class Redis:
         except trio.TooSlowError:
             await self._fail(NO_ANSWER)
             return
-        if self._failing is not None:
+        if self.failing is not None:
             _log.info("Redis counts limits")
-        self._failing = None
+        self.failing = None
         self._failed = trio.Event()
 
     async def _fail(self, reason: str) -> None:
         self._failures += 1
-        if self._failing != reason:
+        if self.failing != reason:
             _log.warning("Redis is not used: limits are counted in this process", reason=reason)
-        self._failing = reason
+        self.failing = reason
         self._failed.set()
         await self._close_idle()
 
@@ -171,4 +176,4 @@ class Redis:
 
     def statistics(self) -> RedisStatistics:
         """Counters for metrics and health."""
-        return RedisStatistics(self._failing, self._failures, self._open)
+        return RedisStatistics(self.failing, self._failures, self._open)

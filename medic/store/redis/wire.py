@@ -5,12 +5,17 @@ A request is an array of strings. An answer begins with a byte that says what it
 
 from __future__ import annotations
 
+import re
 from typing import Final, TypeAlias
 
 from medic.errors import UnavailableError
 
 ANSWER_BYTES_MAX: Final = 64 << 10
 """Bytes of answers that are waited for at once: a thousand times what Medic's own questions are answered with."""
+
+
+CODE_MAX: Final = 32
+"""Characters of a code: whoever answers may not be Redis."""
 
 
 class RedisUnavailableError(UnavailableError):
@@ -22,15 +27,21 @@ class RedisUnavailableError(UnavailableError):
 
 
 class RedisReplyError(RedisUnavailableError):
-    """Redis refused a command. `code` is the first word it said, such as OOM, READONLY or NOSCRIPT."""
+    """Redis refused a command. `code` is the word it begins with, such as OOM, READONLY or NOSCRIPT.
+
+    Of a command within a script, Redis 6 says it in the midst of a sentence that begins with ERR.
+    """
 
     def __init__(self, said: str) -> None:
-        self.code = said.partition(" ")[0][:32]
+        within = _WITHIN_SCRIPT.search(said)
+        self.code = (said.partition(" ")[0] if within is None else within[1])[:CODE_MAX]
         super().__init__(_REASONS.get(self.code, f"it refuses ({self.code})"))
 
 
 Reply: TypeAlias = "int | str | RedisReplyError | list[Reply] | None"
 """What Redis answers; its own refusals are values here, because one of several answers may be one."""
+
+_WITHIN_SCRIPT: Final = re.compile(r"^ERR .*-([A-Z]+) ")
 
 _REASONS: Final = {
     "OOM": "it is out of memory",
@@ -47,8 +58,13 @@ _REASONS: Final = {
 
 def encode(*words: str | int) -> bytes:
     """A request."""
+    return b"*%d\r\n%b" % (len(words), encode_words(*words))
+
+
+def encode_words(*words: str | int) -> bytes:
+    """The words of a request without the number of them."""
     encoded = [str(word).encode() for word in words]
-    return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded)
+    return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded])
 
 
 class Answers:

@@ -113,14 +113,15 @@ class PgKeyStore:
 
     async def note_told(self, key: ApiKey, days_left: int) -> bool:
         """Remember that people were told how many days this key has left; False where that was known, or it is gone."""
-        tag = await self._database.execute(
-            "UPDATE medic.api_keys SET told_days_left = $3 WHERE key_id = $1 AND expires_at = $2"
-            " AND (told_days_left IS NULL OR told_days_left > $3)",
-            key.key_id,
-            key.expires_at,
-            days_left,
-            operation="key told",
-        )
+        async with self._database.transaction() as transaction:
+            tag = await transaction.execute(
+                "UPDATE medic.api_keys SET told_days_left = $3 WHERE key_id = $1 AND expires_at = $2"
+                " AND (told_days_left IS NULL OR told_days_left > $3)",
+                key.key_id,
+                key.expires_at,
+                days_left,
+                operation="key told",
+            )
         return tag == "UPDATE 1"
 
     async def write_uses(self, unwritten: Unwritten) -> None:
@@ -150,9 +151,12 @@ class PgKeyStore:
 
     async def forget_keyless(self) -> None:
         """Remove what nobody is told any more."""
-        await self._database.execute(
-            "DELETE FROM medic.keyless_services WHERE day <= $1", self._first_day, operation="forget keyless services"
-        )
+        async with self._database.transaction() as transaction:
+            await transaction.execute(
+                "DELETE FROM medic.keyless_services WHERE day <= $1",
+                self._first_day,
+                operation="forget keyless services",
+            )
 
     async def uses(self) -> Sequence[KeyUse]:
         """The newest use of each key that was used."""

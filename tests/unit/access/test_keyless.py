@@ -1,4 +1,4 @@
-"""Which requests may come without a key where the mode is open: programs, called by a known name, as directly as said."""
+"""Which requests may come without a key where the mode is open: those of programs, by a known name, and directly."""
 
 from __future__ import annotations
 

@@ -297,7 +297,7 @@ def test_wrong_usage_is_exit_2(small: SmallMedic, run: Run, words: tuple[str, ..
 def test_version_and_help(run: Run) -> None:
     assert run("--version").out.startswith("Medic ")
     assert "MEDIC_BASE_URL" in run("--help").out
-    for group in ("service", "heartbeat", "alerts", "webhook"):
+    for group in ("service", "heartbeat", "alerts", "webhook", "key"):
         assert run(group, "--help").status == 0
 
 

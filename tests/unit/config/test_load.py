@@ -39,7 +39,7 @@ def test_an_empty_environment_is_a_whole_configuration() -> None:
     assert settings.storage.journal_sync == "always"
     assert settings.telling.slack is settings.telling.pagerduty is None
     assert settings.telling.zone.key == "America/Chicago"
-    assert settings.tuning.defaults == Defaults()
+    assert settings.tuning.defaults == Defaults(heartbeats_a_minute=100)
     assert settings.tuning.changes_seconds == 15
     assert settings.storage.retention_days == 30
     assert settings.logs.level == "INFO"
@@ -112,6 +112,16 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
     settings = load_settings({**marked, "SLACK_CHANNEL_ID": "C1"})
     assert "geheim" not in f"{settings!r} {settings}"
     assert marked["MEDIC_SECRETS_KEY"] not in f"{settings!r}"
+
+
+def test_the_admin_key_is_of_anybodys_own_making_and_long_enough() -> None:
+    for text in ("x" * 32, "words with spaces, and: marks!   ä", "mdk_" + "x" * 28):
+        admin_key = load_settings({"MEDIC_ADMIN_API_KEY": text}).admin_key
+        assert admin_key is not None
+        assert admin_key.get_secret_value() == text
+    for text in ("x" * 31, " " + "x" * 40, "x" * 40 + "\t", "x" * 20 + "\n" + "x" * 20):
+        assert "at least 32 printable characters" in faults(MEDIC_ADMIN_API_KEY=text)["MEDIC_ADMIN_API_KEY"]
+    assert load_settings({}).admin_key is None
 
 
 def test_no_secret_is_in_the_text_of_a_fault() -> None:
