@@ -141,6 +141,14 @@ class Journal(Protocol):
         """
         ...
 
+    def append_all_nowait(self, effects: Sequence[Effect]) -> Position:
+        """As `append_nowait` of each of them, at least one, in this order; the position of the last.
+
+        Raises:
+            JournalRefusedError: full, failing or closed; none was taken.
+        """
+        ...
+
     def append_heartbeat_nowait(
         self,
         service_id: ServiceId,

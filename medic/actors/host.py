@@ -17,6 +17,7 @@ timer for the next instant it waits for. It knows nothing about services: no rul
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -356,7 +357,7 @@ class Host:
                 armed_for=armed_for,
                 blind=self._clock.blind,
             )
-            self.tell_nowait(actor, event)
+            self.turn(actor, event)
         except ActorCrashedError:
             return
         except OverloadedError:
@@ -411,12 +412,7 @@ class Host:
         return Tick(self._clock.sighted() // TICK_MS)
 
     def _observe_lateness(self, seconds: float) -> None:
-        for place, bound in enumerate(LATENESS_BOUNDS_SECONDS):
-            if seconds <= bound:
-                self._lateness[place] += 1
-                break
-        else:
-            self._lateness[-1] += 1
+        self._lateness[bisect_left(LATENESS_BOUNDS_SECONDS, seconds)] += 1
         self._lateness_total += max(0.0, seconds)
 
     def statistics(self) -> HostStatistics:

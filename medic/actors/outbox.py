@@ -7,7 +7,7 @@ process only after `wait_durable` of its own record: that is what makes it decid
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,7 +72,7 @@ class Outbox:
         self._teller = teller
         self._clock = clock
         # Bounded by what one turn of the host can decide between two commits: a slice of notifications.
-        self._undelivered: deque[tuple[Position, Notify]] = deque()
+        self._undelivered: deque[tuple[Position, Notification]] = deque()
         self._arrived = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -124,21 +124,15 @@ class Outbox:
             service.position = position
         return positions[-1]
 
-    def carry_nowait(self, service: Service, effects: Iterable[ServiceEffect]) -> Position:
+    def carry_nowait(self, service: Service, effects: Sequence[ServiceEffect]) -> Position:
         """Journal a turn's effects in order, and keep its notifications until they are durable.
 
         Returns:
             The position of the newest record of this service.
         """
-        position = service.position
-        for effect in effects:
-            if isinstance(effect, Notify):
-                position = self._append_notification(effect)
-            else:
-                position = self._journal.append_nowait(effect)
-                self._count(effect)
-        service.position = position
-        return Position(position)
+        if effects:
+            service.position = self._append([self._as_journaled(effect) for effect in effects])
+        return Position(service.position)
 
     def settle_nowait(self, settlement: SettleNotification) -> None:
         """Journal how a delivery ended."""
@@ -167,9 +161,8 @@ class Outbox:
 
     def tell_nowait(self, notification: Notification) -> None:
         """Journal a notification of Medic's own, and tell it once it is durable."""
-        self._append_notification(
-            Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification)
-        )
+        told = Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification)
+        self._append([self._addressed(told)])
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand notifications on in order, each once its record is durable, until cancelled."""
@@ -194,8 +187,8 @@ class Outbox:
         for _ in range(SLICE_NOTIFICATIONS):
             if not self._undelivered or self._undelivered[0][0] > durable:
                 return
-            _, notify = self._undelivered.popleft()
-            self._teller.offer_nowait(notify.notification)
+            _, notification = self._undelivered.popleft()
+            self._teller.offer_nowait(notification)
             self._handed_on += 1
 
     async def wait_idle(self) -> None:
@@ -215,22 +208,34 @@ class Outbox:
             journal_retries=self._retries,
         )
 
-    def _append_notification(self, effect: Notify) -> Position:
-        targets = self._teller.targets_for(effect.notification)
-        addressed = Notify(effect.at, effect.sighted, effect.notification.addressed_to(targets))
-        position = self._journal.append_nowait(addressed)
-        self.ledger.fold(addressed)
-        if not self._undelivered:
-            self._idle = trio.Event() if self._idle.is_set() else self._idle
-            self._arrived.set()
-        self._undelivered.append((position, addressed))
+    def _append(self, effects: Sequence[ServiceEffect]) -> Position:
+        """Journal what was decided together, and keep what tells somebody until all of it is durable."""
+        position = self._journal.append_all_nowait(effects)
+        for effect in effects:
+            if isinstance(effect, Notify):
+                self.ledger.fold(effect)
+                if not self._undelivered:
+                    self._idle = trio.Event() if self._idle.is_set() else self._idle
+                    self._arrived.set()
+                self._undelivered.append((position, effect.notification))
         return position
 
+    def _as_journaled(self, effect: ServiceEffect) -> ServiceEffect:
+        """The effect, counted for metrics; a notification says to whom it goes."""
+        if isinstance(effect, Notify):
+            return self._addressed(effect)
+        self._count(effect)
+        return effect
+
+    def _addressed(self, effect: Notify) -> Notify:
+        notification = effect.notification
+        return Notify(effect.at, effect.sighted, notification.addressed_to(self._teller.targets_for(notification)))
+
     def _count(self, effect: ServiceEffect) -> None:
-        if isinstance(effect, RecordHeartbeat):
-            self._heartbeats[effect.kind] += 1
-        elif isinstance(effect, OpenAlert):
+        if isinstance(effect, OpenAlert):
             self._opened[effect.alert.priority, effect.alert.team] += 1
+        elif isinstance(effect, RecordHeartbeat):
+            self._heartbeats[effect.kind] += 1
         elif isinstance(effect, CloseAlert):
             self._closed += 1
         elif isinstance(effect, CreditSigns) and effect.fresh_interval:

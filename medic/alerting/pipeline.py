@@ -115,7 +115,7 @@ class Alerting:
         if notification.kind is NotificationKind.UNTOLD:
             # It names those whom it is for: everybody who works but the one it complains about.
             return tuple(name for name in notification.targets if self._find(name) is not None)
-        names = tuple(name for name, target in self._targets.items() if target.notifier.takes(notification))
+        names = tuple([name for name, target in self._targets.items() if target.notifier.takes(notification)])
         if names or (self._targets and notification.kind not in _SAID_TO_SOMEBODY):
             return names
         return (self._fallback.name,)

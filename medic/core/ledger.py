@@ -20,6 +20,7 @@ from medic.core.notification import Notification
 from medic.core.status import NotificationKind, Outcome
 from medic.core.units import EventId
 
+_RESOLVE = NotificationKind.RESOLVE
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -118,16 +119,20 @@ class NotificationLedger:
 
     def _decide(self, notification: Notification) -> None:
         # The outbox writes a notification again when it cannot know that the journal kept it: it is the same one.
-        if notification.notification_id in self._pending:
+        notification_id, alert_id = notification.notification_id, notification.alert_id
+        if notification_id in self._pending:
             return
         if notification.targets:
-            self._pending[notification.notification_id] = notification
-        if notification.alert_id is not None:
-            told = self._alerts.setdefault(notification.alert_id, _ToldAlert(key=notification.key))
+            self._pending[notification_id] = notification
+        if alert_id is not None:
+            told = self._alerts.get(alert_id)
+            if told is None:
+                told = self._alerts[alert_id] = _ToldAlert(key=notification.key)
             if notification.targets:
-                told.pending += (notification.notification_id,)
-            told.is_over = told.is_over or notification.kind is NotificationKind.RESOLVE
-            self._forget_if_over(notification.alert_id, told)
+                told.pending += (notification_id,)
+            if notification.kind is _RESOLVE:
+                told.is_over = True
+                self._forget_if_over(alert_id, told)
 
     def _settle(self, settled: SettleNotification) -> None:
         notification = self._pending.get(settled.notification_id)

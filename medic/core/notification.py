@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Final
 
 from medic.core.status import NotificationKind, OpenedReason
@@ -66,7 +65,7 @@ class Notification:
     by: str = ""
     note: str = ""
     text: str = ""
-    targets: tuple[str, ...] = field(default=())
+    targets: tuple[str, ...] = ()
 
     def addressed_to(self, targets: tuple[str, ...]) -> Notification:
         """The same for these targets. Written out, as `Alert.with_notification` is."""

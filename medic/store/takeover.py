@@ -188,6 +188,7 @@ class _HeartbeatsOf:
         self.require_room = journal.require_room
         self.require_intake = journal.require_intake
         self.append_nowait = journal.append_nowait
+        self.append_all_nowait = journal.append_all_nowait
         self.append_heartbeat_nowait = journal.append_heartbeat_nowait
         self.append_heartbeats_nowait = journal.append_heartbeats_nowait
         self.wait_durable = journal.wait_durable

@@ -56,7 +56,7 @@ _HANGING: Final = "The journal's disk does not answer at the moment."
 _FULL: Final = "The journal cannot keep up with what comes in."
 _STOPPING: Final = "Medic is stopping."
 
-_SYNCED_LATER: Final = (RecordHeartbeat, CreditSigns)
+_SYNCED_LATER: Final = frozenset((RecordHeartbeat, CreditSigns))
 """What `Sync.INTERVAL` may answer for before it is synced. Everything else tells people, or undoes what was told."""
 
 
@@ -188,13 +188,25 @@ class FileJournal:
             JournalRefusedError: full, failing or closed.
             InvariantError: the record is longer than any can be.
         """
-        record = encode(effect)
-        if len(record) > RECORD_BYTES_MAX:
-            raise InvariantError(f"a record of {len(record)} bytes; {RECORD_BYTES_MAX} is the most")
-        position = self._append(record, effect)
-        if type(effect) not in _SYNCED_LATER:
+        return self.append_all_nowait((effect,))
+
+    def append_all_nowait(self, effects: Sequence[Effect]) -> Position:
+        """The same for what one turn decided, at least one effect, in this order; the position of the last.
+
+        Raises:
+            JournalRefusedError: full, failing or closed; none was taken.
+            InvariantError: a record is longer than any can be; none was taken.
+        """
+        records = list(map(encode, effects))
+        longest = max(map(len, records))
+        if longest > RECORD_BYTES_MAX:
+            raise InvariantError(f"a record of {longest} bytes; {RECORD_BYTES_MAX} is the most")
+        positions: Sequence[Position] = self._pending_with_room().add_each(records)  # type: ignore[assignment]  # integers
+        self._recent.add_many(positions, effects)
+        self._records += len(records)
+        if not _SYNCED_LATER.issuperset(map(type, effects)):
             self._must_sync = True
-        return position
+        return positions[-1]
 
     def append_heartbeat_nowait(
         self,
@@ -210,7 +222,10 @@ class FileJournal:
             JournalRefusedError: full, failing or closed.
         """
         record = encode_plain_heartbeat(service_id, at, sighted, heartbeat_id, kind)
-        return self._append(record, record)
+        position = Position(self._pending_with_room().add(record))
+        self._recent.add(position, record)
+        self._records += 1
+        return position
 
     def append_heartbeats_nowait(
         self,
@@ -230,13 +245,6 @@ class FileJournal:
         self._recent.add_many(positions, records)
         self._records += len(records)
         return positions
-
-    def _append(self, record: bytes, kept: bytes | Effect) -> Position:
-        end = self._pending_with_room().add(record)
-        position = Position(end)
-        self._recent.add(position, kept)
-        self._records += 1
-        return position
 
     def _pending_with_room(self) -> Pending:
         """Where the next frame goes, which the committer knows of by then.

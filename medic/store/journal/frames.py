@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -151,6 +151,19 @@ class Pending:
         self._frames += _HEAD.pack(length, checksum) + record
         self.newest = end = start + FRAME_HEAD_BYTES + length
         return end
+
+    def add_each(self, records: Iterable[bytes]) -> list[int]:
+        """Seal records behind the others, each as `add` does, and return their positions in order."""
+        seed, stamp, head, extend = self._seed, _STAMP.pack, _HEAD.pack, _extend
+        frames, end = self._frames, self.newest
+        ends: list[int] = []
+        for record in records:
+            length = len(record)
+            frames += head(length, extend(seed, stamp(length, end) + record)) + record
+            end += FRAME_HEAD_BYTES + length
+            ends.append(end)
+        self.newest = end
+        return ends
 
     def add_many(self, records: Sequence[bytes]) -> range:
         """Seal records of one length behind the others and return their positions, in order."""

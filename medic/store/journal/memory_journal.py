@@ -84,6 +84,14 @@ class MemoryJournal:
             self._move(self._newest)
         return self._newest
 
+    def append_all_nowait(self, effects: Sequence[Effect]) -> Position:
+        """Keep each of them.
+
+        Raises:
+            JournalRefusedError: `refuse` was called.
+        """
+        return [self.append_nowait(effect) for effect in effects][-1]
+
     def append_heartbeat_nowait(
         self,
         service_id: ServiceId,

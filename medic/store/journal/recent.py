@@ -33,7 +33,7 @@ class RecentRecords:
         if len(self._ends) > 2 * self._most:
             self._forget()
 
-    def add_many(self, ends: Sequence[Position], records: Sequence[bytes]) -> None:
+    def add_many(self, ends: Sequence[Position], records: Sequence[bytes | Effect]) -> None:
         """Keep many in one go; each has its position in `ends`."""
         self._ends += ends
         self._records += records

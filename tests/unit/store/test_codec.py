@@ -58,7 +58,7 @@ def test_a_heartbeat_whose_texts_are_beyond_any_bound_is_kept_all_the_same():
 
 def test_every_kind_of_effect_has_a_record():
     kinds = set(typing.get_args(effects_module.Effect))
-    assert kinds == set(codec._RARE.values())
+    assert kinds == set(codec._OBJECTS.values())
 
 
 @given(st.binary(max_size=80))
