@@ -334,6 +334,12 @@ class Host:
         """Whether very many deadlines are being decided that were due together."""
         return self._burst.is_long
 
+    async def wait_calm(self) -> None:
+        """Return once no such burst is being decided: what can wait gives way to one, and its reader brings a limit."""
+        if self._burst.is_long:
+            await self._burst.wait_end()
+        await trio.lowlevel.checkpoint()
+
     def _fire_slice(self, due: Tick) -> int:
         """Decide what one slice of moves brings; how many deadlines that were."""
         self._skew = self._clock.skew

@@ -118,7 +118,7 @@ _LISTED: Final[dict[int, type[Effect]]] = {
     20: Notify,
     21: SettleNotification,
 }
-"""Kind bytes. A number is never used again for something else; what is listed was an object once, and is read as one."""
+"""Kind bytes. A number is never used again for something else. What is listed was an object once, and is read as it."""
 
 PREFIX_BYTES: Final = 2
 """Version and kind, which stand before every body."""
@@ -178,9 +178,9 @@ _READERS: Final[dict[int, Callable[[bytes], Effect]]] = {
 
 def encode(effect: Effect) -> bytes:
     """The record of an effect. Costs about a microsecond for a heartbeat, a few for anything else."""
-    kind = type(effect)
     if type(effect) is RecordHeartbeat:
         return _encode_heartbeat(effect)
+    kind = type(effect)
     if kind in _FIELDS_OF:
         body = orjson.dumps(effect, default=_fields_of, option=orjson.OPT_PASSTHROUGH_DATACLASS)
     else:
