@@ -219,12 +219,13 @@ class Alerting:
         return self._fallback if name == self._fallback.name else self._targets.get(name)
 
     def _watch_alert(self, notification: Notification) -> None:
-        if notification.kind is NotificationKind.RESOLVE:
+        kind = notification.kind
+        if kind is NotificationKind.RESOLVE:
             self._watch.closed(notification.alert_id)
-        elif notification.kind in CLAIMS and not any(self._find(name) for name in notification.targets):
+        elif kind in CLAIMS and not any(map(self._find, notification.targets)):
             if self._watch.nobody(notification):
                 _log.error("an alert is told to nobody: no target is configured for it", **_named(notification))
-        elif notification.kind is NotificationKind.TRIGGER:
+        elif kind is NotificationKind.TRIGGER:
             self._watch.offered(notification, trio.current_time())
             self._watched.set()
 

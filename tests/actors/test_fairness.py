@@ -42,8 +42,19 @@ async def test_twenty_thousand_deadlines_in_one_second_leave_room_for_heartbeats
             if fired >= BURST:
                 return
 
+    calm_at: list[int] = []
+
+    async def give_way() -> None:
+        await until(world.host.is_in_burst)
+        await world.host.wait_calm()
+        calm_at.append(world.host.statistics().fired)
+
+    await world.host.wait_calm()
+    nursery.start_soon(give_way)
     autojump_clock.jump(62)
     await beat_on()
+    await until(lambda: bool(calm_at))
+    assert calm_at == [BURST], "who gives way to a burst goes on once all of it is decided"
     assert world.directory.statistics().alerts_active == BURST
     assert max(between) <= 2 * SLICE_MOVES, "a heartbeat waits for its turn and for its record: two slices at most"
     assert beats >= BURST // SLICE_MOVES // 2

@@ -96,6 +96,18 @@ async def test_a_plain_heartbeat_is_the_record_that_says_so(opened):
         assert [entry.effect for entry in await journal.read_after(0, most=10)] == [plain, plain]
 
 
+async def test_what_one_turn_decided_is_as_many_records_in_its_order(opened):
+    effects = [heartbeat(1), EndMute(service_id=1, at=2, sighted=2, by="Ännchen"), heartbeat(3)]
+    async with opened() as journal:
+        one_by_one = [journal.append_nowait(effect) for effect in effects]
+        last = journal.append_all_nowait(effects)
+        assert last == journal.newest == 2 * one_by_one[-1]
+        await journal.wait_durable(last)
+        entries = await journal.read_after(0, most=10)
+        assert [entry.effect for entry in entries] == effects * 2
+        assert [entry.position for entry in entries[:3]] == one_by_one
+
+
 async def test_many_plain_heartbeats_are_as_many_records(opened):
     kinds = [HeartbeatStatus.UP, HeartbeatStatus.STARTED, HeartbeatStatus.UP]
     async with opened() as journal:

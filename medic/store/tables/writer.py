@@ -188,7 +188,7 @@ class Writer:
         self._until = Position(0)
         self._until_mark = Mark(InstantMs(0), SightedMs(0))
         self._marked_at = -inf
-        self._stated_at = -inf
+        self._stated_at = 0.0
         self._oldest_at: InstantMs | None = None
         self._failing: str | None = None
         self._progress_at = 0.0
@@ -252,6 +252,7 @@ class Writer:
             UnreadableRecordError: the journal holds what this release does not know.
         """
         task_status.started()
+        self._stated_at = trio.current_time()
         pause = PAUSE_FIRST_SECONDS
         while True:
             await self._wait_due()
