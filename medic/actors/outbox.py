@@ -131,7 +131,7 @@ class Outbox:
             The position of the newest record of this service.
         """
         if effects:
-            service.position = self._append([self._as_journaled(effect) for effect in effects])
+            service.position = self._append(effects)
         return Position(service.position)
 
     def settle_nowait(self, settlement: SettleNotification) -> None:
@@ -161,8 +161,7 @@ class Outbox:
 
     def tell_nowait(self, notification: Notification) -> None:
         """Journal a notification of Medic's own, and tell it once it is durable."""
-        told = Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification)
-        self._append([self._addressed(told)])
+        self._append((Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification),))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand notifications on in order, each once its record is durable, until cancelled."""
@@ -210,26 +209,20 @@ class Outbox:
 
     def _append(self, effects: Sequence[ServiceEffect]) -> Position:
         """Journal what was decided together, and keep what tells somebody until all of it is durable."""
+        told = [effect.notification for effect in effects if isinstance(effect, Notify)]
+        for notification in told:
+            notification.address(self._teller.targets_for(notification))
         position = self._journal.append_all_nowait(effects)
+        if told and not self._undelivered:
+            self._idle = trio.Event() if self._idle.is_set() else self._idle
+            self._arrived.set()
         for effect in effects:
             if isinstance(effect, Notify):
                 self.ledger.fold(effect)
-                if not self._undelivered:
-                    self._idle = trio.Event() if self._idle.is_set() else self._idle
-                    self._arrived.set()
                 self._undelivered.append((position, effect.notification))
+            else:
+                self._count(effect)
         return position
-
-    def _as_journaled(self, effect: ServiceEffect) -> ServiceEffect:
-        """The effect, counted for metrics; a notification says to whom it goes."""
-        if isinstance(effect, Notify):
-            return self._addressed(effect)
-        self._count(effect)
-        return effect
-
-    def _addressed(self, effect: Notify) -> Notify:
-        notification = effect.notification
-        return Notify(effect.at, effect.sighted, notification.addressed_to(self._teller.targets_for(notification)))
 
     def _count(self, effect: ServiceEffect) -> None:
         if isinstance(effect, OpenAlert):
