@@ -36,7 +36,8 @@ RETRY_SECONDS: Final = 0.5
 """Pause before asking again whether a notification is durable, after the journal said that its disk fails."""
 
 SLICE_NOTIFICATIONS: Final = 128
-"""Notifications handed on between two chances for every other task: as many as the host decides in one slice."""
+"""Notifications handed on between two chances for every other task: a millisecond. The host decides more in a slice of
+its own, so in a burst they follow behind, and what is decided first still leaves first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Outbox:
         self._journal = journal
         self._teller = teller
         self._clock = clock
-        # Bounded by what one turn of the host can decide between two commits: a slice of notifications.
+        # Bounded by the services: what a burst decides waits here for its record, and then for its turn.
         self._undelivered: deque[tuple[Position, Notification]] = deque()
         self._arrived = trio.Event()
         self._idle = trio.Event()
