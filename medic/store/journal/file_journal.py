@@ -18,9 +18,7 @@ journal refuse: who waits, `require_room`, heartbeats (503). What was appended b
 have already folded it: it stays in memory and is written first into a new file, which begins where the last good sync
 ended. The failed file is never synced again and believed. As soon as a new file is whole the journal takes records
 again, by itself. Where room is missing, the new file has that of the reserve, and heartbeats are refused until the
-reserve is there again (`space.py`).
-
-Numbers, and what was rejected, are in docs/decisions/0005-journal.md.
+reserve is there again (`space.py`). Numbers, and what was rejected: docs/decisions/0005-journal.md.
 """
 
 from __future__ import annotations
@@ -182,30 +180,23 @@ class FileJournal:
             raise JournalRefusedError(refusal, retry_after_seconds=limits.INTAKE_RETRY_SECONDS)
 
     def append_nowait(self, effect: Effect) -> Position:
-        """Take the effect and assign its position. Costs some 2 µs for a heartbeat.
-
-        Raises:
-            JournalRefusedError: full, failing or closed.
-            InvariantError: the record is longer than any can be.
-        """
+        """As `append_all_nowait` of this one."""
         return self.append_all_nowait((effect,))
 
     def append_all_nowait(self, effects: Sequence[Effect]) -> Position:
-        """The same for what one turn decided, at least one effect, in this order; the position of the last.
+        """Take what one turn decided, at least one effect, in this order; the position of the last.
 
         Raises:
             JournalRefusedError: full, failing or closed; none was taken.
             InvariantError: a record is longer than any can be; none was taken.
         """
         records = list(map(encode, effects))
-        longest = max(map(len, records))
-        if longest > RECORD_BYTES_MAX:
-            raise InvariantError(f"a record of {longest} bytes; {RECORD_BYTES_MAX} is the most")
+        if max(map(len, records)) > RECORD_BYTES_MAX:
+            raise InvariantError(f"a record of more than {RECORD_BYTES_MAX} bytes")
         positions: Sequence[Position] = self._pending_with_room().add_each(records)  # type: ignore[assignment]  # integers
         self._recent.add_many(positions, effects)
         self._records += len(records)
-        if not _SYNCED_LATER.issuperset(map(type, effects)):
-            self._must_sync = True
+        self._must_sync |= not _SYNCED_LATER.issuperset(map(type, effects))
         return positions[-1]
 
     def append_heartbeat_nowait(
