@@ -7,7 +7,12 @@
     │   ├── UnknownServiceError     404
     │   ├── UnknownAlertError       404
     │   ├── UnknownWebhookError     404
-    │   └── AlertClosedError        409
+    │   ├── UnknownKeyError         404
+    │   ├── AlertClosedError        409
+    │   ├── LastAdminKeyError       409
+    │   ├── UnauthorizedError       401, no key, or none that is valid
+    │   ├── ForbiddenError          403, the key (or the open mode) does not allow it
+    │   └── RateLimitedError        429 + Retry-After, says which limit
     ├── OverloadedError         the caller waits (503 + Retry-After)
     │   ├── ActorBusyError
     │   ├── MailboxFullError
@@ -94,12 +99,65 @@ class UnknownWebhookError(RefusedError):
         self.webhook_id = webhook_id
 
 
+class UnknownKeyError(RefusedError):
+    """There is no API key of that id, or none that works."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"There is no API key {key_id} that works.")
+        self.key_id = key_id
+
+
+class LastAdminKeyError(RefusedError):
+    """Without this key nobody could make another one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is the last key with the scope admin, and MEDIC_ADMIN_API_KEY is not set: without it nobody could "
+            "make another one over HTTP. Make another one first, or revoke it with force=1."
+        )
+        self.name = name
+
+
 class AlertClosedError(RefusedError):
     """The alert is closed already."""
 
     def __init__(self, alert_id: EventId) -> None:
         super().__init__(f"Alert {alert_id} is closed already.")
         self.alert_id = alert_id
+
+
+class UnauthorizedError(RefusedError):
+    """No key was shown where one is needed, or none that is valid. `reason` is one word, for the metric."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ForbiddenError(RefusedError):
+    """It is known who asks, and they may not. `reason` is one word, for the metric."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class RateLimitedError(RefusedError):
+    """Too many requests for one of the limits.
+
+    Attributes:
+        limit: Requests a minute.
+        remaining: How many would be taken now: 0.
+        reset_seconds: Until all of them would be taken again.
+        retry_after_seconds: Until one would be.
+    """
+
+    def __init__(self, message: str, *, limit: int, reset_seconds: int, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.remaining = 0
+        self.reset_seconds = reset_seconds
+        self.retry_after_seconds = retry_after_seconds
 
 
 class OverloadedError(MedicError):

@@ -6,18 +6,24 @@ belong to one shard; there is one shard today.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType, Protocol
 
+from medic.access.caller import NOBODY, Caller, Remembered
+from medic.access.entrance import Entrance
+from medic.access.gcra import Standing
+from medic.access.introduction import Introduction
+from medic.access.limits import Counted
 from medic.core.blind import BlindLog
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.effects import Effect, SettleNotification
 from medic.core.notification import Notification
 from medic.core.service import Alert, Service, ServiceRow
 from medic.core.status import HeartbeatStatus
-from medic.core.units import EventId, InstantMs, ServiceId, SightedMs, SkewMs
-from medic.errors import JournalRefusedError, MedicError
+from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
+from medic.core.webhook import Webhook
+from medic.errors import JournalRefusedError, MedicError, RateLimitedError
 
 Position = NewType("Position", int)
 """A place in a journal: how many bytes of it, over all its files, end with this record. 0 is before the first."""
@@ -134,18 +140,17 @@ class Journal(Protocol):
         ...
 
     def append_nowait(self, effect: Effect) -> Position:
-        """Take the effect and assign its position. It is in no file yet.
+        """Take an effect that is a turn of its own, and assign its position. It is in no file yet.
 
         Raises:
             JournalRefusedError: full, failing or closed.
         """
         ...
 
-    def append_all_nowait(self, effects: Sequence[Effect]) -> Position:
-        """As `append_nowait` of each of them, at least one, in this order; the position of the last.
+    def append_turn_nowait(self, effects: Sequence[Effect]) -> Position:
+        """As `append_nowait` of the effects of one turn, at least one; the position of the last.
 
-        Raises:
-            JournalRefusedError: full, failing or closed; none was taken.
+        All are taken or none, and survive a crash or do not: neither `durable` nor a read ever ends between two.
         """
         ...
 
@@ -196,7 +201,7 @@ class Journal(Protocol):
         ...
 
     async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
-        """Up to `most` durable records after `position`, in order; none where there are none yet. Bounded memory."""
+        """Some `most` durable records after `position`, in order; the last one ends a turn. Bounded memory."""
         ...
 
     async def read_records_after(self, position: Position, *, most: int) -> Records:
@@ -251,23 +256,6 @@ class ServiceStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
-    """A target of plain JSON webhooks. `heartbeat_name` None: of every service. `headers` are sent as they are."""
-
-    webhook_id: int
-    url: str
-    heartbeat_name: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    date_added: InstantMs = InstantMs(0)
-    added_by: str = ""
-
-    @property
-    def target(self) -> str:
-        """Its name among the targets."""
-        return f"webhook:{self.webhook_id}"
-
-
 class WebhookStore(Protocol):
     """Webhooks as stored. Raises `DatabaseUnavailableError` as `ServiceStore` does."""
 
@@ -276,6 +264,10 @@ class WebhookStore(Protocol):
     ) -> Webhook: ...
 
     async def all(self) -> Sequence[Webhook]: ...
+
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook | None:
+        """The webhook with a new secret, and the one before for `overlap`; None where there is none of that id."""
+        ...
 
     async def delete(self, webhook_id: int, *, by: str) -> bool: ...
 
@@ -288,6 +280,10 @@ class Webhooks(Protocol):
     ) -> Webhook: ...
 
     async def all(self) -> Sequence[Webhook]: ...
+
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook:
+        """Raises `UnknownWebhookError` where there is none of that id."""
+        ...
 
     async def delete(self, webhook_id: int, *, by: str) -> None:
         """Raises `UnknownWebhookError` where there is none of that id."""
@@ -329,7 +325,7 @@ class Beat:
     """A heartbeat as a client sent it, checked: `name` normalised, `status` 1 to 64 characters.
 
     Not frozen: one is made for every heartbeat, and freezing it costs as much again as making it.
-    `said_at` is the sender's own time, `key` its Idempotency-Key.
+    `said_at` is the sender's own time, `key` its Idempotency-Key, `caller` who sent it, for limits.
     """
 
     name: str
@@ -337,24 +333,85 @@ class Beat:
     run_id: str | None = None
     said_at: InstantMs | None = None
     key: str | None = None
+    caller: Caller = NOBODY
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who sends something, as far as it is known before anything is looked up."""
+class HeartbeatLimits(Protocol):
+    """How many heartbeats are stored. Asked for nearly every one, so it answers from memory, at once.
 
-    address: str
+    A refusal is returned and not raised, because what it refuses is a sign of life all the same.
+    """
+
+    @property
+    def counts_callers(self) -> bool:
+        """Whether there is a limit a caller: then every heartbeat is asked for, however rare its service's are."""
+        ...
+
+    def refuse_heartbeat(
+        self, service: Service, at: InstantMs, sighted: SightedMs, caller: Caller
+    ) -> RateLimitedError | None:
+        """None: one more heartbeat of the service is stored, and counted for it and its caller."""
+        ...
+
+    def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:
+        """0: the same, where callers are not counted; else how long none is stored."""
+        ...
+
+    def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
+        """None: the caller may be told that the name is not registered, and it was counted."""
+        ...
+
+
+class RequestLimits(Protocol):
+    """How many other requests a caller may make."""
+
+    async def count(self, counted: Counted, caller: Caller) -> Standing | None:
+        """How the caller stands with this request; None where there is no limit. Waits for Redis, 50 ms at most.
+
+        Raises:
+            RateLimitedError: it is one too many.
+        """
+        ...
 
 
 class Gatekeeper(Protocol):
-    """Decides whether a heartbeat may come in, before it is taken: keys, and limits.
+    """Decides who may come in, before anything of a request is looked at, and whose heartbeats they may send.
 
-    Asked for every heartbeat, those of a bulk one by one, so it answers from memory, at once, and makes nothing where
-    the answer is yes. A refusal is returned and not raised: under a flood it is the usual answer.
+    It answers from memory, at once, and makes nothing lasting where the answer is yes.
     """
 
+    @property
+    def version(self) -> int:
+        """Grows with every change of what callers may; whoever remembers one asks anew then."""
+        ...
+
+    def recognise(self, introduction: Introduction, address: str, entrance: Entrance) -> Caller:
+        """Who sends a request, from its headers, their address, and what the route asks for.
+
+        Raises:
+            UnauthorizedError, ForbiddenError, RateLimitedError: they may not come in here.
+        """
+        ...
+
+    @property
+    def verifies_signatures(self) -> bool:
+        """Whether a heartbeat may be signed instead of carrying a key."""
+        ...
+
+    def recognise_signed(self, headers: Mapping[str, str], body: bytes, address: str) -> Caller:
+        """Who sends a signed heartbeat. Raises as `recognise` does."""
+        ...
+
+    def remember(self, introduction: Introduction, caller: Caller, now: float) -> Remembered:
+        """For how long a connection that was just recognised need not be again. `now` is of trio's clock."""
+        ...
+
     def admit_heartbeat(self, caller: Caller, name: str) -> MedicError | None:
-        """None where the heartbeat of that name may be taken; else what its caller is told."""
+        """None where the heartbeat of that name may be taken; else what its caller is told.
+
+        Asked for every heartbeat, those of a bulk one by one. A refusal is returned and not raised: under a flood it is
+        the usual answer.
+        """
         ...
 
 
@@ -366,6 +423,8 @@ class Intake(Protocol):
 
         Raises:
             UnknownServiceError, InactiveServiceError: nothing was taken.
+            RateLimitedError: it was taken as a sign of life or a report, and is not stored; or it named one service
+                too many that is not registered.
             ActorBusyError: the service is being rebuilt, nothing was taken; `take` waits for it.
             OverloadedError: it could not be made durable; nothing was taken.
         """
@@ -392,6 +451,7 @@ class Intake(Protocol):
 
         Raises:
             UnknownServiceError, InactiveServiceError: nothing was taken.
+            RateLimitedError: as `take_nowait` says; nothing was waited for.
             OverloadedError: it could not be made durable.
         """
         ...

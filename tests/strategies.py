@@ -87,6 +87,7 @@ rows = st.builds(
     grace_ms=st.integers(0, 366 * 86_400_000),
     threshold=st.integers(1, 1_000),
     recovery_ms=st.integers(0, 366 * 86_400_000),
+    require_key=st.booleans(),
     renotify_ms=_optional(durations),
     team=teams,
     priority=priorities,

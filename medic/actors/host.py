@@ -34,6 +34,7 @@ from medic.actors.supervisor import ActorCrashedError, Supervisor
 from medic.core.blind import BlindSpan
 from medic.core.effects import RecordHeartbeat, RemoveService, ServiceEffect
 from medic.core.events import DeadlineExpired, Event, NobodyTold
+from medic.core.fold import WaitsUs
 from medic.core.service import Service
 from medic.core.status import HeartbeatStatus
 from medic.core.units import InstantMs, ServiceId, SightedMs, SkewMs
@@ -190,7 +191,7 @@ class Host:
         self._arm_for(actor, deadline)
         return position
 
-    def heartbeat_turn(self, actor: Actor, kind: HeartbeatStatus) -> Position:
+    def heartbeat_turn(self, actor: Actor, at: InstantMs, sighted: SightedMs, kind: HeartbeatStatus) -> Position:
         """The turn of a heartbeat that is only recorded (`only_recorded`), without an event and without effects.
 
         Nearly all turns are such ones: what they cost is what Medic costs.
@@ -201,7 +202,6 @@ class Host:
         """
         outbox = self._outbox
         outbox.require_room()
-        at, sighted = self._clock.read()
         heartbeat_id = self._ids.draw()
         self._turns += 1
         deadline = self._supervisor.heartbeat_turn(actor, at, sighted, kind)
@@ -209,7 +209,7 @@ class Host:
         self._arm_for(actor, deadline)
         return position
 
-    def plain_turns(self, said: Iterable[tuple[str, str]]) -> tuple[int, Position]:
+    def plain_turns(self, said: Iterable[tuple[str, str]], waits_us: WaitsUs) -> tuple[int, Position]:
         """As `heartbeat_turn` of names and statuses: how many turns that were, and the position of the newest record.
 
         They are taken from the first to the first that has to be looked at more closely (`Supervisor.plain_turns`). All
@@ -218,6 +218,7 @@ class Host:
 
         Args:
             said: Names and statuses; no more than a turn has room for, which is 4 MiB of records.
+            waits_us: Whether one more is stored, where it comes soon after another.
         """
         outbox, ids = self._outbox, self._ids
         try:
@@ -226,7 +227,7 @@ class Host:
             return 0, Position(0)
         at, sighted = self._clock.read()
         find = self._directory.actor
-        actors, kinds = self._supervisor.plain_turns(islice(said, ids.in_hand), find, at, sighted)
+        actors, kinds = self._supervisor.plain_turns(islice(said, ids.in_hand), find, waits_us, at, sighted)
         count = len(actors)
         if not count:
             return 0, Position(0)

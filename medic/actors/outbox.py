@@ -1,7 +1,9 @@
 """Carries effects out: to the journal in the turn that decided them, and notifications on to alerting once durable.
 
-The order of effects is their meaning, so they are appended exactly as `step` returned them. A notification leaves this
-process only after `wait_durable` of its own record: that is what makes it decided once, whatever happens next.
+The order of effects is their meaning, so they are appended exactly as `step` returned them. Those of one turn go in one
+call, and the journal keeps all of them or none: no start finds an alert closed and the telling of it undecided. A
+notification leaves this process only once its turn is durable: that is what makes it decided once, whatever happens
+next.
 """
 
 from __future__ import annotations
@@ -157,12 +159,16 @@ class Outbox:
         self._journal.require_intake()
 
     def record_nowait(self, effect: Effect) -> Position:
-        """Journal what concerns no single service: a blind span."""
+        """Journal what is told by others, if at all: what another Medic had decided to tell."""
         return self._journal.append_nowait(effect)
 
     def tell_nowait(self, notification: Notification) -> None:
         """Journal a notification of Medic's own, and tell it once it is durable."""
-        self._append((Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification),))
+        self._append((self._decided(notification),))
+
+    def record_and_tell_nowait(self, effect: Effect, notification: Notification) -> None:
+        """The same of a notification that says of an effect that it happened: one turn, the effect first."""
+        self._append((effect, self._decided(notification)))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand notifications on in order, each once its record is durable, until cancelled."""
@@ -208,16 +214,19 @@ class Outbox:
             journal_retries=self._retries,
         )
 
-    def _append(self, effects: Sequence[ServiceEffect]) -> Position:
-        """Journal what was decided together, and keep what tells somebody until all of it is durable."""
-        told = [effect.notification for effect in effects if isinstance(effect, Notify)]
+    def _decided(self, notification: Notification) -> Notify:
+        return Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification)
+
+    def _append(self, turn: Sequence[Effect]) -> Position:
+        """Journal a turn with the targets as things stand, and keep what tells somebody until all of it is durable."""
+        told = [effect.notification for effect in turn if isinstance(effect, Notify)]
         for notification in told:
             notification.address(self._teller.targets_for(notification))
-        position = self._journal.append_all_nowait(effects)
+        position = self._journal.append_turn_nowait(turn)
         if told and not self._undelivered:
             self._idle = trio.Event() if self._idle.is_set() else self._idle
             self._arrived.set()
-        for effect in effects:
+        for effect in turn:
             if isinstance(effect, Notify):
                 self.ledger.fold(effect)
                 self._undelivered.append((position, effect.notification))
@@ -225,7 +234,7 @@ class Outbox:
                 self._count(effect)
         return position
 
-    def _count(self, effect: ServiceEffect) -> None:
+    def _count(self, effect: Effect) -> None:
         if isinstance(effect, OpenAlert):
             self._opened[effect.alert.priority, effect.alert.team] += 1
         elif isinstance(effect, RecordHeartbeat):

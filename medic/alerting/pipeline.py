@@ -46,8 +46,9 @@ from medic.alerting.untold import UNTOLD_SECONDS, UntoldWatch
 from medic.core.effects import SettleNotification
 from medic.core.notification import PAGERDUTY, Notification
 from medic.core.status import NotificationKind, Outcome
+from medic.core.webhook import Webhook
 from medic.errors import InvariantError, JournalRefusedError
-from medic.ports import Clock, Settlements, Webhook
+from medic.ports import Clock, Settlements
 
 _log = structlog.get_logger(__name__)
 
@@ -159,9 +160,13 @@ class Alerting:
     # --------------------------------------------------------------------------------------------------------- webhooks
 
     def add_webhook(self, webhook: Webhook) -> None:
-        """Tell this webhook from now on. Adding one that is there replaces it."""
-        self.remove_webhook(webhook)
-        target = self._make_target(self._make_webhook(webhook))
+        """Tell this webhook from now on. One that is there is told as it is now, what waits for it included."""
+        notifier = self._make_webhook(webhook)
+        known = self._targets.get(notifier.target)
+        if known is not None:
+            known.renew(notifier)
+            return
+        target = self._make_target(notifier)
         self._targets[target.name] = target
         if self._nursery is not None:
             self._nursery.start_soon(target.run)

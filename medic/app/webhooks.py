@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medic.alerting.pipeline import Alerting
+from medic.core.units import DurationMs
+from medic.core.webhook import Webhook
 from medic.errors import UnknownWebhookError
-from medic.ports import Webhook, WebhookStore
+from medic.ports import WebhookStore
 
 
 class OperatorWebhooks:
@@ -27,8 +29,9 @@ class OperatorWebhooks:
     async def follow(self, known: Sequence[Webhook]) -> None:
         """Tell alerting what is stored, where it knows only those."""
         stored = await self._store.all()
+        targets = {webhook.target for webhook in stored}
         for webhook in known:
-            if webhook not in stored:
+            if webhook.target not in targets:
                 self._alerting.remove_webhook(webhook)
         for webhook in stored:
             if webhook not in known:
@@ -37,6 +40,18 @@ class OperatorWebhooks:
     async def all(self) -> Sequence[Webhook]:
         """Every webhook, as stored."""
         return await self._store.all()
+
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook:
+        """The webhook with a new secret, which signs from now on; the one before signs as well for `overlap`.
+
+        Raises:
+            UnknownWebhookError: there is none of that id.
+        """
+        webhook = await self._store.rotate(webhook_id, overlap=overlap, by=by)
+        if webhook is None:
+            raise UnknownWebhookError(webhook_id)
+        self._alerting.add_webhook(webhook)
+        return webhook
 
     async def delete(self, webhook_id: int, *, by: str) -> None:
         """Forget a webhook; what waits for it is given up.

@@ -134,9 +134,9 @@ class Api:
         """The reply to an order."""
         return self._ask("POST", path, query=query, body=NOTHING if body is None else body)
 
-    def delete(self, path: str) -> Reply:
+    def delete(self, path: str, query: Mapping[str, str] = NO_QUERY) -> Reply:
         """The reply to a deletion."""
-        return self._ask("DELETE", path)
+        return self._ask("DELETE", path, query=query)
 
     def pages(self, path: str, query: Mapping[str, str], *, limit: int | None = None) -> Iterator[JsonObject]:
         """The rows of a listing, page by page, `limit` of them at most."""

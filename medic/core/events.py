@@ -27,6 +27,11 @@ class HeartbeatReceived:
 
 
 @value(frozen=True, slots=True)
+class HeartbeatLimited(HeartbeatReceived):
+    """The same, of a heartbeat that a rate limit refuses: a sign of life or a report like any other, and not stored."""
+
+
+@value(frozen=True, slots=True)
 class DeadlineExpired:
     """The wheel fired. Names the deadline it was armed for, so that a late firing is recognised, not raced against."""
 
@@ -122,6 +127,7 @@ class TestRequested:
 
 Event = (
     HeartbeatReceived
+    | HeartbeatLimited
     | DeadlineExpired
     | ServiceChanged
     | ServiceDeleted

@@ -32,6 +32,7 @@ from typing import Final
 import orjson
 import trio
 
+from medic.access.caller import Caller
 from medic.core.names import NAME_MAX, normal_name
 from medic.errors import ActorBusyError, Fault, InvalidInputError, JournalRefusedError, MedicError, OverloadedError
 from medic.http.answers import Answer, JsonObject, JsonValue
@@ -41,7 +42,7 @@ from medic.http.heartbeats import check_heartbeat, named_ignored, note_refused, 
 from medic.http.limits import BULK_HEARTBEATS_MAX, BULK_MARKS_MAX, BULK_SLICE, BULK_SLICE_OTHERS, FAULTS_MAX
 from medic.http.parts import ApiParts
 from medic.http.refusals import message_of, refuse, status_of
-from medic.ports import Beat, Caller, Position
+from medic.ports import Beat, Position
 
 Item = JsonValue | bytes
 """One heartbeat of a body: its JSON, or a line of NDJSON that is still to be read."""
@@ -74,13 +75,13 @@ def read_items(body: bytes) -> list[Item]:
     return items
 
 
-async def take_bulk(parts: ApiParts, body: bytes, address: str, idempotency_key: str = "") -> Answer:
+async def take_bulk(parts: ApiParts, body: bytes, caller: Caller, idempotency_key: str = "") -> Answer:
     """Take the heartbeats a body holds, and answer for each. Never raises what the caller could have caused.
 
     Args:
         parts: The parts of the API.
         body: The request's body.
-        address: The caller's address.
+        caller: Who sends it, and may come in.
         idempotency_key: That header, empty where it was not sent. With it, the n-th heartbeat has a key of its own, so
             that a bulk that is sent again counts once.
     """
@@ -88,9 +89,9 @@ async def take_bulk(parts: ApiParts, body: bytes, address: str, idempotency_key:
         items = read_items(body)
         key = read_key(idempotency_key)
     except InvalidInputError as error:
-        note_refused(parts, error, name=None, address=address)
+        note_refused(parts, error, name=None, address=caller.address)
         return refuse(error)
-    bulk = _Bulk(parts, items, Caller(address), key)
+    bulk = _Bulk(parts, items, caller, key)
     begin = bulk.take_slice(0)
     while begin < len(items):
         await trio.lowlevel.checkpoint()
@@ -101,7 +102,7 @@ async def take_bulk(parts: ApiParts, body: bytes, address: str, idempotency_key:
 
 async def post_heartbeats(parts: ApiParts, call: Call) -> Answer:
     """Take many heartbeats."""
-    return await take_bulk(parts, call.body, call.address, call.idempotency_key)
+    return await take_bulk(parts, call.body, call.caller, call.idempotency_key)
 
 
 class _Bulk:
@@ -182,6 +183,7 @@ class _Bulk:
         if refusal is not None:
             self._refuse(index, refusal, beat.name)
             return
+        beat.caller = self._caller
         try:
             self._newest = self._parts.intake.take_nowait(beat)
         except MedicError as error:

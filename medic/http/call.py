@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, unquote_to_bytes
 
+from medic.access.caller import Author, Caller
 from medic.core.names import normal_name
 from medic.errors import Fault, InvalidInputError
 from medic.http.limits import ACTOR_MAX, PAGE_MAX, QUERY_PARAMETERS_MAX, QUOTED_MAX
@@ -26,8 +27,8 @@ class Call:
         places: What stands in the places of the path, still percent-encoded.
         query: The query's parameters, each given once.
         body: The whole body.
-        actor: Who does it: `X-Actor`, else the caller's address.
-        address: The caller's address.
+        author: Under whom a change is written down.
+        caller: Who asks.
         accept, accept_encoding: These headers.
         raw_query: The query string.
         idempotency_key: That header, empty where it was not sent.
@@ -37,12 +38,22 @@ class Call:
     places: Mapping[str, str]
     query: Mapping[str, str]
     body: bytes
-    actor: str
-    address: str
+    author: Author
+    caller: Caller
     accept: str = ""
     accept_encoding: str = ""
     raw_query: bytes = b""
     idempotency_key: str = ""
+
+    @property
+    def address(self) -> str:
+        """The caller's address."""
+        return self.caller.address
+
+    @property
+    def actor(self) -> str:
+        """Who does it, for people to read."""
+        return self.author.name
 
     @property
     def name(self) -> str:

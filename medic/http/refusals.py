@@ -11,19 +11,25 @@ from typing import Final
 
 import structlog
 
+from medic.access.gcra import Standing
 from medic.errors import (
     AlertClosedError,
+    ForbiddenError,
     InvariantError,
+    LastAdminKeyError,
     MedicError,
     OverloadedError,
     OvertakenError,
+    RateLimitedError,
     RefusedError,
+    UnauthorizedError,
     UnavailableError,
     UnknownAlertError,
+    UnknownKeyError,
     UnknownServiceError,
     UnknownWebhookError,
 )
-from medic.http.answers import Answer, refusal
+from medic.http.answers import Answer, Headers, refusal
 from medic.http.limits import QUOTED_MAX
 
 _log = structlog.get_logger(__name__)
@@ -32,7 +38,12 @@ STATUSES: Final[tuple[tuple[type[MedicError], int], ...]] = (
     (UnknownServiceError, 404),
     (UnknownAlertError, 404),
     (UnknownWebhookError, 404),
+    (UnknownKeyError, 404),
     (AlertClosedError, 409),
+    (LastAdminKeyError, 409),
+    (UnauthorizedError, 401),
+    (ForbiddenError, 403),
+    (RateLimitedError, 429),
     (RefusedError, 400),
     (OverloadedError, 503),
     (UnavailableError, 503),
@@ -48,6 +59,9 @@ OWN_FAULT: Final = "Medic met a fault of its own. Its log says more."
 
 OVERTAKEN_RETRY_SECONDS: Final = 1
 """This process ends within a second; whoever routes requests finds the other one."""
+
+CHALLENGE: Final = (("WWW-Authenticate", 'Bearer realm="medic"'),)
+"""How to sign in, for programs that ask."""
 
 FRAMEWORK_MESSAGES: Final = {
     400: "The request could not be read.",
@@ -78,6 +92,10 @@ def message_of(error: MedicError) -> str:
 def refuse(error: MedicError) -> Answer:
     """The answer to a request over which this was raised."""
     status, message = status_of(error), message_of(error)
+    if isinstance(error, UnauthorizedError):
+        return refusal(status, message, headers=CHALLENGE)
+    if isinstance(error, RateLimitedError):
+        return refusal(status, message, headers=(*_retry_after(error.retry_after_seconds), *rate_headers(error)))
     if isinstance(error, RefusedError):
         return refusal(status, message, error.faults)
     if isinstance(error, OverloadedError | UnavailableError):
@@ -102,6 +120,15 @@ def refuse_framework(status: int, *, path: str, limit: int, allow: str = "") -> 
         return refusal(status, LATER.format(path=path[:QUOTED_MAX]))
     message = FRAMEWORK_MESSAGES.get(status, OWN_FAULT if status >= 500 else FRAMEWORK_MESSAGES[400])
     return refusal(status, message.format(limit=limit), headers=headers)
+
+
+def rate_headers(stands: Standing | RateLimitedError) -> Headers:
+    """What is left of a limit."""
+    return (
+        ("X-RateLimit-Limit", str(stands.limit)),
+        ("X-RateLimit-Remaining", str(stands.remaining)),
+        ("X-RateLimit-Reset", str(stands.reset_seconds)),
+    )
 
 
 def _retry_after(seconds: int) -> tuple[tuple[str, str], ...]:

@@ -12,6 +12,7 @@ So the order of those fields is part of the layout: none is ever taken out or mo
 a default. A list that is longer than this release knows is refused. All the rest is rare, and is an object.
 
 A heartbeat that is known by a mark, or is discounted, has a kind of its own: the same body, with both behind its head.
+One that a rate limit refused has kinds of its own too, with the same bodies, so that no table gets a row of it.
 
 The version byte belongs to the layout of the struct forms. A release that changes one gives it the next number and
 goes on reading this one. A record that this release cannot read was written by a later one, and the operator is told.
@@ -36,6 +37,7 @@ from medic.core.effects import (
     CreditSigns,
     Effect,
     EndMute,
+    NoteHeartbeat,
     Notify,
     OpenAlert,
     RecordBlindSpan,
@@ -65,6 +67,15 @@ _HEARTBEAT_WIDE: Final = 2
 
 _HEARTBEAT_MARKED: Final = 15
 """A heartbeat with a mark or a discount, which stand right behind the head."""
+
+_NOTE: Final = 16
+_NOTE_MARKED: Final = 17
+_NOTE_WIDE: Final = 18
+"""The same three of a heartbeat that a rate limit refused. Its id is 0."""
+
+_NOTES: Final = {_HEARTBEAT: _NOTE, _HEARTBEAT_MARKED: _NOTE_MARKED}
+_OF_NOTES: Final = {note: heartbeat for heartbeat, note in _NOTES.items()}
+_NO_ID: Final = EventId(0)
 
 _HEARTBEAT_HEAD: Final = struct.Struct("<BBQqqQBBHH")
 _HEARTBEAT_MARK: Final = struct.Struct("<qB")
@@ -109,14 +120,15 @@ _OBJECTS: Final[dict[int, type[Effect]]] = {
     12: Notify,
     13: SettleNotification,
     14: RecordBlindSpan,
+    _NOTE_WIDE: NoteHeartbeat,
 }
 _LISTED: Final[dict[int, type[Effect]]] = {
-    16: ChangeStatus,
-    17: OpenAlert,
-    18: AmendAlert,
-    19: CloseAlert,
-    20: Notify,
-    21: SettleNotification,
+    19: ChangeStatus,
+    20: OpenAlert,
+    21: AmendAlert,
+    22: CloseAlert,
+    23: Notify,
+    24: SettleNotification,
 }
 """Kind bytes. A number is never used again for something else. What is listed was an object once, and is read as it."""
 
@@ -180,6 +192,8 @@ def encode(effect: Effect) -> bytes:
     """The record of an effect. Costs about a microsecond for a heartbeat, a few for anything else."""
     if type(effect) is RecordHeartbeat:
         return _encode_heartbeat(effect)
+    if type(effect) is NoteHeartbeat:
+        return _encode_note(effect)
     kind = type(effect)
     if kind in _FIELDS_OF:
         body = orjson.dumps(effect, default=_fields_of, option=orjson.OPT_PASSTHROUGH_DATACLASS)
@@ -201,6 +215,8 @@ def decode(record: bytes) -> Effect:
         raise UnreadableRecordError(f"a journal record of version {version}; this Medic reads {RECORD_VERSION}")
     if kind in (_HEARTBEAT, _HEARTBEAT_MARKED):
         return _decode_heartbeat(record, kind)
+    if kind in _OF_NOTES:
+        return _decode_note(record, kind)
     reader = _READERS.get(kind)
     if reader is None:
         raise UnreadableRecordError(f"a journal record of the unknown kind {kind}")
@@ -315,6 +331,20 @@ def _decode_heartbeat(record: bytes, record_kind: int) -> RecordHeartbeat:
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise UnreadableRecordError("a heartbeat record that does not say what one must") from error
     return RecordHeartbeat(service_id, at, sighted, heartbeat_id, kind, status, run_id, said_at, mark, discount)
+
+
+def _encode_note(note: NoteHeartbeat) -> bytes:
+    heartbeat = RecordHeartbeat(note.service_id, note.at, note.sighted, _NO_ID, note.kind, note.status, mark=note.mark)
+    record = _encode_heartbeat(heartbeat)
+    kind = _NOTES.get(record[1])
+    if kind is None:
+        return _PREFIXES[NoteHeartbeat] + orjson.dumps(note)
+    return bytes((RECORD_VERSION, kind)) + record[2:]
+
+
+def _decode_note(record: bytes, record_kind: int) -> NoteHeartbeat:
+    said = _decode_heartbeat(record, _OF_NOTES[record_kind])
+    return NoteHeartbeat(said.service_id, said.at, said.sighted, said.kind, said.status, said.mark)
 
 
 # ---------------------------------------------------------------------------------------------------------- hot state

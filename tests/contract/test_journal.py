@@ -96,18 +96,6 @@ async def test_a_plain_heartbeat_is_the_record_that_says_so(opened):
         assert [entry.effect for entry in await journal.read_after(0, most=10)] == [plain, plain]
 
 
-async def test_what_one_turn_decided_is_as_many_records_in_its_order(opened):
-    effects = [heartbeat(1), EndMute(service_id=1, at=2, sighted=2, by="Ännchen"), heartbeat(3)]
-    async with opened() as journal:
-        one_by_one = [journal.append_nowait(effect) for effect in effects]
-        last = journal.append_all_nowait(effects)
-        assert last == journal.newest == 2 * one_by_one[-1]
-        await journal.wait_durable(last)
-        entries = await journal.read_after(0, most=10)
-        assert [entry.effect for entry in entries] == effects * 2
-        assert [entry.position for entry in entries[:3]] == one_by_one
-
-
 async def test_many_plain_heartbeats_are_as_many_records(opened):
     kinds = [HeartbeatStatus.UP, HeartbeatStatus.STARTED, HeartbeatStatus.UP]
     async with opened() as journal:
@@ -160,6 +148,38 @@ async def test_a_read_gives_at_most_what_was_asked_for(opened):
         await journal.wait_durable(positions[-1])
         entries = await journal.read_after(positions[1], most=3)
         assert [entry.position for entry in entries] == positions[2:5]
+
+
+async def test_a_turn_has_one_position_and_is_read_as_a_whole(opened):
+    turn = [
+        heartbeat(2),
+        EndMute(service_id=1, at=3, sighted=3, by="Ann"),
+        EndMute(service_id=1, at=4, sighted=4, by=""),
+    ]
+    async with opened() as journal:
+        journal.append_nowait(heartbeat(1))
+        end = journal.append_turn_nowait(turn)
+        assert end == journal.newest
+        alone = journal.append_turn_nowait([heartbeat(5)])
+        await journal.wait_durable(alone)
+        entries = await journal.read_after(0, most=10)
+        assert [entry.effect for entry in entries] == [heartbeat(1), *turn, heartbeat(5)]
+        assert [entry.position for entry in entries][3:] == [end, alone]
+    async with opened() as journal:
+        for behind, most, expected in ((0, 1, 1), (0, 2, 4), (0, 4, 4), (1, 1, 4), (2, 1, 4), (3, 1, 4), (4, 1, 5)):
+            position = entries[behind - 1].position if behind else 0
+            if journal.newest:
+                assert list(await journal.read_after(position, most=most)) == entries[behind:expected]
+
+
+async def test_who_waits_for_a_turn_is_answered_for_all_of_it(opened):
+    async with opened() as journal:
+        seen = []
+        end = journal.append_turn_nowait([heartbeat(1), heartbeat(2)])
+        journal.call_when_durable(end, lambda _: seen.append(journal.durable))
+        await journal.wait_durable(1)
+        assert journal.durable >= end
+        assert seen == [journal.durable]
 
 
 async def test_many_wait_for_one_commit_and_all_are_woken(opened):
@@ -268,6 +288,8 @@ async def test_who_waits_is_told_when_it_never_will_be(opened):
         assert isinstance(told.pop(), JournalRefusedError)
         with pytest.raises(JournalRefusedError):
             journal.append_nowait(heartbeat(2))
+        with pytest.raises(JournalRefusedError):
+            journal.append_turn_nowait([heartbeat(2), heartbeat(3)])
         with pytest.raises(JournalRefusedError):
             journal.require_room()
         journal.take_again()

@@ -208,6 +208,7 @@ async def test_the_kept_names_carry_what_the_parts_counted():
     assert found["medic_active_token", ()] == 73
     assert found["medic_active_lock_held", ()] == 1
     assert found["medic_active_locks_lost_total", ()] == 74
+    assert (found["medic_api_keys", ()], found["medic_api_keys_expiring", ()]) == (90, 91)
     assert found["medic_outbox_pending", ()] == 36
     assert found["medic_actors", ()] == 21
     assert found["medic_actor_restarts_total", ()] == 42

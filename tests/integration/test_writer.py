@@ -27,6 +27,7 @@ from medic.store.tables import writer as writer_module
 from medic.store.tables.batch_tables import ROWS_AT_ONCE
 from medic.store.tables.writer import ANSWER_MS
 from tests.integration.writing import DAY, HEARTBEATS, MINUTE, NOW, World, alert, closed, heartbeat, notify, opened, row
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -244,7 +245,7 @@ async def test_a_state_is_written_at_once_where_something_changed_and_recovers_a
         ChangeStatus(service_id=1, at=NOW, sighted=NOW, previous=Status.UP, status=Status.LATE, reason="late")
     )
     async with world.writing():
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             while not world.writer.statistics().states:
                 await trio.lowlevel.checkpoint()
     stored = await world.database.fetchrow("SELECT * FROM medic.service_states")
@@ -260,7 +261,7 @@ async def test_a_service_that_was_only_heard_of_waits_and_is_written_at_the_end(
         world.journal.append_nowait(heartbeat(number))
     service.position = world.journal.newest
     async with world.writing():
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             await world.writer.wait_committed(world.journal.newest)
             assert world.writer.statistics().states_due == 1
             assert await world.rows("SELECT count(*) FROM medic.service_states") == [(0,)]
@@ -291,6 +292,17 @@ async def test_states_let_the_records_go_first_while_the_writer_is_behind_but_no
     assert behind == after
 
 
+async def test_no_batch_ends_within_a_turn(world, monkeypatch):
+    """Another Medic that takes over in between would find an alert closed and the telling of it undecided."""
+    monkeypatch.setattr("medic.store.tables.writer.BATCH_RECORDS_MAX", 1)
+    world.journal.append_nowait(heartbeat(1))
+    turn = world.journal.append_turn_nowait([heartbeat(2), heartbeat(3), heartbeat(4)])
+    async with world.writing():
+        with trio.fail_after(PATIENCE_SECONDS):
+            await world.writer.wait_committed(turn)
+    assert (world.writer.statistics().batches, world.writer.statistics().rows) == (2, 4)
+
+
 async def test_a_service_that_is_being_rebuilt_is_not_written(world):
     await world.write(heartbeat(1))
     assert await world.rows("SELECT count(*) FROM medic.service_states") == [(0,)]
@@ -312,7 +324,7 @@ async def test_a_state_waits_for_the_journal_that_it_is_of(world):
     world.journal.append_nowait(heartbeat(2))
     service.position = world.journal.newest
     async with world.writing():
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             while not world.writer.statistics().batches:
                 await trio.lowlevel.checkpoint()
             await trio.testing.wait_all_tasks_blocked()

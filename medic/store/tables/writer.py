@@ -8,10 +8,12 @@ only if it stands where the batch begins, and moves it to the batch's end in the
 record go in once and not twice: constraints cannot, on a table partitioned by day (HARD-CASES H16). So whatever
 happens to a transaction, also a COMMIT whose answer was lost, the next one looks at the row and goes on from there.
 
-The way. Read up to `BATCH_RECORDS_MAX` records after the position, or what came within `BATCH_SECONDS`, at once
-when somebody waits for it. Work out the rows (`batch.py`), make the days they need, and write them set by set
-(`batch_tables.py`). Hot states go in transactions of their own behind it (`state_rows.py`): each says which position
-it is as of, so they need not move with the batch, and a state that is refused holds up no record.
+The way. Read some `BATCH_RECORDS_MAX` records after the position, or what came within `BATCH_SECONDS`, at once
+when somebody waits for it. The journal gives whole turns, so the tables are always as they were after some turn: a
+Medic that takes over finds no alert closed of which the telling is only in a journal that it cannot see. Work out the
+rows (`batch.py`), make the days they need, and write them set by set (`batch_tables.py`). Hot states go in transactions
+of their own behind it (`state_rows.py`): each says which position it is as of, so they need not move with the batch,
+and a state that is refused holds up no record.
 
 In a storm. What a hundred thousand services that fall silent at once leave in the journal is worth ten seconds of this
 core and of PostgreSQL's. While they are being decided the writer gives way (`calm`), but for `GIVES_WAY_SECONDS` at
@@ -23,7 +25,8 @@ Medic that takes over cannot see this one's journal, and goes by that. Where not
 
 Errors. PostgreSQL away, restarting, out of space, deadlocked: the same batch again, after a pause, for as long as
 it takes; the journal holds what comes meanwhile. A row that it refuses for what is in it: the batch is halved until
-the record is alone, which is kept in `journal/rejected/`, counted and reported, and the rest goes on (H17). A
+the record is alone, which is kept in `journal/rejected/`, counted and reported, and the rest goes on (H17). For
+the moments of halving the tables may then stand within a turn; what was refused is missing in them for ever anyway. A
 statement that is refused as such means that the schema or the role's privileges are not Medic's: an operator has to
 act, so it is reported and tried again like an outage.
 

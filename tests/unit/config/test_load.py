@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from medic.access.allowlist import AllowedHost
+from medic.access.mode import AuthMode
 from medic.config.load import known_names, load_settings, load_settings_to_serve, secret_names
 from medic.config.variables import NOT_BUILT, NOT_IN_USE_YET
 from medic.core.policy import Defaults
@@ -37,7 +39,7 @@ def test_an_empty_environment_is_a_whole_configuration() -> None:
     assert settings.storage.journal_sync == "always"
     assert settings.telling.slack is settings.telling.pagerduty is None
     assert settings.telling.zone.key == "America/Chicago"
-    assert settings.tuning.defaults == Defaults()
+    assert settings.tuning.defaults == Defaults(heartbeats_a_minute=100)
     assert settings.tuning.changes_seconds == 15
     assert settings.storage.retention_days == 30
     assert settings.logs.level == "INFO"
@@ -73,7 +75,7 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
             "SLACK_SIGNING_SECRET": "s",
             "PAGERDUTY_ROUTING_KEY": "k" * 32,
             "MEDIC_SECRETS_KEY": base64.b64encode(bytes(32)).decode(),
-            "MEDIC_WEBHOOK_SECRET": "w",
+            "MEDIC_WEBHOOK_SECRET": "w" * 16,
             "MEDIC_ALLOWED_WEBHOOK_HOSTS": "Hooks.Example, 10.1.2.3",
         }
     )
@@ -86,31 +88,40 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
     assert settings.logs.debug
     assert settings.tuning.defaults.auto_unmute_ms == 0
     assert settings.telling.zone.key == "Europe/Berlin"
-    assert settings.telling.webhook_hosts == ("hooks.example", "10.1.2.3")
+    assert settings.telling.webhook_hosts == (AllowedHost("hooks.example"), AllowedHost("10.1.2.3"))
+    assert settings.webhook_secret is not None
     assert settings.limits.limiter == "redis"
     assert settings.telling.slack is not None
     assert settings.telling.slack.token.get_secret_value() == "xoxb-1"
     said = " ".join(settings.remarks)
     assert [name for name in NOT_IN_USE_YET if name in said] == [
-        "REDIS_URL",
-        "MEDIC_RATE_LIMITER_TYPE",
-        "REDIS_POOL_SIZE",
         "HEARTBEAT_RETENTION_DAYS",
         "SLACK_SIGNING_SECRET",
         "MEDIC_SECRETS_KEY",
-        "MEDIC_WEBHOOK_SECRET",
     ]
 
 
 def test_no_secret_is_in_the_text_of_the_settings() -> None:
     marked = {name: f"geheim{number}" for number, name in enumerate(sorted(secret_names()))}
     marked["MEDIC_SECRETS_KEY"] = base64.b64encode(b"geheim-geheim-geheim-geheim-gehe").decode()
+    marked["MEDIC_WEBHOOK_SECRET"] = "geheim-geheim-geheim"
     marked["REDIS_URL"] = "redis://:geheim@localhost/0"
+    marked["MEDIC_ADMIN_API_KEY"] = "geheim" * 6
     marked["DATABASE_URL"] = "postgresql://u:geheim@h/d"
     del marked["PG_PASS"]
     settings = load_settings({**marked, "SLACK_CHANNEL_ID": "C1"})
     assert "geheim" not in f"{settings!r} {settings}"
     assert marked["MEDIC_SECRETS_KEY"] not in f"{settings!r}"
+
+
+def test_the_admin_key_is_of_anybodys_own_making_and_long_enough() -> None:
+    for text in ("x" * 32, "words with spaces, and: marks!   ä", "mdk_" + "x" * 28):
+        admin_key = load_settings({"MEDIC_ADMIN_API_KEY": text}).admin_key
+        assert admin_key is not None
+        assert admin_key.get_secret_value() == text
+    for text in ("x" * 31, " " + "x" * 40, "x" * 40 + "\t", "x" * 20 + "\n" + "x" * 20):
+        assert "at least 32 printable characters" in faults(MEDIC_ADMIN_API_KEY=text)["MEDIC_ADMIN_API_KEY"]
+    assert load_settings({}).admin_key is None
 
 
 def test_no_secret_is_in_the_text_of_a_fault() -> None:
@@ -191,12 +202,26 @@ def test_every_fault_is_named_at_once() -> None:
         ("MEDIC_LISTEN_ALSO", "5000,5000", "names the same thing twice"),
         ("MEDIC_LISTEN_ALSO", "8080", "names 127.0.0.1:8080 although Medic listens there already"),
         ("MEDIC_TRUSTED_PROXIES", "10.0.0.1/8", "must be addresses or networks"),
-        ("MEDIC_ALLOWED_WEBHOOK_HOSTS", "*.example.com", "must be host names or addresses: host:port, *.domain"),
-        ("MEDIC_ALLOWED_WEBHOOK_HOSTS", "a.example:443", "must be host names or addresses: host:port, *.domain"),
-        ("MEDIC_ALLOWED_WEBHOOK_HOSTS", "a b", "must be a host name or an address"),
+        ("MEDIC_ALLOWED_WEBHOOK_HOSTS", "a b", "must be hosts, host:port, *.domain or networks"),
+        ("MEDIC_ALLOWED_WEBHOOK_HOSTS", "10.0.0.1/8", "must be hosts, host:port, *.domain or networks"),
+        ("MEDIC_ALLOWED_WEBHOOK_HOSTS", "a.example, A.example", "names the same thing twice"),
+        ("MEDIC_WEBHOOK_SECRET", "short", "must be whsec_ and at least 24 bytes in base64, or a text of at least 16"),
+        ("MEDIC_WEBHOOK_SECRET", "a text with a space", "must consist of printable ASCII without spaces"),
         ("MEDIC_REQUIRE_NOTIFIERS", "email", "must be pagerduty, slack"),
-        ("MEDIC_AUTH", "keys", "must be open: API keys are not built yet"),
-        ("MEDIC_AUTH", "shut", "must be open"),
+        ("MEDIC_AUTH", "shut", "must be one of open, heartbeats-open, keys"),
+        ("MEDIC_ADMIN_API_KEY", "k" * 31, "must be at least 32 printable characters"),
+        ("MEDIC_METRICS_OPEN", "maybe", "must be 1 or 0"),
+        ("MEDIC_ALLOWED_HOSTS", "medic:0", "must be host names or addresses, with a port or without"),
+        ("MEDIC_ALLOWED_HOSTS", "http://medic", "must be host names or addresses, with a port or without"),
+        ("MEDIC_ALLOWED_HOSTS", "::1", "must be host names or addresses, with a port or without"),
+        ("MEDIC_ALLOWED_HOSTS", "a b", "must be a host name or an address"),
+        ("MEDIC_CORS_ORIGINS", "*", "must be origins as browsers say them"),
+        ("MEDIC_CORS_ORIGINS", "https://grafana.example/", "must be origins as browsers say them"),
+        ("MEDIC_CORS_ORIGINS", "https://Grafana.example", "must be origins as browsers say them"),
+        ("MEDIC_CORS_ORIGINS", "https://grafana.example:443", "must be origins as browsers say them"),
+        ("MEDIC_CORS_ORIGINS", "https://u:p@grafana.example", "must be origins as browsers say them"),
+        ("MEDIC_CORS_ORIGINS", "https://grafana.example:x", "must be origins as browsers say them"),
+        ("MEDIC_CORS_ORIGINS", "null", "must be origins as browsers say them"),
         ("MEDIC_RATE_LIMITER_TYPE", "memcached", "must be one of auto, redis, memory"),
         ("MEDIC_SECRETS_KEY", "c2hvcnQ=", "must be 32 bytes in base64"),
         ("MEDIC_SECRETS_KEY", "§", "must be 32 bytes in base64"),
@@ -250,14 +275,53 @@ def test_further_ports_and_proxies_are_lists() -> None:
 @pytest.mark.parametrize(
     "place", [{"MEDIC_HOST": "0.0.0.0"}, {"MEDIC_LISTEN_ALSO": "10.0.0.5:80"}, {"MEDIC_HOST": "medic.example"}]
 )
-def test_listening_beyond_this_machine_asks_which_database_is_meant_and_says_that_anybody_may_call(
-    place: dict[str, str],
-) -> None:
-    assert faults(**place)["MEDIC_DATABASE"].startswith("must be said")
-    settings = load_settings({**place, "MEDIC_DATABASE": "embedded"})
+def test_listening_beyond_this_machine_asks_which_database_is_meant_and_who_may_call(place: dict[str, str]) -> None:
+    found = faults(**place)
+    assert found.keys() == {"MEDIC_AUTH", "MEDIC_DATABASE"}
+    assert found["MEDIC_DATABASE"].startswith("must be said")
+    settings = load_settings({**place, "MEDIC_DATABASE": "embedded", "MEDIC_AUTH": "OPEN"})
     assert settings.database.kind == "embedded"
     assert not settings.listen.loopback_only
-    assert "API keys" in settings.remarks[-1]
+    assert settings.access.mode is AuthMode.OPEN
+
+
+def test_who_does_not_say_who_may_call_is_shown_three_lines_that_each_start_medic() -> None:
+    sentence = faults(MEDIC_HOST="0.0.0.0", MEDIC_DATABASE="embedded")["MEDIC_AUTH"]
+    lines = [line.split("#")[0].split() for line in sentence.splitlines() if line.strip().startswith("MEDIC_AUTH=")]
+    assert [line[0] for line in lines] == ["MEDIC_AUTH=keys", "MEDIC_AUTH=heartbeats-open", "MEDIC_AUTH=open"]
+    for line in lines:
+        chosen = dict(pair.split("=", 1) for pair in line if "=" in pair)
+        if "MEDIC_ADMIN_API_KEY" in chosen:
+            chosen["MEDIC_ADMIN_API_KEY"] = "0" * 64
+        assert load_settings({"MEDIC_HOST": "0.0.0.0", "MEDIC_DATABASE": "embedded", **chosen}).access.mode_is_chosen
+
+
+def test_on_loopback_medic_is_open_where_nothing_is_said() -> None:
+    access = load_settings({}).access
+    assert (access.mode, access.mode_is_chosen, access.hosts, access.cors_origins) == (AuthMode.OPEN, False, (), ())
+
+
+def test_the_names_medic_answers_to_are_those_said_and_that_of_its_own_address() -> None:
+    settings = load_settings(
+        {
+            "MEDIC_ALLOWED_HOSTS": "Medic.Example., medic-host:05000,[2001:DB8::1], [::2]:80",
+            "MEDIC_BASE_URL": "https://[2001:db8::5]:8443/medic",
+            "MEDIC_CORS_ORIGINS": "https://grafana.example,http://localhost:3000, http://[::1]:3000",
+            "MEDIC_METRICS_OPEN": "true",
+            "MEDIC_ADMIN_API_KEY": "a key of more than thirty-two characters",
+        }
+    )
+    assert settings.access.hosts == (
+        "medic.example",
+        "medic-host:5000",
+        "[2001:db8::1]",
+        "[::2]:80",
+        "[2001:db8::5]",
+    )
+    assert settings.access.cors_origins == ("https://grafana.example", "http://localhost:3000", "http://[::1]:3000")
+    assert settings.access.metrics_open
+    assert settings.admin_key is not None
+    assert load_settings({"MEDIC_BASE_URL": "http://medic"}).access.hosts == ("medic",)
 
 
 # ----------------------------------------------------------------------------------------------------------- database

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from medic.core import effects as effects_module
+from medic.core.draft import ServiceDraft
 from medic.core.effects import (
     AmendAlert,
     ChangeStatus,
@@ -18,6 +19,7 @@ from medic.core.effects import (
     OpenAlert,
     RecordHeartbeat,
     SettleNotification,
+    StoreService,
 )
 from medic.core.notification import Notification
 from medic.core.ring import Ring
@@ -103,11 +105,11 @@ def test_what_was_an_object_before_it_was_a_list_is_still_read():
 
 
 def test_a_list_without_the_fields_that_came_later_takes_their_defaults_and_a_longer_one_is_refused():
-    short = b'\x01\x12[1,2,3,[7,"late",2,3,1,"p2","team","https://run"],"well"]'
+    short = b'\x01\x15[1,2,3,[7,"late",2,3,1,"p2","team","https://run"],"well"]'
     alert = Alert(7, OpenedReason.LATE, 2, 3, 1, "p2", "team", "https://run")
     assert decode(short) == AmendAlert(1, 2, 3, alert, "well")
     with pytest.raises(UnreadableRecordError, match="ChangeStatus"):
-        decode(b'\x01\x10[1,2,3,"up","late","late","added later"]')
+        decode(b'\x01\x13[1,2,3,"up","late","late","added later"]')
 
 
 ORDER = {
@@ -132,6 +134,13 @@ ORDER = {
 @pytest.mark.parametrize("kind", codec._FIELDS_OF)
 def test_the_order_of_fields_that_stand_in_journals_never_changes(kind):
     assert [field.name for field in fields(kind)] == ORDER[kind].split()
+
+
+def test_a_row_of_a_release_that_knew_no_keys_requires_none():
+    row = ServiceDraft("web", "shop", 60_000, require_key=True).row(7, 1, "anna")
+    record = encode(StoreService(7, 1, 1, row))
+    assert decode(record).row.require_key
+    assert not decode(record.replace(b',"require_key":true', b"")).row.require_key
 
 
 def test_fields_a_later_release_added_are_passed_over_and_missing_ones_take_their_default():

@@ -1,0 +1,1 @@
+"""Who asks, and what they may: keys, scopes, limits' arithmetic. Pure: no clock, no I/O, no framework."""

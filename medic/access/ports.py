@@ -1,0 +1,86 @@
+"""The seams of keys: what stores them, and what operators change them by. `medic.app` joins them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from medic.access.caller import Author
+from medic.access.keys import ApiKey, KeyDraft
+from medic.access.uses import Day, KeyUse, Unwritten
+from medic.core.units import DurationMs, ServiceId
+
+
+class KeyStore(Protocol):
+    """API keys as stored, each change with its audit entry.
+
+    Every method raises `DatabaseUnavailableError` where PostgreSQL does not answer; then nothing was changed.
+    """
+
+    async def insert(self, key: ApiKey, *, author: Author) -> None:
+        """Raises `InvalidInputError` where another key has its name, or there are as many as there may be."""
+        ...
+
+    async def rotate(self, key_id: str, digest: bytes, overlap_ms: DurationMs, *, author: Author) -> ApiKey | None:
+        """The key with its new secret; None where there is none of that id that works."""
+        ...
+
+    async def revoke(self, key_id: str, *, author: Author) -> ApiKey | None:
+        """The key, which works no more; None where there is none of that id that was not revoked."""
+        ...
+
+    async def all(self) -> Sequence[ApiKey]:
+        """Every key, revoked ones among them."""
+        ...
+
+    async def note_told(self, key: ApiKey, days_left: int) -> bool:
+        """Remember of how many days left people were told; False where that was known, or the key is another."""
+        ...
+
+    async def write_uses(self, unwritten: Unwritten) -> None:
+        """Store a batch; what is newer there stays."""
+        ...
+
+    async def forget_keyless(self) -> None:
+        """Remove the services whose last heartbeat without a key is too long ago to be told of."""
+        ...
+
+    async def uses(self) -> Sequence[KeyUse]:
+        """The newest use of each key that was used."""
+        ...
+
+    def keyless(self) -> AsyncIterator[Mapping[ServiceId, Day]]:
+        """The services heard without a key in the last days, in slices."""
+        ...
+
+
+class Keys(Protocol):
+    """API keys as operators change them: stored first, then known to whoever checks them, then answered."""
+
+    async def create(self, draft: KeyDraft, *, author: Author) -> tuple[ApiKey, str]:
+        """The key, and its text, which is never to be had again."""
+        ...
+
+    async def rotate(self, key_id: str, overlap_ms: DurationMs, *, author: Author) -> tuple[ApiKey, str]:
+        """The key with its new text; the one before works on for the overlap. Raises `UnknownKeyError`."""
+        ...
+
+    async def revoke(self, key_id: str, *, author: Author) -> ApiKey:
+        """Raises `UnknownKeyError`."""
+        ...
+
+    def require_other_admin(self, key_id: str) -> None:
+        """Return unless nobody could make keys any more without this one; else raise `LastAdminKeyError`."""
+        ...
+
+    def all(self) -> Sequence[ApiKey]:
+        """From memory: PostgreSQL need not be there."""
+        ...
+
+    def last_use(self, key_id: str) -> KeyUse | None:
+        """The newest use of that key, or None where none is known."""
+        ...
+
+    def keyless_on(self, service_id: ServiceId) -> Day | None:
+        """The newest day of the last seven on which that service was heard without a key."""
+        ...
