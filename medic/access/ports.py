@@ -1,14 +1,17 @@
-"""The seams of keys: what stores them, and what operators change them by. `medic.app` joins them."""
+"""The seams of keys: what stores them, what operators change them by, and who asks them. `medic.app` joins them."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
-from medic.access.caller import Author
+from medic.access.caller import Author, Caller, Remembered
+from medic.access.entrance import Entrance
+from medic.access.introduction import Introduction
 from medic.access.keys import ApiKey, KeyDraft
 from medic.access.uses import Day, KeyUse, Unwritten
 from medic.core.units import DurationMs, ServiceId
+from medic.errors import MedicError
 
 
 class KeyStore(Protocol):
@@ -83,4 +86,45 @@ class Keys(Protocol):
 
     def keyless_on(self, service_id: ServiceId) -> Day | None:
         """The newest day of the last seven on which that service was heard without a key."""
+        ...
+
+
+class Gatekeeper(Protocol):
+    """Decides who may come in, before anything of a request is looked at, and whose heartbeats they may send.
+
+    It answers from memory, at once, and makes nothing lasting where the answer is yes.
+    """
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of what callers may; whoever remembers one asks anew then."""
+        ...
+
+    def recognise(self, introduction: Introduction, address: str, entrance: Entrance) -> Caller:
+        """Who sends a request, from its headers, their address, and what the route asks for.
+
+        Raises:
+            UnauthorizedError, ForbiddenError, RateLimitedError: they may not come in here.
+        """
+        ...
+
+    @property
+    def verifies_signatures(self) -> bool:
+        """Whether a heartbeat may be signed instead of carrying a key."""
+        ...
+
+    def recognise_signed(self, headers: Mapping[str, str], body: bytes, address: str) -> Caller:
+        """Who sends a signed heartbeat. Raises as `recognise` does."""
+        ...
+
+    def remember(self, introduction: Introduction, caller: Caller, now: float) -> Remembered:
+        """For how long a connection that was just recognised need not be again. `now` is of trio's clock."""
+        ...
+
+    def admit_heartbeat(self, caller: Caller, name: str) -> MedicError | None:
+        """None where the heartbeat of that name may be taken; else what its caller is told.
+
+        Asked for every heartbeat, those of a bulk one by one. A refusal is returned and not raised: under a flood it is
+        the usual answer.
+        """
         ...

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from medic.access.limits import UNLIMITED, RequestLimits
-from medic.access.ports import Keys
+from medic.access.ports import Gatekeeper, Keys
 from medic.alerting.guard import Guard
 from medic.core.policy import Defaults
 from medic.history import History
@@ -15,7 +15,7 @@ from medic.http.headers import NO_CORS, Cors
 from medic.http.refused import RefusedHeartbeats
 from medic.metrics.exposition import Page
 from medic.metrics.services import ServiceFilter
-from medic.ports import Changes, Clock, Gatekeeper, Health, Intake, Roster, Webhooks
+from medic.ports import Changes, Clock, Health, Intake, Roster, Webhooks
 
 
 class Metrics(Protocol):
