@@ -32,9 +32,9 @@ from medic.store.redis.wire import RedisUnavailableError
 ASKING_MAX: Final = 256
 """Names counted in one round trip: 2 ms of this process's time and 1 ms of Redis's."""
 
-PAUSE_SECONDS: Final = 0.004
+PAUSE_SECONDS: Final = 0.02
 """Between two round trips: what falls due meanwhile shares the next one. A round trip is 150 µs of this process's time,
-whatever it carries; the first after a rest is made at once."""
+whatever it carries. The first after a rest is made at once, and so is one for a name that takes much on credit."""
 
 
 def monotonic_us() -> int:
@@ -78,6 +78,7 @@ class Limiter:
         }
         self._of_services: dict[int, Limit] = {}
         self._due = trio.Event()
+        self._urgent = trio.Event()
 
     @property
     def counts_callers(self) -> bool:
@@ -154,7 +155,9 @@ class Limiter:
                 self._due = trio.Event()
                 for tally in (self._service, self._caller, self._unknown):
                     await self._lease(self._redis, tally)
-                await trio.sleep(PAUSE_SECONDS)
+                with trio.move_on_after(PAUSE_SECONDS):
+                    await self._urgent.wait()
+                self._urgent = trio.Event()
 
     def statistics(self) -> RedisStatistics | None:
         """How it is with Redis; None where limits are counted in this process alone."""
@@ -174,11 +177,13 @@ class Limiter:
         wait = leases.take(name, limit, self._now(), assumed_us)
         if leases.due:
             self._due.set()
+        if leases.is_urgent:
+            self._urgent.set()
         return wait
 
     async def _lease(self, redis: Redis, tally: _Tally) -> None:
         leases = tally.leases
-        while due := leases.take_due(self._now(), most=ASKING_MAX):
+        while due := leases.take_due(most=ASKING_MAX):
             asking = [tally.asking(each.name, each.limit, owed=each.owed, wanted=each.wanted) for each in due]
             try:
                 told = await redis.call(partial(count_all, asking=asking))
