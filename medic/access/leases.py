@@ -4,7 +4,7 @@ Each process counts in its own memory (`Counters`); for the limit to hold for al
 be counted in Redis too. A heartbeat takes 20 µs and a round trip to Redis ten times that, so requests are counted there
 in batches: a lease is a number of requests that Redis has counted already and this process has not used yet.
 
-* Ahead of need. A lease is a sixteenth of the limit, so that no process holds much that others could use, and the next
+* Ahead of need. A lease is an eighth of the limit, so that no process holds much that others could use, and the next
   one is asked for before it is used up. What is not used within `LEASE_US` is dropped, and has been given back long
   before: Redis counts what was taken from it as over after as many emissions.
 * Never waiting. The first requests of a name are taken on credit while Redis is asked. Credit is counted in Redis with
@@ -26,9 +26,9 @@ from medic.access.gcra import MINUTE_US, Limit, wait_us
 from medic.access.generations import Generations
 
 LEASE_US: Final = MINUTE_US
-"""How long a lease may be used: a service that sends a sixteenth of what it may asks Redis once a minute."""
+"""How long a lease may be used: a service that sends an eighth of what it may asks Redis once a minute."""
 
-SHARE: Final = 16
+SHARE: Final = 8
 """A lease is this part of the limit, and at least one request."""
 
 ASKED_AT: Final = 4 * SHARE
@@ -82,7 +82,7 @@ class Leases:
         self.is_urgent = False
 
     def take(self, name: str, limit: Limit, now: int, assumed_us: int = 0) -> int:
-        """0: the request is taken; else how many microseconds nothing fits any more.
+        """0: the request is taken and counted in Redis; -1: it is taken on credit; else for how many µs nothing fits.
 
         Args:
             name: Whose request.
@@ -105,7 +105,7 @@ class Leases:
         elif lease.left <= (limit.requests // ASKED_AT if now < lease.ends_at else -(limit.requests // CREDIT)):
             lease.is_asked = True
             self.due[name] = lease
-        return 0
+        return 0 if lease.left >= 0 else -1
 
     def take_due(self, *, most: int) -> list[Asking]:
         """What Redis has to be asked now, the oldest first. Each is settled with `settle` or given up with `fail`."""

@@ -1,9 +1,9 @@
 """Who may send how much: counted in this process, and with Redis in all processes that share one.
 
-Every limit is kept in this process's memory, which never waits and is never away. Where there is a Redis that works,
-heartbeats are counted there behind their backs, by leases (`medic.access.leases`), and other requests, of which there
-are few, by a question of their own. Where it does not, within 50 ms or at once, the limits of this process hold alone:
-with n processes n times as much passes then, and nobody is refused or made to wait because Redis is ill.
+Every limit can be kept in this process's memory, which never waits and is never away. Where there is a Redis that
+works, heartbeats are counted there behind their backs, by leases (`medic.access.leases`), and other requests, of which
+there are few, by a question of their own. Where it does not, within 50 ms or at once, this process counts alone, and
+anew: with n processes n times as much passes then, and nobody is refused or made to wait because Redis is ill.
 
 Medics that share a database of a Redis share their limits, by the names of services and callers. Installations that
 are to count apart have a database number each in `REDIS_URL`.
@@ -114,7 +114,7 @@ class Limiter:
         name = service.row.heartbeat_name
         if self._redis is not None and self._redis.failing is None:
             wait = self._take_lease(self._service.leases, name, limit, assumed_us)
-            if wait:
+            if wait >= 0:
                 return wait
         return self._service.counters.take(name, limit, sighted * 1000, assumed_us)
 
@@ -167,10 +167,11 @@ class Limiter:
         limit = tally.limit
         if limit is None:
             return None
-        name, wait = name_of(caller), 0
+        name, wait = name_of(caller), -1
         if self._redis is not None and self._redis.failing is None:
             wait = self._take_lease(tally.leases, name, limit)
-        wait = wait or tally.counters.take(name, limit, self._now())
+        if wait < 0:
+            wait = tally.counters.take(name, limit, self._now())
         return refusal(tally.counted, limit, wait) if wait else None
 
     def _take_lease(self, leases: Leases, name: str, limit: Limit, assumed_us: int = 0) -> int:

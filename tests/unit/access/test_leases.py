@@ -40,7 +40,7 @@ def test_a_quiet_name_is_counted_once_a_few_have_come_together():
     asked = []
     for number in range(40):
         now = number * 20 * SECOND_US
-        assert leases.take(NAME, LIMIT, now) == 0
+        assert leases.take(NAME, LIMIT, now) <= 0
         asked.append(redis.answer(leases, now))
     assert sum(asked) * (LIMIT.requests // CREDIT) <= 40
     assert redis.counted >= 40 - LIMIT.requests // CREDIT
@@ -51,7 +51,7 @@ def test_a_busy_name_leases_ahead_and_never_holds_more_than_a_quarter_more_than_
     asked = used = 0
     for number in range(2_000):
         now = number * 2_000
-        used += leases.take(NAME, redis.limit, now) == 0
+        used += leases.take(NAME, redis.limit, now) <= 0
         asked += redis.answer(leases, now)
     assert used == 2_000
     assert asked < used / 50
@@ -61,7 +61,7 @@ def test_a_busy_name_leases_ahead_and_never_holds_more_than_a_quarter_more_than_
 def test_while_redis_is_being_asked_nobody_waits_and_what_was_taken_is_counted_afterwards():
     leases, redis = Leases(), SmallRedis()
     for _ in range(200):
-        assert leases.take(NAME, LIMIT, 0) == 0
+        assert leases.take(NAME, LIMIT, 0) <= 0
     redis.answer(leases, 0)
     assert redis.counted >= 200
 
@@ -72,13 +72,13 @@ def test_what_comes_in_between_question_and_answer_is_counted_with_the_next_ques
         leases.take(NAME, LIMIT, 0)
     assert not leases.is_urgent
     (first,) = leases.take_due(most=10)
-    for _ in range(50):
-        assert leases.take(NAME, LIMIT, 0) == 0
+    for _ in range(90):
+        assert leases.take(NAME, LIMIT, 0) == -1
     assert leases.is_urgent
     assert not leases.due
     leases.settle(NAME, 10, 40 * LIMIT.emission_us, 0)
     (second,) = leases.take_due(most=10)
-    assert (first.owed, second.owed) == (30, 40)
+    assert (first.owed, second.owed) == (30, 80)
 
 
 def test_where_nothing_fits_nothing_is_taken_until_something_does_and_redis_is_left_alone():
@@ -91,7 +91,7 @@ def test_where_nothing_fits_nothing_is_taken_until_something_does_and_redis_is_l
     assert wait == 4 * LIMIT.emission_us
     assert leases.take(NAME, LIMIT, wait - 1) == 1
     assert not leases.due
-    assert leases.take(NAME, LIMIT, wait) == 0
+    assert leases.take(NAME, LIMIT, wait) <= 0
 
 
 def test_a_lease_ends():
@@ -100,7 +100,7 @@ def test_a_lease_ends():
         leases.take(NAME, LIMIT, number)
         redis.answer(leases, number)
     before = redis.counted
-    assert leases.take(NAME, LIMIT, 10 + LEASE_US) == 0
+    assert leases.take(NAME, LIMIT, 10 + LEASE_US) <= 0
     redis.answer(leases, 10 + LEASE_US)
     for _ in range(LIMIT.requests // CREDIT + 1):
         leases.take(NAME, LIMIT, 11 + LEASE_US)
@@ -114,8 +114,8 @@ def test_a_redis_that_does_not_answer_is_asked_again():
         leases.take(NAME, LIMIT, 0)
     leases.take_due(most=10)
     leases.fail(NAME)
-    assert leases.take(NAME, LIMIT, 1) == 0
-    assert leases.due or leases.take(NAME, LIMIT, 2) == 0
+    assert leases.take(NAME, LIMIT, 1) <= 0
+    assert leases.due or leases.take(NAME, LIMIT, 2) <= 0
 
 
 def test_an_answer_for_a_name_that_was_forgotten_means_nothing():
@@ -130,7 +130,7 @@ def test_four_processes_take_no_more_than_the_limit_and_their_credit(steps):
     processes, redis, now, taken = [Leases() for _ in range(4)], SmallRedis(), 0, 0
     for process, gap, answers in steps:
         now += gap
-        taken += processes[process].take(NAME, LIMIT, now) == 0
+        taken += processes[process].take(NAME, LIMIT, now) <= 0
         if answers:
             redis.answer(processes[process], now)
     for leases in processes:
