@@ -24,6 +24,7 @@ from tests.actors.world import World
 from tests.fakes import names
 from tests.fakes.journal_history import JournalHistory
 from tests.fakes.keys import MemoryKeyStore, keys_over
+from tests.fakes.secrets import MemorySecretStore, secrets_over
 from tests.fakes.webhooks import MemoryWebhookStore
 
 ADMIN_KEY = "the operators' own key, long enough"
@@ -113,6 +114,8 @@ class ApiWorld(World):
         self.webhooks = KeptWebhooks()
         self.key_store = MemoryKeyStore(self.clock)
         self.keys = keys_over(self.key_store, self.clock)
+        self.secret_store = MemorySecretStore(self.clock)
+        self.secrets = secrets_over(self.secret_store, self.webhooks.store)
         self.metrics = TwoLines()
         self.meter = RequestMeter()
         self.ring = KeyRing(admin=ADMIN_KEY)
@@ -126,6 +129,7 @@ class ApiWorld(World):
             history=self.history,
             webhooks=self.webhooks,
             keys=self.keys,
+            secrets=self.secrets,
             health=self.health,
             clock=self.clock,
             metrics=self.metrics,
@@ -179,4 +183,4 @@ class ApiWorld(World):
     def lose_database(self) -> None:
         """PostgreSQL does not answer from now on."""
         self.history.available = self.services.available = self.webhooks.store.available = False
-        self.key_store.available = False
+        self.key_store.available = self.secret_store.available = False
