@@ -42,9 +42,7 @@ def resolve_from(source: SecretSource) -> Resolve:
         try:
             return resolved(text, source.find)
         except UnresolvedReferenceError as error:
-            return Refused(
-                f"the secret {error.name} is not there, or cannot be opened: store it with medic-cli secret set"
-            )
+            return Refused(f"the secret {error.name} is not there, or no key opens it: medic-cli secret set stores it")
 
     return resolve
 

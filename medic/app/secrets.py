@@ -166,9 +166,7 @@ def secret_remarks(settings: Settings, vault: Vault) -> tuple[str, ...]:
     ]
     unreadable = [secret.name for secret in vault.all() if not vault.is_readable(secret.name)]
     if unreadable and vault.sealing is None:
-        missing.append(
-            f"secrets are stored, and MEDIC_SECRETS_KEY, which opens them, is not set: {', '.join(unreadable)}"
-        )
+        missing.append(f"secrets are stored that MEDIC_SECRETS_KEY opens, which is not set: {', '.join(unreadable)}")
     elif unreadable:
         missing.append(f"secrets that no key opens: {', '.join(unreadable)}")
     for remark in missing:

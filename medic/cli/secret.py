@@ -21,7 +21,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The secret's name.", 
 
 @app.command("set")
 def put(name: Name, *, url: Url = None, output: Format = Output.TABLE) -> None:
-    """Store a secret, or replace it. The value is asked for, or read from stdin: printf %s "$TOKEN" | medic-cli …"""
+    """Store a secret, or replace it. The value is read from stdin; on a terminal it is asked for."""
     value = _value(name)
     with connect(url) as api:
         reply = api.post("/v2/secrets", {"name": name, "value": value})

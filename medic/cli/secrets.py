@@ -14,10 +14,11 @@ import trio
 
 from medic.access.caller import Author
 from medic.access.secrets import KEY_LINE, Rotation
-from medic.actors.clock import SightedClock, wall_now
+from medic.actors.clock import SightedClock
 from medic.app.secrets import sealing_of
 from medic.cli.migration import database_for
 from medic.config.settings import Settings
+from medic.core.units import SightedMs
 from medic.errors import ConfigurationError, Fault
 from medic.store.directory_lock import DirectoryLock
 from medic.store.postgres.bridge import open_bridge
@@ -37,16 +38,15 @@ async def rotate_secrets(settings: Settings, announce: Callable[[str], None]) ->
     """
     sealing = sealing_of(settings)
     if sealing is None:
-        raise ConfigurationError(
-            (Fault("MEDIC_SECRETS_KEY", f"is missing: it is what secrets are sealed with. {KEY_LINE}"),)
-        )
+        sentence = f"is missing: it is what secrets are sealed with. Set {KEY_LINE}"
+        raise ConfigurationError((Fault("MEDIC_SECRETS_KEY", sentence),))
     async with (
         open_bridge() as bridge,
         database_for(settings, bridge) as target,
         open_database(target, connections_max=1, bridge=bridge) as database,
     ):
         await migrate(database)
-        store = PgSecretStore(database, SightedClock(resume_at=wall_now()))
+        store = PgSecretStore(database, SightedClock(resume_at=SightedMs(0)))
         rotation = await store.rotate(sealing.reseal, sealing.key_id, author=AUTHOR)
         await _renew_copy(settings, store)
     _say(rotation, sealing.key_id, announce)

@@ -26,9 +26,7 @@ def check_secret_name(value: object) -> str:
 def check_secret_value(value: object) -> str:
     """A value that a header can carry."""
     if not isinstance(value, str) or not VALUE_MIN <= len(value) <= VALUE_MAX or _VALUE.fullmatch(value) is None:
-        raise wrong(
-            f"must have {VALUE_MIN} to {VALUE_MAX} characters of printable ASCII, no space at either end and no new line"
-        )
+        raise wrong(f"must have {VALUE_MIN} to {VALUE_MAX} characters of printable ASCII, no space at either end")
     return value
 
 

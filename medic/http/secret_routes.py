@@ -42,7 +42,7 @@ SECRETS: Final = (
     ),
     Route(
         "DELETE",
-        "/v2/secrets/{name}",
+        "/v2/secrets/{secret_name}",
         secrets.delete_secret,
         "Secrets",
         "Delete a secret",

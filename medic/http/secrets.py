@@ -38,7 +38,7 @@ async def list_secrets(parts: ApiParts, call: Call) -> Answer:  # noqa: ARG001 -
 
 async def delete_secret(parts: ApiParts, call: Call) -> Answer:
     """Delete a secret that nothing refers to, or any by force."""
-    name = unquote(call.places["name"], errors="replace")
+    name = unquote(call.places["secret_name"], errors="replace")
     if not call.flag("force"):
         await parts.secrets.require_unused(name)
     await parts.secrets.delete(name, author=call.author)
