@@ -6,15 +6,11 @@ belong to one shard; there is one shard today.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType, Protocol
 
-from medic.access.caller import NOBODY, Caller, Remembered
-from medic.access.entrance import Entrance
-from medic.access.gcra import Standing
-from medic.access.introduction import Introduction
-from medic.access.limits import Counted
+from medic.access.caller import NOBODY, Caller
 from medic.core.blind import BlindLog
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.effects import Effect, SettleNotification
@@ -23,7 +19,7 @@ from medic.core.service import Alert, Service, ServiceRow
 from medic.core.status import HeartbeatStatus
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
 from medic.core.webhook import Webhook
-from medic.errors import JournalRefusedError, MedicError, RateLimitedError
+from medic.errors import JournalRefusedError
 
 Position = NewType("Position", int)
 """A place in a journal: how many bytes of it, over all its files, end with this record. 0 is before the first."""
@@ -334,85 +330,6 @@ class Beat:
     said_at: InstantMs | None = None
     key: str | None = None
     caller: Caller = NOBODY
-
-
-class HeartbeatLimits(Protocol):
-    """How many heartbeats are stored. Asked for nearly every one, so it answers from memory, at once.
-
-    A refusal is returned and not raised, because what it refuses is a sign of life all the same.
-    """
-
-    @property
-    def counts_callers(self) -> bool:
-        """Whether there is a limit a caller: then every heartbeat is asked for, however rare its service's are."""
-        ...
-
-    def refuse_heartbeat(
-        self, service: Service, at: InstantMs, sighted: SightedMs, caller: Caller
-    ) -> RateLimitedError | None:
-        """None: one more heartbeat of the service is stored, and counted for it and its caller."""
-        ...
-
-    def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:
-        """0: the same, where callers are not counted; else how long none is stored."""
-        ...
-
-    def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
-        """None: the caller may be told that the name is not registered, and it was counted."""
-        ...
-
-
-class RequestLimits(Protocol):
-    """How many other requests a caller may make."""
-
-    async def count(self, counted: Counted, caller: Caller) -> Standing | None:
-        """How the caller stands with this request; None where there is no limit. Waits for Redis, 50 ms at most.
-
-        Raises:
-            RateLimitedError: it is one too many.
-        """
-        ...
-
-
-class Gatekeeper(Protocol):
-    """Decides who may come in, before anything of a request is looked at, and whose heartbeats they may send.
-
-    It answers from memory, at once, and makes nothing lasting where the answer is yes.
-    """
-
-    @property
-    def version(self) -> int:
-        """Grows with every change of what callers may; whoever remembers one asks anew then."""
-        ...
-
-    def recognise(self, introduction: Introduction, address: str, entrance: Entrance) -> Caller:
-        """Who sends a request, from its headers, their address, and what the route asks for.
-
-        Raises:
-            UnauthorizedError, ForbiddenError, RateLimitedError: they may not come in here.
-        """
-        ...
-
-    @property
-    def verifies_signatures(self) -> bool:
-        """Whether a heartbeat may be signed instead of carrying a key."""
-        ...
-
-    def recognise_signed(self, headers: Mapping[str, str], body: bytes, address: str) -> Caller:
-        """Who sends a signed heartbeat. Raises as `recognise` does."""
-        ...
-
-    def remember(self, introduction: Introduction, caller: Caller, now: float) -> Remembered:
-        """For how long a connection that was just recognised need not be again. `now` is of trio's clock."""
-        ...
-
-    def admit_heartbeat(self, caller: Caller, name: str) -> MedicError | None:
-        """None where the heartbeat of that name may be taken; else what its caller is told.
-
-        Asked for every heartbeat, those of a bulk one by one. A refusal is returned and not raised: under a flood it is
-        the usual answer.
-        """
-        ...
 
 
 class Intake(Protocol):

@@ -181,6 +181,7 @@ class _Medic:
             state_of=watching.directory.in_order,
             rejected=self._settings.storage.folder / "journal" / "rejected",
             committed=self._opened.committed,
+            calm=watching.host.wait_calm,
         )
         keeper = build_keeper(stores, watching, writer, self._rebuild, self._opened.snapshot)
         async with trio.open_nursery() as outer:

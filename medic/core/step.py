@@ -281,6 +281,9 @@ def _deadline_expired(service: Service, event: DeadlineExpired) -> tuple[Service
     turn = Turn(service, event.at, event.sighted)
     while (wait := due_now(service, event.at, event.sighted)) is not None:
         match wait.cause:
+            # What a burst is made of is asked for first.
+            case Cause.LATE:
+                _silent(turn, event, wait.instant)
             case Cause.UNTOLD:
                 turn.amend_alert(_told(turn.alert, turn), "told")
                 turn.tell(NotificationKind.TRIGGER, turn.alert)
@@ -290,8 +293,6 @@ def _deadline_expired(service: Service, event: DeadlineExpired) -> tuple[Service
                 _tell_degraded(turn, before, event.event_id)
             case Cause.MUTE_END:
                 _end_mute(turn, event.event_id, by="")
-            case Cause.LATE:
-                _silent(turn, event, wait.instant)
             case Cause.REMINDER:
                 _remind(turn, turn.alert)
             case _:
@@ -321,8 +322,10 @@ def _silent(turn: Turn, event: DeadlineExpired, deadline: SightedMs) -> None:
 
 def _fresh_interval(service: Service, event: DeadlineExpired) -> BlindSpan | None:
     """The blind span in which the missing heartbeat may have been lost, where a fresh interval is owed for it."""
+    if not event.blind.spans or service.fresh_interval_given:
+        return None
     window = expected_within(service)
-    if window is None or service.fresh_interval_given:
+    if window is None:
         return None
     span = event.blind.span_over(*window)
     if span is None or span.sighted + service.policy.patience_ms <= event.sighted:

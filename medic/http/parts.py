@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from medic.access.limits import UNLIMITED
-from medic.access.ports import Keys
+from medic.access.ports import Gatekeeper, Keys, RequestLimits
 from medic.access.secrets import Secrets
 from medic.alerting.guard import Guard
 from medic.core.policy import Defaults
@@ -16,7 +16,7 @@ from medic.http.headers import NO_CORS, Cors
 from medic.http.refused import RefusedHeartbeats
 from medic.metrics.exposition import Page
 from medic.metrics.services import ServiceFilter
-from medic.ports import Changes, Clock, Gatekeeper, Health, Intake, RequestLimits, Roster, Webhooks
+from medic.ports import Changes, Clock, Health, Intake, Roster, Webhooks
 
 
 class Metrics(Protocol):

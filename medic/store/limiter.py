@@ -59,7 +59,7 @@ class _Tally:
 
 
 class Limiter:
-    """Implements `ports.HeartbeatLimits` and `ports.RequestLimits`.
+    """Implements `HeartbeatLimits` and `RequestLimits` of `medic.access.limits`.
 
     Args:
         limits: Those of callers; a service's stands in its policy.

@@ -23,6 +23,7 @@ from medic.core.effects import Effect, Notify, RecordBlindSpan, SettleNotificati
 from medic.core.events import (
     AcknowledgeRequested,
     DeadlineExpired,
+    HeartbeatLimited,
     HeartbeatReceived,
     MuteRequested,
     ResolveRequested,
@@ -154,7 +155,9 @@ class Life:
                 status = ("UP", "DOWN", "FAILED", "DEGRADED", "STARTED", "COMPLETED", "läuft")[value % 7]
                 # One in three is sent twice, and then with an hour-old time of its own.
                 key = f"k{value % 2}" if value % 3 == 0 else None
-                event = HeartbeatReceived(**times, event_id=self.draw(), kind=kind_of(status), status=status, key=key)
+                # One in five is over its service's limit.
+                kind = HeartbeatReceived if value % 5 else HeartbeatLimited
+                event = kind(**times, event_id=self.draw(), kind=kind_of(status), status=status, key=key)
                 self.tell(service_id, event)
                 if key is None:
                     return

@@ -148,6 +148,8 @@ def test_a_head_says_that_a_proxy_stands_between(line: str) -> None:
         pytest.param(head("Transfer-Encoding: identity"), id="any encoding"),
         pytest.param(head("Expect: 100-continue"), id="Expect"),
         pytest.param(head("Upgrade: h2c"), id="Upgrade"),
+        pytest.param(head("Webhook-Signature: v1,x"), id="Webhook-Signature"),
+        pytest.param(head("webhook-SIGNATURE:"), id="empty Webhook-Signature"),
         pytest.param(head("Connection: Upgrade, HTTP2-Settings"), id="Connection: Upgrade"),
         pytest.param(head("Connection: close, keep-alive"), id="two wishes"),
         pytest.param(head("Connection: close", "Connection: close"), id="two Connections"),
