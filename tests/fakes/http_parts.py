@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from medic.access.concealment import Concealer
 from medic.access.keyless import KeylessRules
 from medic.access.keys import ApiKey, KeyRing, digest_of, key_id_of, secret_of, text_of
 from medic.access.mode import AuthMode
@@ -20,11 +21,13 @@ from medic.metrics.exposition import TEXT, Page
 from medic.metrics.requests import RequestMeter
 from medic.metrics.services import ServiceFilter
 from medic.ports import Clock, ComponentHealth, HealthReport
+from medic.store.sealing import Sealing
+from medic.store.vault import Vault
 from tests.actors.world import World
 from tests.fakes import names
 from tests.fakes.journal_history import JournalHistory
 from tests.fakes.keys import MemoryKeyStore, keys_over
-from tests.fakes.secrets import MemorySecretStore, secrets_over
+from tests.fakes.secrets import KEY, MemorySecretStore, secrets_over
 from tests.fakes.webhooks import MemoryWebhookStore
 
 ADMIN_KEY = "the operators' own key, long enough"
@@ -115,7 +118,8 @@ class ApiWorld(World):
         self.key_store = MemoryKeyStore(self.clock)
         self.keys = keys_over(self.key_store, self.clock)
         self.secret_store = MemorySecretStore(self.clock)
-        self.secrets = secrets_over(self.secret_store, self.webhooks.store)
+        self.vault = Vault(Sealing(KEY), Concealer())
+        self.secrets = secrets_over(self.secret_store, self.webhooks.store, vault=self.vault)
         self.metrics = TwoLines()
         self.meter = RequestMeter()
         self.ring = KeyRing(admin=ADMIN_KEY)
