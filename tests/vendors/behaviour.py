@@ -13,7 +13,7 @@ class Works:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Answer this status and take nothing. `retry_after` becomes the header; `error` is what it says: Slack's word for it, or a text."""
+    """Answer this status and take nothing. `retry_after` becomes the header; `error` is what is said to be wrong."""
 
     status: int
     retry_after: str | None = None
