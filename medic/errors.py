@@ -8,8 +8,11 @@
     │   ├── UnknownAlertError       404
     │   ├── UnknownWebhookError     404
     │   ├── UnknownKeyError         404
+    │   ├── UnknownSecretError      404
     │   ├── AlertClosedError        409
     │   ├── LastAdminKeyError       409
+    │   ├── SecretInUseError        409
+    │   ├── SecretsKeyMissingError  503, says how the operator makes a key
     │   ├── UnauthorizedError       401, no key, or none that is valid
     │   ├── ForbiddenError          403, the key (or the open mode) does not allow it
     │   └── RateLimitedError        429 + Retry-After, says which limit
@@ -116,6 +119,33 @@ class LastAdminKeyError(RefusedError):
             "make another one over HTTP. Make another one first, or revoke it with force=1."
         )
         self.name = name
+
+
+class UnknownSecretError(RefusedError):
+    """There is no secret of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no secret {name}.")
+        self.name = name
+
+
+class SecretInUseError(RefusedError):
+    """Something refers to the secret: without it nobody would be told that way any more."""
+
+    def __init__(self, name: str, used_by: tuple[str, ...]) -> None:
+        super().__init__(
+            f"The secret {name} is referred to by {', '.join(used_by)}: without it nobody is told that way any more. "
+            "Change that first, or delete it with force=1."
+        )
+        self.name = name
+        self.used_by = used_by
+
+
+class SecretsKeyMissingError(RefusedError):
+    """There is no key to seal secrets with. Waiting changes nothing: the operator sets one and starts Medic anew."""
+
+    def __init__(self, key_line: str) -> None:
+        super().__init__(f"Secrets cannot be stored: MEDIC_SECRETS_KEY is not set. Start Medic with {key_line}")
 
 
 class AlertClosedError(RefusedError):

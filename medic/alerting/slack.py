@@ -18,6 +18,7 @@ import orjson
 
 from medic.alerting.attempt import Attempt, Delivered, Refused, Retry, Throttled
 from medic.alerting.outbound import Answer, host_of, judge, outbound_client, post, safe
+from medic.alerting.resolving import Resolve, resolve_nothing
 from medic.alerting.wording import clipped, duration_words, headline, reason_words, shown_at, summary
 from medic.core.notification import SLACK, Notification
 from medic.core.status import NotificationKind
@@ -61,18 +62,30 @@ class Slack:
     """Implements `Notifier`.
 
     Args:
-        token: The bot token. A secret.
+        token: The bot token. A secret, or a reference to a stored one.
         channel: Id of the channel.
         api_url: The Web API's base.
         base_url: `MEDIC_BASE_URL`, for links back.
         zone: `MEDIC_TIMEZONE`, in which times are shown.
         clock: To measure a Retry-After that is a date.
+        resolve: Puts values in place of references.
     """
 
     target = SLACK
 
-    def __init__(self, *, token: str, channel: str, api_url: str, base_url: str, zone: ZoneInfo, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        token: str,
+        channel: str,
+        api_url: str,
+        base_url: str,
+        zone: ZoneInfo,
+        clock: Clock,
+        resolve: Resolve = resolve_nothing,
+    ) -> None:
         self._token = token
+        self._resolve = resolve
         self._channel = channel
         self._url = f"{api_url.rstrip('/')}/chat.postMessage"
         self._base_url = base_url.rstrip("/")
@@ -86,17 +99,20 @@ class Slack:
 
     async def send(self, notification: Notification) -> Attempt:
         """Post one message."""
+        token = self._resolve(self._token)
+        if isinstance(token, Refused):
+            return token
         answer = await post(
             self._client,
             self._url,
             content=orjson.dumps(self.message(notification)),
             headers={
                 "Content-Type": "application/json; charset=utf-8",
-                "Authorization": f"Bearer {self._token}",
+                "Authorization": f"Bearer {token}",
             },
             clock=self._clock,
         )
-        return self._judge(answer) if isinstance(answer, Answer) else answer
+        return self._judge(answer, token) if isinstance(answer, Answer) else answer
 
     def message(self, notification: Notification) -> dict[str, object]:
         """The arguments of `chat.postMessage`."""
@@ -166,20 +182,20 @@ class Slack:
             links.append(f"<{_address(f'{self._base_url}/alerts/{notification.alert_id}')}|Alert in Medic>")
         return " · ".join(links)
 
-    def _judge(self, answer: Answer) -> Attempt:
+    def _judge(self, answer: Answer, token: str) -> Attempt:
         """Slack answers most errors with status 200 and `ok: false`."""
         said = _parsed(answer.body)
         error = said.get("error") if said is not None else None
         if answer.succeeded and said is not None and said.get("ok") is True:
             return Delivered()
         if isinstance(error, str) and answer.status < 500:
-            return self._judge_error(error, answer.retry_after)
+            return self._judge_error(error, answer.retry_after, token)
         if answer.succeeded:
             return Retry("answered something that is not Slack's", maybe_taken=True)
         return judge(answer, "")
 
-    def _judge_error(self, error: str, retry_after: float | None) -> Attempt:
-        word = safe(error, self._token)
+    def _judge_error(self, error: str, retry_after: float | None, token: str) -> Attempt:
+        word = safe(error, token)
         if error in _THROTTLED:
             return Throttled(f"answered {word}", retry_after)
         if error in _UNCERTAIN or error in _PASSING:

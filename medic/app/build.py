@@ -21,7 +21,9 @@ from medic.alerting.assembly import NotifierSettings, build_alerting
 from medic.alerting.pipeline import Alerting
 from medic.app.key_keeping import KeyKeeping
 from medic.app.keys import OperatorKeys
+from medic.app.secrets import OperatorSecrets
 from medic.app.webhooks import OperatorWebhooks
+from medic.config.secret_rules import references_of
 from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
 from medic.core.ledger import NotificationLedger
@@ -37,9 +39,12 @@ from medic.store.tables.ids import BlockIds
 from medic.store.tables.key_copy import KeyCopy
 from medic.store.tables.key_log import KeyLog
 from medic.store.tables.keys import PgKeyStore
+from medic.store.tables.secret_copy import SecretCopy
+from medic.store.tables.secrets import PgSecretStore
 from medic.store.tables.services import PgServiceStore
 from medic.store.tables.webhook_copy import CopiedWebhooks
 from medic.store.tables.writer import Writer
+from medic.store.vault import Vault
 from medic.store.watermark import Mark, Watermark
 
 
@@ -56,6 +61,9 @@ class Stores:
     snapshots: SnapshotFiles
     keys: PgKeyStore
     key_copy: KeyCopy
+    secrets: PgSecretStore
+    secret_copy: SecretCopy
+    vault: Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,7 @@ class Serving:
     history: PgHistory
     webhooks: OperatorWebhooks
     keys: OperatorKeys
+    secrets: OperatorSecrets
 
 
 def build_watching(
@@ -94,7 +103,12 @@ def build_watching(
     """The parts from the wheel to the notifiers."""
     directory = Directory()
     alerting = build_alerting(
-        notifier_settings(settings), webhooks=webhooks, clock=clock, rng=SystemRandom(), terminal=sys.stdout
+        notifier_settings(settings),
+        webhooks=webhooks,
+        clock=clock,
+        rng=SystemRandom(),
+        terminal=sys.stdout,
+        secrets=stores.vault,
     )
     outbox = Outbox(stores.journal, alerting, clock, ledger)
     alerting.settle_through(outbox)
@@ -147,12 +161,25 @@ def build_serving(
     )
     webhooks = OperatorWebhooks(stores.webhooks, watching.alerting)
     keys = OperatorKeys(stores.keys, stores.key_copy, ring, watching.clock)
-    return Serving(intake, changes, history, webhooks, keys)
+    secrets = OperatorSecrets(
+        stores.secrets,
+        stores.secret_copy,
+        stores.vault,
+        webhooks=stores.webhooks,
+        variables=references_of(settings),
+    )
+    return Serving(intake, changes, history, webhooks, keys, secrets)
 
 
-def build_key_keeping(stores: Stores, watching: Watching, keys: OperatorKeys) -> KeyKeeping:
-    """What follows changed keys, writes their uses, and tells of their ends."""
-    log = KeyLog(stores.database, keys.follow)
+def build_key_keeping(stores: Stores, watching: Watching, serving: Serving) -> KeyKeeping:
+    """What follows changed keys and secrets, writes the uses of keys, and tells of their ends."""
+    keys = serving.keys
+
+    async def follow() -> None:
+        await keys.follow()
+        await serving.secrets.follow()
+
+    log = KeyLog(stores.database, follow)
     return KeyKeeping(keys, stores.keys, log, watching.outbox, watching.clock)
 
 

@@ -44,11 +44,13 @@ from medic.app.garbage import Garbage, return_freed_memory
 from medic.app.health import SystemHealth
 from medic.app.key_keeping import KeyKeeping
 from medic.app.limiting import build_limiter
-from medic.app.logs import configure_logs
+from medic.app.logs import CONCEALER, configure_logs
 from medic.app.opening import Opened, open_stores
+from medic.app.secrets import secret_remarks
 from medic.app.standby import open_standby
 from medic.app.watchdog import Watchdog
 from medic.config.folder import prepare
+from medic.config.secret_rules import values_of
 from medic.config.settings import Settings
 from medic.core.effects import Notify
 from medic.core.service import Service
@@ -109,6 +111,7 @@ async def serve(settings: Settings, announce: Callable[[str], None], gap: Gap = 
         OvertakenError: another Medic is the active one now.
     """
     configure_logs(level=settings.logs.level, as_json=settings.logs.as_json, debug=settings.logs.debug)
+    CONCEALER.know("environment", values_of(settings))
     sys.setswitchinterval(SWITCH_SECONDS)
     prepare(settings.storage.folder)
     certificate = settings.listen.certificate
@@ -208,7 +211,7 @@ class _Medic:
         """Wheel, changes by SQL and HTTP, until Medic is to leave and HTTP has drained."""
         stores = self._opened.stores
         serving = build_serving(self._settings, stores, watching, writer, self._limiter, ring=self._opened.keys)
-        key_keeping = build_key_keeping(stores, watching, serving.keys)
+        key_keeping = build_key_keeping(stores, watching, serving)
         parts = self._parts(watching, writer, keeper, key_keeping)
         health = SystemHealth(
             parts=parts,
@@ -351,6 +354,7 @@ class _Medic:
                 services=counts.services,
                 alerts=counts.alerts_active,
                 targets=watching.alerting.describe_targets(),
+                remarks=secret_remarks(self._settings, self._opened.stores.vault),
             ),
             self._settings,
             self._announce,
@@ -388,6 +392,7 @@ class _Medic:
             history=serving.history,
             webhooks=serving.webhooks,
             keys=serving.keys,
+            secrets=serving.secrets,
             health=health,
             clock=watching.clock,
             metrics=Exposition(collector=collector, roster=watching.directory, clock=watching.clock, services_max=most),

@@ -26,6 +26,33 @@ app = show.commands(
 )
 
 
+secrets_app = show.commands("Stored secrets, in the database. To store one: medic-cli secret set.")
+app.add_typer(secrets_app, name="secrets")
+
+
+@secrets_app.callback()
+def secrets() -> None:
+    """Stored secrets, in the database. To store one: medic-cli secret set."""
+
+
+@secrets_app.command("rotate")
+def rotate() -> None:
+    """Seal every secret with MEDIC_SECRETS_KEY; MEDIC_SECRETS_KEY_BEFORE is the key before. Medic may run meanwhile."""
+    settings = settings_or_end()
+    import trio  # noqa: PLC0415
+
+    from medic.app.logs import configure_logs  # noqa: PLC0415
+    from medic.cli.secrets import rotate_secrets  # noqa: PLC0415
+
+    configure_logs(level="ERROR", as_json=False, debug=False)
+
+    def act() -> None:
+        if trio.run(rotate_secrets, settings, announce).unknown:
+            raise typer.Exit(show.EXIT_REFUSED)
+
+    end_as_it_should(act)
+
+
 @app.callback()
 def medic(*, version: Version = False) -> None:
     """Run Medic."""

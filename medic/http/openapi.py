@@ -34,6 +34,7 @@ PLACES: Final = {
     "alert_id": ("integer", "Id of the alert."),
     "webhook_id": ("integer", "Id of the webhook."),
     "key_id": ("string", "Id of the key: the part of it between the underscores."),
+    "secret_name": ("string", "Name of the secret."),
 }
 
 EVERYWHERE: Final = {

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from medic.access.limits import UNLIMITED
 from medic.access.ports import Gatekeeper, Keys, RequestLimits
+from medic.access.secrets import Secrets
 from medic.alerting.guard import Guard
 from medic.core.policy import Defaults
 from medic.history import History
@@ -73,6 +74,7 @@ class ApiParts:
     history: History
     webhooks: Webhooks
     keys: Keys
+    secrets: Secrets
     health: Health
     clock: Clock
     metrics: Metrics

@@ -19,6 +19,7 @@ from medic.http.bodies import (
 from medic.http.key_routes import KEYS
 from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX
 from medic.http.route import Parameter, Route, Told
+from medic.http.secret_routes import SECRETS
 from medic.http.shared_answers import AWAY, CURSOR, LIMIT
 
 HEARTBEAT_PATH: Final = "/heartbeat"
@@ -471,7 +472,7 @@ OPERATIONS: Final = (
     ),
 )
 
-_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *OPERATIONS)
+_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *SECRETS, *OPERATIONS)
 
 ROUTES: Final = (*_DESCRIBED, *documentation.routes(_DESCRIBED))
 """All routes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medic.access.references import names_in
 from medic.errors import Fault, InvalidInputError, UnknownWebhookError
 from medic.http.answers import Answer, success
 from medic.http.bodies import RotateWebhookBody, WebhookBody, read_body
@@ -14,9 +15,12 @@ from medic.http.shown import new_webhook_json, webhook_json
 async def create_webhook(parts: ApiParts, call: Call) -> Answer:
     """Create a webhook; it is told what happens from now on."""
     body = read_body(WebhookBody, call.body)
+    if names_in(body.url):
+        raise InvalidInputError((Fault("url", "must not refer to secrets: addresses are shown. Put it into a header"),))
     objection = await parts.guard.objection(body.url)
     if objection is not None:
         raise InvalidInputError((Fault("url", objection),))
+    parts.secrets.require_known("headers", [text for _, text in body.headers])
     name = body.heartbeat_name
     if name is not None:
         service = parts.roster.find(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from medic.access.concealment import Concealer
 from medic.access.keyless import KeylessRules
 from medic.access.keys import ApiKey, KeyRing, digest_of, key_id_of, secret_of, text_of
 from medic.access.mode import AuthMode
@@ -20,10 +21,13 @@ from medic.metrics.exposition import TEXT, Page
 from medic.metrics.requests import RequestMeter
 from medic.metrics.services import ServiceFilter
 from medic.ports import Clock, ComponentHealth, HealthReport
+from medic.store.sealing import Sealing
+from medic.store.vault import Vault
 from tests.actors.world import World
 from tests.fakes import names
 from tests.fakes.journal_history import JournalHistory
 from tests.fakes.keys import MemoryKeyStore, keys_over
+from tests.fakes.secrets import KEY, MemorySecretStore, secrets_over
 from tests.fakes.webhooks import MemoryWebhookStore
 
 ADMIN_KEY = "the operators' own key, long enough"
@@ -113,6 +117,9 @@ class ApiWorld(World):
         self.webhooks = KeptWebhooks()
         self.key_store = MemoryKeyStore(self.clock)
         self.keys = keys_over(self.key_store, self.clock)
+        self.secret_store = MemorySecretStore(self.clock)
+        self.vault = Vault(Sealing(KEY), Concealer())
+        self.secrets = secrets_over(self.secret_store, self.webhooks.store, vault=self.vault)
         self.metrics = TwoLines()
         self.meter = RequestMeter()
         self.ring = KeyRing(admin=ADMIN_KEY)
@@ -126,6 +133,7 @@ class ApiWorld(World):
             history=self.history,
             webhooks=self.webhooks,
             keys=self.keys,
+            secrets=self.secrets,
             health=self.health,
             clock=self.clock,
             metrics=self.metrics,
@@ -179,4 +187,4 @@ class ApiWorld(World):
     def lose_database(self) -> None:
         """PostgreSQL does not answer from now on."""
         self.history.available = self.services.available = self.webhooks.store.available = False
-        self.key_store.available = False
+        self.key_store.available = self.secret_store.available = False
