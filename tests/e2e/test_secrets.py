@@ -131,8 +131,8 @@ def test_no_output_ever_shows_a_secret(
     rows = dump(postgres)
 
     postgres.stop()
-    for method, path, body in asked:
-        ask(method, path, body)
+    for path in ("/health", "/metrics", "/v2/secrets"):
+        ask("GET", path)
     ask("POST", "/v2/secrets", {"name": "late", "value": STORED["hook"]})
     medic.kill()
     medic.start()
