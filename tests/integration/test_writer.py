@@ -348,7 +348,7 @@ async def test_a_batch_gives_way_to_what_is_more_urgent_until_somebody_waits_for
     writer = world.another_writer(calm=never_calm)
     async with world.writing(writer):
         position = world.journal.append_nowait(heartbeat(1))
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_SECONDS):
             await asked.wait()
             assert writer.committed < position
             await writer.wait_committed(position)
@@ -362,6 +362,6 @@ async def test_a_batch_does_not_give_way_for_ever(world, monkeypatch):
     writer = world.another_writer(calm=trio.sleep_forever)
     async with world.writing(writer):
         world.journal.append_nowait(heartbeat(1))
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_SECONDS):
             while not writer.statistics().batches:
                 await trio.lowlevel.checkpoint()
