@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medic.access.keys import ApiKey
+from medic.core.author import MEDIC, Author
+
+__all__ = ["MEDIC", "Author", "Caller"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,27 +21,3 @@ class Caller:
 
     address: str
     key: ApiKey | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Author:
-    """Under whom a change is written down, in the audit above all.
-
-    Attributes:
-        name: Whom people read: the key's name, else what `X-Actor` says, else the address. `SQL` and `Medic` are the
-            two that send no request.
-        key_id: Of the key that was shown; empty where none was.
-        address: The caller's; empty where there is none.
-        request_id: Of the request, as the answer's `X-Request-Id` says; empty where there is none.
-        label: What `X-Actor` said, beside the authenticated name.
-    """
-
-    name: str
-    key_id: str = ""
-    address: str = ""
-    request_id: str = ""
-    label: str = ""
-
-
-MEDIC = Author("Medic")
-"""What Medic does by itself."""

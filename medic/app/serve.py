@@ -39,6 +39,7 @@ from medic.app.standby import open_standby
 from medic.app.watchdog import Watchdog
 from medic.config.folder import prepare
 from medic.config.settings import Settings
+from medic.core.author import BY_SQL
 from medic.core.effects import Notify
 from medic.core.service import Service
 from medic.core.units import ServiceId
@@ -295,7 +296,7 @@ class _Medic:
         """Tell the actors what PostgreSQL knew before the journal did: a crash, or SQL while Medic was down."""
         recovered = self._opened.recovered
         for service_id in recovered.gone:
-            await serving.changes.take_deletion(service_id, by="SQL")
+            await serving.changes.take_deletion(service_id, by=BY_SQL)
         for row in (*recovered.strangers, *recovered.edited):
             await serving.changes.take_row(row)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medic.alerting.pipeline import Alerting
+from medic.core.author import Author
 from medic.errors import UnknownWebhookError
 from medic.ports import Webhook, WebhookStore
 
@@ -17,7 +18,7 @@ class OperatorWebhooks:
         self._alerting = alerting
 
     async def create(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook:
         """The stored webhook; it is told from now on."""
         webhook = await self._store.insert(url=url, heartbeat_name=heartbeat_name, headers=headers, by=by)
@@ -38,7 +39,7 @@ class OperatorWebhooks:
         """Every webhook, as stored."""
         return await self._store.all()
 
-    async def delete(self, webhook_id: int, *, by: str) -> None:
+    async def delete(self, webhook_id: int, *, by: Author) -> None:
         """Forget a webhook; what waits for it is given up.
 
         Raises:

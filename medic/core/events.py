@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medic.core.author import Author
 from medic.core.blind import SIGHTED_ALWAYS, BlindLog
 from medic.core.service import ServiceRow
 from medic.core.status import HeartbeatStatus
@@ -53,7 +54,7 @@ class ServiceDeleted:
 
     at: InstantMs
     sighted: SightedMs
-    by: str
+    by: Author
 
 
 @value(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class MuteRequested:
     sighted: SightedMs
     until: InstantMs | None
     reason: str
-    by: str
+    by: Author
 
 
 @value(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class UnmuteRequested:
     at: InstantMs
     sighted: SightedMs
     event_id: EventId
-    by: str
+    by: Author
 
 
 @value(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class AcknowledgeRequested:
 
     at: InstantMs
     sighted: SightedMs
-    by: str
+    by: Author
     note: str = ""
 
 
@@ -93,7 +94,7 @@ class ResolveRequested:
 
     at: InstantMs
     sighted: SightedMs
-    by: str
+    by: Author
     note: str = ""
 
 
@@ -117,7 +118,7 @@ class TestRequested:
     at: InstantMs
     sighted: SightedMs
     event_id: EventId
-    by: str
+    by: Author
 
 
 Event = (

@@ -16,6 +16,7 @@ from medic.errors import (
     ForbiddenError,
     InvariantError,
     MedicError,
+    NameTakenError,
     OverloadedError,
     OvertakenError,
     RateLimitedError,
@@ -24,6 +25,7 @@ from medic.errors import (
     UnavailableError,
     UnknownAlertError,
     UnknownServiceError,
+    UnknownSnapshotError,
     UnknownWebhookError,
 )
 from medic.http.answers import Answer, refusal
@@ -35,7 +37,9 @@ STATUSES: Final[tuple[tuple[type[MedicError], int], ...]] = (
     (UnknownServiceError, 404),
     (UnknownAlertError, 404),
     (UnknownWebhookError, 404),
+    (UnknownSnapshotError, 404),
     (AlertClosedError, 409),
+    (NameTakenError, 409),
     (UnauthorizedError, 401),
     (ForbiddenError, 403),
     (RateLimitedError, 429),

@@ -8,6 +8,7 @@ from typing import Final
 
 import trio
 
+from medic.core.author import Author
 from medic.core.draft import ServiceEdit
 from medic.core.names import name_key, normal_name
 from medic.core.service import Service
@@ -98,11 +99,11 @@ async def register_service(parts: ApiParts, call: Call) -> Answer:
     body = read_body(Registration, call.body)
     body.require_mute()
     draft = body.draft()
-    service, is_new = await parts.changes.register(draft, by=call.actor)
+    service, is_new = await parts.changes.register(draft, by=call.author)
     if is_new:
         parts.refused.forget_name(draft.heartbeat_name)
         if body.muted:
-            service = await _mute(parts, service, body, by=call.actor)
+            service = await _mute(parts, service, body, by=call.author)
         return success(201, REGISTERED, _shown(parts, service))
     stored = _shown(parts, service)
     wanted = body.wanted()
@@ -110,7 +111,7 @@ async def register_service(parts: ApiParts, call: Call) -> Answer:
         name: [stored[name], value] for name, value in wanted.items() if stored[name] != value
     }
     if update and differs:
-        service = await _apply(parts, service, body, by=call.actor, mute="muted" in differs)
+        service = await _apply(parts, service, body, by=call.author, mute="muted" in differs)
     return success(200, ALREADY_REGISTERED, _shown(parts, service), differs=differs)
 
 
@@ -119,10 +120,10 @@ async def update_service(parts: ApiParts, call: Call) -> Answer:
     service = _named(parts, call.name)
     body = read_body(ServiceUpdate, call.body)
     body.require_mute()
-    service = await _apply(parts, service, body, by=call.actor, mute=body.muted is not None)
+    service = await _apply(parts, service, body, by=call.author, mute=body.muted is not None)
     if body.down is not None and service.alert is not None:
         try:
-            service = (await parts.changes.resolve(service.alert.alert_id, by=call.actor, note="")).service
+            service = (await parts.changes.resolve(service.alert.alert_id, by=call.author, note="")).service
         except AlertClosedError:
             service = _named(parts, call.name)
     return success(200, UPDATED, _shown(parts, service))
@@ -130,13 +131,13 @@ async def update_service(parts: ApiParts, call: Call) -> Answer:
 
 async def delete_service(parts: ApiParts, call: Call) -> Answer:
     """Delete a service; its history keeps name and id."""
-    await parts.changes.delete(call.name, by=call.actor)
+    await parts.changes.delete(call.name, by=call.author)
     return success(200, DELETED, "")
 
 
 async def send_test(parts: ApiParts, call: Call) -> Answer:
     """Send a marked page about the service through the real notifiers, and its resolve."""
-    targets = await parts.changes.send_test(call.name, by=call.actor)
+    targets = await parts.changes.send_test(call.name, by=call.author)
     told = (
         f"A test page goes to {', '.join(targets)}."
         if targets
@@ -159,7 +160,7 @@ def _named(parts: ApiParts, name: str) -> Service:
     return service
 
 
-async def _apply(parts: ApiParts, service: Service, body: ServiceFields, *, by: str, mute: bool) -> Service:
+async def _apply(parts: ApiParts, service: Service, body: ServiceFields, *, by: Author, mute: bool) -> Service:
     """Columns first, because that is what PostgreSQL may refuse; then the mute, which never needs it."""
     name, edit = service.row.heartbeat_name, body.edit()
     if edit != ServiceEdit():
@@ -171,7 +172,7 @@ async def _apply(parts: ApiParts, service: Service, body: ServiceFields, *, by: 
     return service
 
 
-async def _mute(parts: ApiParts, service: Service, body: ServiceFields, *, by: str) -> Service:
+async def _mute(parts: ApiParts, service: Service, body: ServiceFields, *, by: Author) -> Service:
     duration = parts.defaults.auto_unmute_ms if body.mute_minutes is None else body.mute_minutes
     until = InstantMs(parts.clock.now() + duration) if duration else None
     return await parts.changes.mute(service.row.heartbeat_name, until=until, reason=body.mute_reason or "", by=by)

@@ -23,7 +23,7 @@ async def create_webhook(parts: ApiParts, call: Call) -> Answer:
         if service is None:
             raise InvalidInputError((Fault("heartbeat_name", f"must be registered: {name} is not"),))
         name = service.row.heartbeat_name
-    webhook = await parts.webhooks.create(url=body.url, heartbeat_name=name, headers=body.headers, by=call.actor)
+    webhook = await parts.webhooks.create(url=body.url, heartbeat_name=name, headers=body.headers, by=call.author)
     return success(201, "Webhook created.", webhook_json(webhook))
 
 
@@ -38,7 +38,7 @@ async def delete_webhook(parts: ApiParts, call: Call) -> Answer:
     webhook_id = call.number("webhook_id")
     if webhook_id > ID_MAX:
         raise UnknownWebhookError(webhook_id)
-    await parts.webhooks.delete(webhook_id, by=call.actor)
+    await parts.webhooks.delete(webhook_id, by=call.author)
     return success(200, "Webhook deleted.", "")
 
 

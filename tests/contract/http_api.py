@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import jsonschema
 
+from medic.core.author import Author
 from medic.http.application import create_app
 from medic.http.call import canonical_path
 from medic.http.openapi import describe
@@ -126,7 +127,7 @@ async def open_lane(settings: ApiSettings | None = None) -> AsyncIterator[Api]:
         ) as http,
     ):
         api = Api(served.world, http, address="127.0.0.1")
-        await served.world.changes.delete("job", by="test")
+        await served.world.changes.delete("job", by=Author("test"))
         yield api
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from medic.core.author import Author
 from medic.core.units import InstantMs
 from medic.ports import WebhookStore
 from medic.store.tables.webhooks import PgWebhookStore
@@ -28,7 +29,7 @@ async def store(server: PostgresServer | None) -> AsyncIterator[WebhookStore]:
 
 
 async def test_a_webhook_is_listed_as_it_was_made(store: WebhookStore) -> None:
-    made = await store.insert(url=URL, heartbeat_name="nightly", headers=HEADERS, by="anna")
+    made = await store.insert(url=URL, heartbeat_name="nightly", headers=HEADERS, by=Author("anna"))
 
     assert (made.url, made.heartbeat_name, made.headers) == (URL, "nightly", HEADERS)
     assert (made.date_added, made.added_by) == (InstantMs(NOW), "anna")
@@ -36,18 +37,18 @@ async def test_a_webhook_is_listed_as_it_was_made(store: WebhookStore) -> None:
 
 
 async def test_webhooks_have_targets_of_their_own_and_are_listed_oldest_first(store: WebhookStore) -> None:
-    made = [await store.insert(url=URL, heartbeat_name=None, headers=(), by="") for _ in range(3)]
+    made = [await store.insert(url=URL, heartbeat_name=None, headers=(), by=Author("")) for _ in range(3)]
 
     assert list(await store.all()) == made
     assert len({webhook.target for webhook in made}) == 3
 
 
 async def test_a_deleted_webhook_is_gone_and_its_id_is_not_used_again(store: WebhookStore) -> None:
-    made = await store.insert(url=URL, heartbeat_name=None, headers=(), by="anna")
+    made = await store.insert(url=URL, heartbeat_name=None, headers=(), by=Author("anna"))
 
-    assert await store.delete(made.webhook_id, by="anna")
-    assert not await store.delete(made.webhook_id, by="anna")
+    assert await store.delete(made.webhook_id, by=Author("anna"))
+    assert not await store.delete(made.webhook_id, by=Author("anna"))
     assert list(await store.all()) == []
 
-    again = await store.insert(url=URL, heartbeat_name=None, headers=(), by="anna")
+    again = await store.insert(url=URL, heartbeat_name=None, headers=(), by=Author("anna"))
     assert again.webhook_id != made.webhook_id

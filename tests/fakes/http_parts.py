@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from medic.core.author import Author
 from medic.errors import UnknownWebhookError
 from medic.http.parts import ApiParts, ApiSettings
 from medic.metrics.exposition import TEXT, Page
@@ -47,7 +48,7 @@ class KeptWebhooks:
         self.changes = 0
 
     async def create(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook:
         webhook = await self.store.insert(url=url, heartbeat_name=heartbeat_name, headers=headers, by=by)
         self.changes += 1
@@ -56,7 +57,7 @@ class KeptWebhooks:
     async def all(self) -> Sequence[Webhook]:
         return await self.store.all()
 
-    async def delete(self, webhook_id: int, *, by: str) -> None:
+    async def delete(self, webhook_id: int, *, by: Author) -> None:
         if not await self.store.delete(webhook_id, by=by):
             raise UnknownWebhookError(webhook_id)
         self.changes += 1

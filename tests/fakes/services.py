@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.names import name_key
 from medic.core.service import ServiceRow
@@ -51,36 +52,36 @@ class MemoryServiceStore:
         self._draw = draw or count(1).__next__
         self._rows = {entry.service.row.service_id: entry.service.row for entry in stored}
 
-    async def insert(self, draft: ServiceDraft, *, by: str) -> tuple[ServiceRow, bool]:
+    async def insert(self, draft: ServiceDraft, *, by: Author) -> tuple[ServiceRow, bool]:
         self._require_available()
         for row in self._rows.values():
             if name_key(row.heartbeat_name) == name_key(draft.heartbeat_name):
                 return row, False
-        row = draft.row(ServiceId(self._draw()), self._now(), by)
+        row = draft.row(ServiceId(self._draw()), self._now(), by.name)
         self._rows[row.service_id] = row
-        self.audit.append(AuditEntry(by, "register", row.service_id, None, row))
+        self.audit.append(AuditEntry(by.name, "register", row.service_id, None, row))
         return row, True
 
-    async def replace(self, row: ServiceRow, *, by: str) -> ServiceRow | None:
+    async def replace(self, row: ServiceRow, *, by: Author) -> ServiceRow | None:
         self._require_available()
         before = self._rows.get(row.service_id)
         if before is None or before.version != row.version - 1:
             return None
         self._rows[row.service_id] = row
-        self.audit.append(AuditEntry(by, "update", row.service_id, before, row))
+        self.audit.append(AuditEntry(by.name, "update", row.service_id, before, row))
         return row
 
     async def read(self, service_id: ServiceId) -> ServiceRow | None:
         self._require_available()
         return self._rows.get(service_id)
 
-    async def delete(self, service_id: ServiceId, *, by: str) -> bool:
+    async def delete(self, service_id: ServiceId, *, by: Author) -> bool:
         self._require_available()
         before = self._rows.pop(service_id, None)
         if before is None:
             return False
         self.stored = [entry for entry in self.stored if entry.service.row.service_id != service_id]
-        self.audit.append(AuditEntry(by, "delete", service_id, before, None))
+        self.audit.append(AuditEntry(by.name, "delete", service_id, before, None))
         return True
 
     async def load(self) -> AsyncIterator[Sequence[StoredService]]:

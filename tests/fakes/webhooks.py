@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 
+from medic.core.author import Author
 from medic.core.units import InstantMs
 from medic.errors import DatabaseUnavailableError
 from medic.ports import Webhook
@@ -20,10 +21,10 @@ class MemoryWebhookStore:
         self._webhooks: dict[int, Webhook] = {}
 
     async def insert(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook:
         self._require_available()
-        webhook = Webhook(next(self._ids), url, heartbeat_name, headers, self._now(), by)
+        webhook = Webhook(next(self._ids), url, heartbeat_name, headers, self._now(), by.name)
         self._webhooks[webhook.webhook_id] = webhook
         return webhook
 
@@ -31,7 +32,7 @@ class MemoryWebhookStore:
         self._require_available()
         return tuple(self._webhooks.values())
 
-    async def delete(self, webhook_id: int, *, by: str) -> bool:
+    async def delete(self, webhook_id: int, *, by: Author) -> bool:
         self._require_available()
         return self._webhooks.pop(webhook_id, None) is not None
 

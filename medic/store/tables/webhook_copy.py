@@ -16,6 +16,7 @@ import structlog
 import trio
 from pydantic import TypeAdapter, ValidationError
 
+from medic.core.author import Author
 from medic.errors import DatabaseUnavailableError
 from medic.ports import Webhook, WebhookStore
 from medic.store.journal.files import sync_directory
@@ -39,7 +40,7 @@ class CopiedWebhooks:
         self._known: tuple[Webhook, ...] | None = None
 
     async def insert(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook:
         """The stored webhook, with its id."""
         webhook = await self._store.insert(url=url, heartbeat_name=heartbeat_name, headers=headers, by=by)
@@ -54,7 +55,7 @@ class CopiedWebhooks:
             self._known = webhooks
         return webhooks
 
-    async def delete(self, webhook_id: int, *, by: str) -> bool:
+    async def delete(self, webhook_id: int, *, by: Author) -> bool:
         """Remove one; False if there was none."""
         was_there = await self._store.delete(webhook_id, by=by)
         await self._copy_again()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from medic.access.caller import Author
+from medic.core.author import Author
 from medic.core.units import InstantMs
 from medic.ports import Clock, Webhook
 from medic.store.postgres.database import Database, Row, Transaction
@@ -23,7 +23,7 @@ class PgWebhookStore:
         self._clock = clock
 
     async def insert(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook:
         """The stored webhook, with its id."""
         async with self._database.transaction() as transaction:
@@ -34,7 +34,7 @@ class PgWebhookStore:
                 heartbeat_name,
                 orjson.dumps(headers).decode(),
                 self._clock.now(),
-                by,
+                by.name,
                 operation="insert webhook",
             )
             assert record is not None  # noqa: S101 - INSERT … RETURNING gives its row
@@ -50,7 +50,7 @@ class PgWebhookStore:
         )
         return [_webhook_of(record) for record in records]
 
-    async def delete(self, webhook_id: int, *, by: str) -> bool:
+    async def delete(self, webhook_id: int, *, by: Author) -> bool:
         """Remove one; False if there was none."""
         async with self._database.transaction() as transaction:
             record = await transaction.fetchrow(
@@ -63,7 +63,9 @@ class PgWebhookStore:
             await self._audit(transaction, "webhook removed", by, _webhook_of(record), before=True)
         return True
 
-    async def _audit(self, transaction: Transaction, action: str, by: str, webhook: Webhook, *, before: bool) -> None:
+    async def _audit(
+        self, transaction: Transaction, action: str, by: Author, webhook: Webhook, *, before: bool
+    ) -> None:
         shown: Shown = {
             "webhook_id": webhook.webhook_id,
             "url": webhook.url,
@@ -73,7 +75,7 @@ class PgWebhookStore:
         await audit(
             transaction,
             at=self._clock.now(),
-            author=Author(by),
+            author=by,
             action=action,
             subject=webhook.url,
             before=shown if before else None,

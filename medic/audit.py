@@ -1,0 +1,101 @@
+"""The seam between who asks who did what and who keeps it: entries of the audit, and snapshots of services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from medic.core.snapshot import ServiceSnapshot, SnapshotId
+from medic.core.units import InstantMs, ServiceId
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One thing that somebody did.
+
+    Attributes:
+        audit_id: Its number; not without gaps.
+        at: When it was done.
+        actor, key_id, address, request_id, label: Who, as `medic.core.author.Author` has it.
+        action: What, as `update`.
+        service_id: To which service; None for what is no service.
+        subject: To what, by the name people know.
+        before, after: The thing as it was and as it is, as JSON; None where it was not, or is no more.
+        place: Its place in the chain; None until it is sealed, a second later.
+        hash: Of the seal, in hexadecimal.
+    """
+
+    audit_id: int
+    at: InstantMs
+    actor: str
+    key_id: str
+    address: str
+    request_id: str
+    label: str
+    action: str
+    service_id: ServiceId | None
+    subject: str
+    before: str | None
+    after: str | None
+    place: int | None
+    hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which entries are asked for; None leaves a property open. `since` and `until` belong to what is asked for."""
+
+    service_id: ServiceId | None = None
+    subject: str | None = None
+    action: str | None = None
+    actor: str | None = None
+    since: InstantMs | None = None
+    until: InstantMs | None = None
+    limit: int = 50
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotQuery:
+    """Which snapshots are asked for; None leaves a property open."""
+
+    service_id: ServiceId | None = None
+    heartbeat_name: str | None = None
+    action_type: str | None = None
+    since: InstantMs | None = None
+    until: InstantMs | None = None
+    limit: int = 50
+    offset: int = 0
+
+
+class AuditLog(Protocol):
+    """Reads of the audit. Raises `DatabaseUnavailableError` where PostgreSQL does not answer."""
+
+    async def page(self, query: AuditQuery) -> tuple[Sequence[AuditEntry], int]:
+        """One page of entries, newest first, and how many match in all. What was answered before is in it."""
+        ...
+
+    def all(self, query: AuditQuery) -> AsyncGenerator[Sequence[AuditEntry], None]:
+        """Every entry that matches, newest first, in portions and in bounded memory; limit and offset mean nothing."""
+        ...
+
+
+class ServiceSnapshots(Protocol):
+    """Reads of snapshots. Raises `DatabaseUnavailableError` where PostgreSQL does not answer."""
+
+    async def page(self, query: SnapshotQuery) -> tuple[Sequence[ServiceSnapshot], int]:
+        """One page of snapshots, newest first, and how many match in all."""
+        ...
+
+    async def find(self, snapshot_id: SnapshotId) -> ServiceSnapshot | None:
+        """One snapshot, or None."""
+        ...
+
+
+class SignInNotes(Protocol):
+    """Takes refused sign-ins for the audit. Never waits, never refuses, in bounded memory."""
+
+    def note_refused_sign_in(self, reason: str, address: str, key_id: str) -> None:
+        """Count one: why it was refused, where it came from, and the id of the key that was shown, if it had one."""
+        ...
