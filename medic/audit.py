@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from medic.core.snapshot import ServiceSnapshot, SnapshotId
 from medic.core.units import InstantMs, ServiceId
@@ -69,6 +69,13 @@ class SnapshotQuery:
     offset: int = 0
 
 
+class AuditPlace(NamedTuple):
+    """Where an entry stands in a listing: newest first, to the microsecond, and of one instant the greater number."""
+
+    at_us: int
+    audit_id: int
+
+
 class AuditLog(Protocol):
     """Reads of the audit. Raises `DatabaseUnavailableError` where PostgreSQL does not answer."""
 
@@ -76,8 +83,10 @@ class AuditLog(Protocol):
         """One page of entries, newest first, and how many match in all. What was answered before is in it."""
         ...
 
-    def all(self, query: AuditQuery) -> AsyncGenerator[Sequence[AuditEntry], None]:
-        """Every entry that matches, newest first, in portions and in bounded memory; limit and offset mean nothing."""
+    async def portion(
+        self, query: AuditQuery, after: AuditPlace | None
+    ) -> tuple[Sequence[AuditEntry], AuditPlace | None]:
+        """Some of the entries that match, newest first, from behind a place on; and where more may follow, or None."""
         ...
 
 

@@ -24,6 +24,7 @@ from medic.core.blind import BlindSpan
 from medic.core.ledger import NotificationLedger
 from medic.core.units import InstantMs, SightedMs
 from medic.ports import Webhook
+from medic.store.audit.log import PgAuditLog
 from medic.store.journal.file_journal import FileJournal
 from medic.store.postgres.database import Database
 from medic.store.snapshot.files import SnapshotFiles
@@ -31,6 +32,7 @@ from medic.store.snapshot.keeper import Closed, SnapshotKeeper
 from medic.store.tables.history import PgHistory
 from medic.store.tables.ids import BlockIds
 from medic.store.tables.services import PgServiceStore
+from medic.store.tables.snapshots import PgServiceSnapshots
 from medic.store.tables.webhook_copy import CopiedWebhooks
 from medic.store.tables.writer import Writer
 from medic.store.watermark import Mark, Watermark
@@ -70,6 +72,8 @@ class Serving:
     changes: OperatorChanges
     history: PgHistory
     webhooks: OperatorWebhooks
+    audit: PgAuditLog
+    snapshots: PgServiceSnapshots
 
 
 def build_watching(
@@ -132,7 +136,9 @@ def build_serving(settings: Settings, stores: Stores, watching: Watching, writer
         defaults=settings.tuning.defaults,
         ring_bytes_max=settings.storage.threshold_bytes_max,
     )
-    return Serving(intake, changes, history, OperatorWebhooks(stores.webhooks, watching.alerting))
+    audit = PgAuditLog(stores.database, stores.journal, writer)
+    webhooks = OperatorWebhooks(stores.webhooks, watching.alerting)
+    return Serving(intake, changes, history, webhooks, audit, PgServiceSnapshots(stores.database))
 
 
 def build_keeper(

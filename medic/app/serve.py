@@ -55,6 +55,9 @@ from medic.metrics.operations import OperationMeter
 from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
+from medic.store.audit.heads import AuditHeads
+from medic.store.audit.sealer import AuditSealer
+from medic.store.audit.sign_ins import RefusedSignIns
 from medic.store.directory_lock import DirectoryLock
 from medic.store.pairing import Gap
 from medic.store.postgres.bridge import only_member
@@ -145,6 +148,8 @@ class _Medic:
         self._on_accepting = on_accepting
         self._meter = RequestMeter()
         self._stall = LoopStall()
+        self._heads = AuditHeads(settings.storage.folder)
+        self._sign_ins = RefusedSignIns(opened.stores.database, opened.clock)
         self._leaving = trio.Event()
 
     async def run(self) -> None:
@@ -173,6 +178,8 @@ class _Medic:
             await outer.start(stores.ids.run, stores.database)
             await outer.start(stores.journal.run)
             await outer.start(writer.run)
+            await outer.start(AuditSealer(stores.database, self._opened.clock, self._heads).run)
+            await outer.start(self._sign_ins.run)
             await outer.start(self._opened.leadership.run)
             async with trio.open_nursery() as telling:
                 await telling.start(watching.alerting.run)
@@ -367,6 +374,9 @@ class _Medic:
             changes=serving.changes,
             history=serving.history,
             webhooks=serving.webhooks,
+            audit=serving.audit,
+            snapshots=serving.snapshots,
+            sign_ins=self._sign_ins,
             health=health,
             clock=watching.clock,
             metrics=Exposition(collector=collector, roster=watching.directory, clock=watching.clock, services_max=most),

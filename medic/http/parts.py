@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from medic.audit import AuditLog, ServiceSnapshots, SignInNotes
 from medic.core.policy import Defaults
 from medic.history import History
 from medic.http.caller import TrustedProxies
@@ -67,6 +68,9 @@ class ApiParts:
     changes: Changes
     history: History
     webhooks: Webhooks
+    audit: AuditLog
+    snapshots: ServiceSnapshots
+    sign_ins: SignInNotes
     health: Health
     clock: Clock
     metrics: Metrics

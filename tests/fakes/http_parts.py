@@ -12,6 +12,7 @@ from medic.metrics.requests import RequestMeter
 from medic.metrics.services import ServiceFilter
 from medic.ports import Clock, ComponentHealth, HealthReport, Webhook
 from tests.actors.world import World
+from tests.fakes.audit import KeptSignIns, MemoryAuditLog, MemorySnapshots
 from tests.fakes.journal_history import JournalHistory
 from tests.fakes.webhooks import MemoryWebhookStore
 
@@ -91,6 +92,7 @@ class ApiWorld(World):
         self.changes._history = self.history
         self.health = SaidHealth(self.clock)
         self.webhooks = KeptWebhooks()
+        self.audit = MemoryAuditLog()
         self.metrics = TwoLines()
         self.meter = RequestMeter()
         self.parts = ApiParts(
@@ -99,6 +101,9 @@ class ApiWorld(World):
             changes=self.changes,
             history=self.history,
             webhooks=self.webhooks,
+            audit=self.audit,
+            snapshots=MemorySnapshots(self.services),
+            sign_ins=KeptSignIns(),
             health=self.health,
             clock=self.clock,
             metrics=self.metrics,
@@ -110,4 +115,4 @@ class ApiWorld(World):
 
     def lose_database(self) -> None:
         """PostgreSQL does not answer from now on."""
-        self.history.available = self.services.available = self.webhooks.store.available = False
+        self.history.available = self.services.available = self.webhooks.store.available = self.audit.available = False

@@ -1,22 +1,22 @@
 """The chain of the audit, in plain code: what a seal's hash covers, and what is wrong with a run of seals.
 
-The problem. Whoever can write SQL can change what the audit says. That cannot be prevented by the database that holds it,
-but it can be shown. Each entry has a seal, and
+The problem. Whoever can write SQL can change what the audit says. The database that holds it cannot prevent that, but
+it can be shown. Each entry has a seal, and
 
     hash(n) = SHA-256( hash(n - 1) || n || sealed_at || SHA-256(entry) )
 
-with `n` counted from 1 without gaps and 32 zero bytes before the first. The entry's own digest covers every column in one
-unambiguous form, a JSON array (`DIGEST`). So a changed entry no longer fits its seal; a removed one leaves a seal without
-an entry, or a gap; one put in between has no seal, and cannot get one but at the end; two that changed places fit
-neither. Whoever changes an entry and computes every hash behind it anew ends with another last hash than the one that
-Medic keeps in its data directory and logs once a day (`heads`); whoever cuts the end off ends before it.
+with `n` counted from 1 without gaps and 32 zero bytes before the first. The entry's own digest covers every column in
+one unambiguous form, a JSON array (`DIGEST`). So a changed entry no longer fits its seal; a removed one leaves a seal
+without an entry, or a gap; one put in between has no seal, and cannot get one but at the end; two that changed places
+fit neither. Whoever changes an entry and computes every hash behind it anew ends with another last hash than the one
+that Medic keeps in its data directory and logs once a day (`heads`); whoever cuts the end off ends before it.
 
 What remains: who can write to the database and to the data directory, and to wherever the log goes, can rewrite all
 three. And an entry can be changed in the second before it is sealed.
 
-The order is that of sealing, and within a seal's batch that of `audit_id`. Not `audit_id` alone: numbers are drawn when an
-entry is written and seen when its transaction commits, in any order, and to wait for the lowest would let one forgotten
-session keep everything behind it unsealed.
+The order is that of sealing, and within a seal's batch that of `audit_id`. Not `audit_id` alone: numbers are drawn when
+an entry is written and seen when its transaction commits, in any order, and to wait for the lowest would let one
+forgotten session keep everything behind it unsealed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DIGEST: Final = (
     " a.service_id, a.subject, a.before, a.after)::text, 'UTF8'))"
 )
 """The digest of entry `a`, as PostgreSQL works it out: 32 bytes leave the server and not the entry. `at` counts in
-microseconds, since SQL by hand has them. The functions are named with their schema, so that no other stands in for one."""
+microseconds, since SQL by hand has them. Functions are named with their schema: no other can stand in for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,6 @@ class Walk:
         self.seals = 0
         self._start = start
         self._kept = {head.place: head.hash for head in kept if head.place > start.place}
-        self._newest_at = InstantMs(0)
 
     def take(self, seal: Seal) -> Iterator[Finding]:
         """What is wrong with the next seal, if anything is."""
@@ -114,15 +113,10 @@ class Walk:
             )
         if seal.digest is None:
             yield Finding(seal.place, f"entry {seal.audit_id} is missing")
-        if seal.sealed_at < self._newest_at:
-            yield Finding(seal.place, f"entry {seal.audit_id} was sealed before the one in front of it: out of order")
         kept = self._kept.pop(seal.place, None)
         if kept is not None and kept != seal.hash:
-            sentence = (
-                f"the seal of entry {seal.audit_id} is not the one the data directory has: the chain was rewritten"
-            )
+            sentence = f"entry {seal.audit_id} has another seal than the data directory knows: the chain was rewritten"
             yield Finding(seal.place, sentence)
-        self._newest_at = max(self._newest_at, seal.sealed_at)
         self.head = Head(seal.place, seal.hash)
         self.seals += 1
 

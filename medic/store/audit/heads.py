@@ -1,4 +1,4 @@
-"""Heads of the audit's chain, kept in the data directory: whoever rewrites or cuts the chain in PostgreSQL is found out.
+"""Heads of the audit's chain, kept in the data directory, so that a chain rewritten or cut in PostgreSQL is found out.
 
 A line a day, and the newest. A head that the database contradicts stays for ever, so that what was done to the chain is
 not covered by what comes after: remove the file (`audit-heads`) to accept the database as it is.

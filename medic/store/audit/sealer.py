@@ -32,6 +32,7 @@ some 50 000 a second."""
 RETRY_SECONDS: Final = 5.0
 """Pause after PostgreSQL was away or refused."""
 
+_ANY: Final = "SELECT FROM medic.audit_unsealed LIMIT 1"
 _WAITING: Final = (
     f"SELECT a.audit_id, {DIGEST} AS digest FROM medic.audit_unsealed u"  # noqa: S608 - constants
     " JOIN medic.audit_log a USING (audit_id) ORDER BY audit_id LIMIT $1"

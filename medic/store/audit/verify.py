@@ -20,7 +20,7 @@ SLICE_SEALS: Final = 2_000
 """Seals taken between two chances for other tasks."""
 
 AGAIN_SECONDS: Final = 2.0
-"""How long an entry without a seal is given, where later ones have theirs: a transaction that has only just committed."""
+"""How long an entry without a seal is given, where later ones have theirs: it may have committed just now."""
 
 _CHECKPOINT: Final = "SELECT place, hash FROM medic.audit_checkpoints ORDER BY place DESC LIMIT 1"
 
@@ -117,6 +117,6 @@ async def _look_for_unsealed(database: Database, verdict: Verdict) -> None:
 
 def _late(seal: Seal) -> str:
     return (
-        f"entry {seal.audit_id} says that it is more than a day older than its seal: PostgreSQL was away, a session was "
-        "open for long, or it was inserted"
+        f"entry {seal.audit_id} says that it is more than a day older than its seal: PostgreSQL was away, "
+        "a session was open for long, or it was inserted"
     )
