@@ -16,7 +16,7 @@ from medic.core.units import INSTANT_MAX, INSTANT_MIN, InstantMs, ServiceId, fro
 from medic.errors import Fault, InvalidInputError, UnknownSnapshotError
 from medic.http.answers import Answer, JsonObject, JsonValue, Stream, success
 from medic.http.call import Call
-from medic.http.csv import CSV_TYPE, csv_row
+from medic.http.csv import CSV_CONTENT_TYPE, CSV_TYPE, csv_row
 from medic.http.cursor import ID_MAX
 from medic.http.limits import ENTRIES_DEFAULT, ENTRIES_MAX, OFFSET_MAX
 from medic.http.parts import ApiParts
@@ -49,10 +49,10 @@ async def list_audit(parts: ApiParts, call: Call) -> Answer | Stream:
     as_csv = _wants_csv(call.accept)
     if as_csv and not {"limit", "offset"} & call.query.keys():
         first, after = await parts.audit.portion(query, None)
-        return Stream(_all_as_csv(parts, query, first, after), headers=_CSV_HEADERS, content_type=CSV_TYPE)
+        return Stream(_all_as_csv(parts, query, first, after), headers=_CSV_HEADERS, content_type=CSV_CONTENT_TYPE)
     entries, total = await parts.audit.page(query)
     if as_csv:
-        return Answer(200, csv_row(_COLUMNS) + _as_csv(entries), _CSV_HEADERS, CSV_TYPE)
+        return Answer(200, csv_row(_COLUMNS) + _as_csv(entries), _CSV_HEADERS, CSV_CONTENT_TYPE)
     shown: list[JsonValue] = [entry_json(entry) for entry in entries]
     return success(200, "", _page(shown, total, query.limit, query.offset))
 
@@ -217,7 +217,7 @@ def _as_csv(entries: Sequence[AuditEntry]) -> bytes:
 def _wants_csv(accept: str) -> bool:
     """Whether the header asks for CSV: by name, and not with a weight of nought."""
     kinds = [kind.replace(" ", "").lower().split(";") for kind in accept.split(",")]
-    return any(kind[0] == "text/csv" and not {"q=0", "q=0.0"} & set(kind[1:]) for kind in kinds)
+    return any(kind[0] == CSV_TYPE and not {"q=0", "q=0.0"} & set(kind[1:]) for kind in kinds)
 
 
 def _name(call: Call) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 CSV_TYPE: Final = "text/csv"
+CSV_CONTENT_TYPE: Final = f"{CSV_TYPE}; charset=utf-8"
 
 FORMULA_BEGINNINGS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A cell that begins so is run by spreadsheets. Names and labels come from whoever may register a service."""
