@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from medic.core.snapshot import ServiceSnapshot, SnapshotId
 from medic.core.units import InstantMs, ServiceId
+
+COUNTED_MAX: Final = 100_000
+"""How far a listing counts what matches, and pages reach: PostgreSQL reads all of it. Further back, dates choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class AuditLog(Protocol):
     """Reads of the audit. Raises `DatabaseUnavailableError` where PostgreSQL does not answer."""
 
     async def page(self, query: AuditQuery) -> tuple[Sequence[AuditEntry], int]:
-        """One page of entries, newest first, and how many match in all. What was answered before is in it."""
+        """One page of entries, newest first, own changes included, and how many match, up to `COUNTED_MAX`."""
         ...
 
     async def portion(
@@ -94,7 +97,7 @@ class ServiceSnapshots(Protocol):
     """Reads of snapshots. Raises `DatabaseUnavailableError` where PostgreSQL does not answer."""
 
     async def page(self, query: SnapshotQuery) -> tuple[Sequence[ServiceSnapshot], int]:
-        """One page of snapshots, newest first, and how many match in all."""
+        """One page of snapshots, newest first, and how many match, up to `COUNTED_MAX`."""
         ...
 
     async def find(self, snapshot_id: SnapshotId) -> ServiceSnapshot | None:

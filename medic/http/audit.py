@@ -9,7 +9,7 @@ from typing import Final
 
 import orjson
 
-from medic.audit import AuditEntry, AuditPlace, AuditQuery, SnapshotQuery
+from medic.audit import COUNTED_MAX, AuditEntry, AuditPlace, AuditQuery, SnapshotQuery
 from medic.core.names import normal_name
 from medic.core.snapshot import ServiceSnapshot, SnapshotId
 from medic.core.units import INSTANT_MAX, INSTANT_MIN, InstantMs, ServiceId, from_datetime, isoformat
@@ -18,7 +18,7 @@ from medic.http.answers import Answer, JsonObject, JsonValue, Stream, success
 from medic.http.call import Call
 from medic.http.csv import CSV_CONTENT_TYPE, CSV_TYPE, csv_row
 from medic.http.cursor import ID_MAX
-from medic.http.limits import ENTRIES_DEFAULT, ENTRIES_MAX, OFFSET_MAX
+from medic.http.limits import ENTRIES_DEFAULT, ENTRIES_MAX
 from medic.http.parts import ApiParts
 from medic.http.shown import service_json
 
@@ -143,7 +143,7 @@ class _Window:
             # A day without a time is all of it.
             until=_instant(call, "end_date", timedelta(days=1, milliseconds=-1)),
             limit=min(limit, ENTRIES_MAX),
-            offset=_whole(call, "offset", 0, 0, OFFSET_MAX),
+            offset=_whole(call, "offset", 0, 0, COUNTED_MAX),
         )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from medic.access.scope import Scope
+from medic.audit import COUNTED_MAX
 from medic.http import audit, shapes
 from medic.http.csv import CSV_TYPE
-from medic.http.limits import ENTRIES_DEFAULT, ENTRIES_MAX, OFFSET_MAX
+from medic.http.limits import ENTRIES_DEFAULT, ENTRIES_MAX
 from medic.http.route import Parameter, Route, Told
 
 AWAY: Final = Told("PostgreSQL does not answer. Retry-After says when to try again.", shapes.Refusal)
@@ -22,7 +23,7 @@ WINDOW: Final = (
         f"How many a page holds; {ENTRIES_DEFAULT} where it is left out, {ENTRIES_MAX} for more than that.",
         1,
     ),
-    Parameter("offset", "integer", "How many newer ones to pass over.", 0, OFFSET_MAX),
+    Parameter("offset", "integer", "How many newer ones to pass over.", 0, COUNTED_MAX),
 )
 SERVICE_ID: Final = Parameter("service_id", "integer", "Only what concerns this service, also when it is gone.", 0)
 

@@ -89,9 +89,6 @@ ENTRIES_DEFAULT: Final = 50
 ENTRIES_MAX: Final = 200
 """Entries of the audit, and snapshots, on a page: as the earlier system had it, and at most; two rows stand in each."""
 
-OFFSET_MAX: Final = 100_000
-"""Newer ones a page may pass over: PostgreSQL reads them all. Further back, dates choose."""
-
 SERVICES_PER_PIECE: Final = 100
 """Services written between two chances for every other task: 1 to 2 ms of a streamed listing."""
 

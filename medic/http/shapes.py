@@ -269,7 +269,7 @@ class Entries(Shape, Generic[Results]):
     """A page as the earlier system had it."""
 
     entries: list[Results]
-    total_count: int = Field(description="How many match, on all pages.")
+    total_count: int = Field(description="How many match, on all pages; 100 000 for more than that.")
     limit: int
     offset: int
     has_more: bool

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from medic.audit import AuditEntry
+from medic.audit import COUNTED_MAX, AuditEntry
 from medic.core.units import InstantMs, ServiceId
-from medic.http.limits import ENTRIES_MAX, OFFSET_MAX
+from medic.http.limits import ENTRIES_MAX
 from tests.contract.http_api import Api, faults
 
 AT = 1_790_000_000_000
@@ -115,7 +115,7 @@ async def test_a_date_is_all_of_that_day(api: Api) -> None:
         ("limit=0", "limit"),
         ("limit=ten", "limit"),
         ("offset=-1", "offset"),
-        (f"offset={OFFSET_MAX + 1}", "offset"),
+        (f"offset={COUNTED_MAX + 1}", "offset"),
         ("service_id=x", "service_id"),
         ("start_date=yesterday", "start_date"),
         ("end_date=9999-12-31T23:59:59.999999-01:00", "end_date"),

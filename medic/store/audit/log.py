@@ -10,12 +10,13 @@ from typing import Final
 
 import trio
 
-from medic.audit import AuditEntry, AuditPlace, AuditQuery
+from medic.audit import COUNTED_MAX, AuditEntry, AuditPlace, AuditQuery
 from medic.core.names import name_key
 from medic.core.units import InstantMs, ServiceId
 from medic.ports import Journal
 from medic.store.postgres.database import Database, Row
 from medic.store.postgres.time_limit import answered_within
+from medic.store.tables.conditions import conditions
 from medic.store.tables.history import OWN_WRITES_SECONDS, READ_SECONDS, Written
 
 ENTRIES_AT_ONCE: Final = 500
@@ -23,9 +24,8 @@ ENTRIES_AT_ONCE: Final = 500
 
 _COLUMNS: Final = (
     "a.audit_id, a.at, a.actor, a.key_id, a.address, a.request_id, a.label, a.action, a.service_id, a.subject,"
-    " a.before, a.after, s.place, s.hash"
+    " a.before, a.after, s.place, s.hash, (extract(epoch FROM a.at) * 1000000)::bigint AS at_us"
 )
-_JOINED: Final = "medic.audit_log a LEFT JOIN medic.audit_seals s USING (audit_id)"
 _NEWEST_FIRST: Final = "ORDER BY a.at DESC, a.audit_id DESC"
 
 
@@ -44,7 +44,7 @@ class PgAuditLog:
         self._written = written
 
     async def page(self, query: AuditQuery) -> tuple[Sequence[AuditEntry], int]:
-        """One page of entries, newest first, and how many match in all.
+        """One page of entries, newest first, and how many match, up to `COUNTED_MAX`.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL does not answer.
@@ -53,14 +53,13 @@ class PgAuditLog:
         with answered_within(READ_SECONDS):
             await self._wait_written()
             records = await self._database.fetch(
-                # Only names of columns and numbers of arguments are put in.
-                f"SELECT {_COLUMNS} FROM {_JOINED} {where} {_NEWEST_FIRST}"  # noqa: S608
-                f" LIMIT {query.limit} OFFSET {query.offset}",
+                _joined(where, query.limit, query.offset),
                 *chosen,
                 operation="list audit",
             )
             counted = await self._database.fetchrow(
-                f"SELECT count(*) AS entries FROM medic.audit_log a {where}",  # noqa: S608
+                f"SELECT count(*) AS entries FROM (SELECT FROM medic.audit_log a {where}"  # noqa: S608 - as above
+                f" LIMIT {COUNTED_MAX}) AS counted",
                 *chosen,
                 operation="count audit",
             )
@@ -79,8 +78,7 @@ class PgAuditLog:
             if after is None:
                 await self._wait_written()
             records = await self._database.fetch(
-                f"SELECT {_COLUMNS}, (extract(epoch FROM a.at) * 1000000)::bigint AS at_us"  # noqa: S608 - as above
-                f" FROM {_JOINED} {where} {_NEWEST_FIRST} LIMIT {ENTRIES_AT_ONCE}",
+                _joined(where, ENTRIES_AT_ONCE, 0),
                 *chosen,
                 operation="read audit",
             )
@@ -93,25 +91,31 @@ class PgAuditLog:
             await self._written.wait_committed(self._journal.newest)
 
 
+def _joined(where: str, limit: int, offset: int) -> str:
+    """The query for some entries with their seals, which are looked up for these and not for those passed over."""
+    # Only names of columns, and numbers, are put in.
+    chosen = f"SELECT * FROM medic.audit_log a {where} {_NEWEST_FIRST} LIMIT {limit} OFFSET {offset}"  # noqa: S608
+    seals = "LEFT JOIN medic.audit_seals s USING (audit_id)"
+    return f"SELECT {_COLUMNS} FROM ({chosen}) AS a {seals} {_NEWEST_FIRST}"  # noqa: S608
+
+
 def _conditions(query: AuditQuery, after: AuditPlace | None = None) -> tuple[str, list[object]]:
-    """The WHERE of what was asked for, and its arguments: each query has the index it needs."""
-    asked: tuple[tuple[str, object], ...] = (
-        ("a.service_id = {}", query.service_id),
-        ('lower(a.subject COLLATE "C") = {}::text COLLATE "C"', query.subject and name_key(query.subject)),
-        ("a.action = {}", query.action),
-        ("a.actor = {}", query.actor),
-        ("a.at >= {}", query.since),
-        ("a.at <= {}", query.until),
+    clause, chosen = conditions(
+        (
+            ("a.service_id = {}", query.service_id),
+            ('lower(a.subject COLLATE "C") = {}::text COLLATE "C"', query.subject and name_key(query.subject)),
+            ("a.action = {}", query.action),
+            ("a.actor = {}", query.actor),
+            ("a.at >= {}", query.since),
+            ("a.at <= {}", query.until),
+        )
     )
-    given = [(condition, value) for condition, value in asked if value is not None]
-    conditions = [condition.format(f"${number}") for number, (condition, _) in enumerate(given, start=1)]
-    chosen = [value for _, value in given]
-    if after is not None:
-        at_us, audit_id = len(chosen) + 1, len(chosen) + 2
-        instant = f"'epoch'::timestamptz + ${at_us}::bigint * interval '1 microsecond'"
-        conditions.append(f"(a.at, a.audit_id) < ({instant}, ${audit_id}::bigint)")
-        chosen += after
-    return f"WHERE {' AND '.join(conditions)}" if conditions else "", chosen
+    if after is None:
+        return clause, chosen
+    at_us, audit_id = len(chosen) + 1, len(chosen) + 2
+    instant = f"'epoch'::timestamptz + ${at_us}::bigint * interval '1 microsecond'"
+    behind = f"(a.at, a.audit_id) < ({instant}, ${audit_id}::bigint)"
+    return f"{clause} AND {behind}" if clause else f"WHERE {behind}", [*chosen, *after]
 
 
 def _entry_of(record: Row) -> AuditEntry:

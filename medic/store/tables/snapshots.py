@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from medic.audit import SnapshotQuery
+from medic.audit import COUNTED_MAX, SnapshotQuery
 from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.names import name_key
@@ -16,17 +16,12 @@ from medic.core.units import DurationMs, InstantMs, ServiceId
 from medic.errors import SnapshotRestoredError
 from medic.store.postgres.database import Database, Row, Transaction
 from medic.store.postgres.time_limit import answered_within
+from medic.store.tables.conditions import conditions
 
 READ_SECONDS: Final = 2.0
 """Longest read: then the caller is told that PostgreSQL does not answer."""
 
 _COLUMNS: Final = "snapshot_id, service_id, action_type, actor, created_at, restored_at, restored_by, snapshot_data"
-
-_MATCHING: Final = (
-    "($1::bigint IS NULL OR service_id = $1) AND ($2::text IS NULL OR action_type = $2)"
-    " AND ($3::timestamptz IS NULL OR created_at >= $3) AND ($4::timestamptz IS NULL OR created_at <= $4)"
-    ' AND ($5::text IS NULL OR lower(heartbeat_name COLLATE "C") = $5 COLLATE "C")'
-)
 
 
 class PgServiceSnapshots:
@@ -36,25 +31,27 @@ class PgServiceSnapshots:
         self._database = database
 
     async def page(self, query: SnapshotQuery) -> tuple[Sequence[ServiceSnapshot], int]:
-        """One page of snapshots, newest first, and how many match in all."""
-        chosen = (
-            query.service_id,
-            query.action_type,
-            query.since,
-            query.until,
-            None if query.heartbeat_name is None else name_key(query.heartbeat_name),
+        """One page of snapshots, newest first, and how many match, up to `COUNTED_MAX`."""
+        clause, chosen = conditions(
+            (
+                ("service_id = {}", query.service_id),
+                ('lower(heartbeat_name COLLATE "C") = {}::text COLLATE "C"', _key(query.heartbeat_name)),
+                ("action_type = {}", query.action_type),
+                ("created_at >= {}", query.since),
+                ("created_at <= {}", query.until),
+            )
         )
         with answered_within(READ_SECONDS):
             records = await self._database.fetch(
-                f"SELECT {_COLUMNS} FROM medic.service_snapshots WHERE {_MATCHING}"  # noqa: S608 - constants
-                " ORDER BY created_at DESC, snapshot_id DESC LIMIT $6 OFFSET $7",
+                # Only names of columns, and numbers, are put in.
+                f"SELECT {_COLUMNS} FROM medic.service_snapshots {clause}"  # noqa: S608
+                f" ORDER BY created_at DESC, snapshot_id DESC LIMIT {query.limit} OFFSET {query.offset}",
                 *chosen,
-                query.limit,
-                query.offset,
                 operation="list snapshots",
             )
             counted = await self._database.fetchrow(
-                f"SELECT count(*) AS snapshots FROM medic.service_snapshots WHERE {_MATCHING}",  # noqa: S608 - constants
+                f"SELECT count(*) AS snapshots FROM (SELECT FROM medic.service_snapshots {clause}"  # noqa: S608
+                f" LIMIT {COUNTED_MAX}) AS counted",
                 *chosen,
                 operation="count snapshots",
             )
@@ -87,6 +84,10 @@ async def mark_restored(transaction: Transaction, snapshot_id: SnapshotId, *, at
     )
     if tag != "UPDATE 1":
         raise SnapshotRestoredError(snapshot_id)
+
+
+def _key(name: str | None) -> str | None:
+    return None if name is None else name_key(name)
 
 
 def _snapshot_of(record: Row) -> ServiceSnapshot:
