@@ -234,19 +234,11 @@ class ServiceStore(Protocol):
         ...
 
     async def insert_from(self, snapshot: SnapshotId, draft: ServiceDraft, *, by: Author) -> tuple[ServiceRow, bool]:
-        """As `insert`; the snapshot is restored by it where the row is new.
-
-        Raises:
-            SnapshotRestoredError: it was restored before.
-        """
+        """As `insert`; a new row uses the snapshot up, or raises `SnapshotRestoredError`."""
         ...
 
     async def replace_from(self, snapshot: SnapshotId, row: ServiceRow, *, by: Author) -> ServiceRow | None:
-        """As `replace`; the snapshot is restored by it.
-
-        Raises:
-            SnapshotRestoredError: it was restored before.
-        """
+        """As `replace`; it uses the snapshot up, or raises `SnapshotRestoredError`."""
         ...
 
     async def read(self, service_id: ServiceId) -> ServiceRow | None:
@@ -453,12 +445,7 @@ class Changes(Protocol):
     async def delete(self, name: str, *, by: Author) -> None: ...
 
     async def restore(self, snapshot: ServiceSnapshot, *, by: Author) -> Service:
-        """The service as the snapshot has its columns, registered anew under its name where it was deleted since.
-
-        Raises:
-            SnapshotRestoredError: it was restored before.
-            NameTakenError: the name belongs to another service by now.
-        """
+        """The service with its columns of then. Raises `SnapshotRestoredError`, `NameTakenError` of a deleted one."""
         ...
 
     async def mute(self, name: str, *, until: InstantMs | None, reason: str, by: Author) -> Service: ...

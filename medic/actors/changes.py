@@ -114,7 +114,12 @@ class OperatorChanges:
         await self._forget(actor, by)
 
     async def restore(self, snapshot: ServiceSnapshot, *, by: Author) -> Service:
-        """Commit the snapshot's columns as an edit, or as a registration where the service is gone; then as those."""
+        """Commit the snapshot's columns as an edit, or as a registration where the service is gone; then as those.
+
+        Raises:
+            SnapshotRestoredError: it was restored before.
+            NameTakenError: the service is gone, and its name belongs to another one by now.
+        """
         if snapshot.restored_at is not None:
             raise SnapshotRestoredError(snapshot.snapshot_id)
         for _ in range(EDIT_ATTEMPTS_MAX):
