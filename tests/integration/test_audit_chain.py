@@ -10,10 +10,13 @@ import pytest
 import trio
 import trio.testing
 
+from medic.cli.audit_verify import verify_audit
+from medic.config.load import load_settings
 from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.policy import Defaults
 from medic.core.units import DurationMs
+from medic.errors import ConfigurationError
 from medic.store.audit import sealer as sealing
 from medic.store.audit import verify as verifying
 from medic.store.audit.heads import FILE_NAME, AuditHeads
@@ -287,6 +290,19 @@ async def test_the_sealer_seals_as_changes_come_and_goes_on_after_postgresql_was
         nursery.cancel_scope.cancel()
 
     assert (await audited.verify()).seals == 1
+
+
+async def test_the_command_verifies_what_the_environment_names(audited: Audited) -> None:
+    await audited.change()
+    folder = {"MEDIC_DATA_DIR": str(audited.folder)}
+    settings = load_settings({**audited.database.target.environment(), **folder})
+
+    verified = await verify_audit(settings)
+
+    assert (verified.verdict.seals, verified.verdict.wrong) == (4, 0)
+    (audited.folder / FILE_NAME).write_text("no head")
+    with pytest.raises(ConfigurationError, match=FILE_NAME):
+        await verify_audit(settings)
 
 
 async def test_heads_that_cannot_be_read_stop_no_sealing_of_others_and_are_told(audited: Audited) -> None:

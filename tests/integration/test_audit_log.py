@@ -299,3 +299,31 @@ async def test_what_was_counted_is_written_at_the_end(log: PgAuditLog, database:
         nursery.cancel_scope.cancel()
 
     assert (await log.page(AuditQuery()))[1] == 1
+
+
+async def test_sign_ins_refused_while_postgresql_is_away_are_written_when_it_is_back(
+    log: PgAuditLog, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_ins, "WRITE_EVERY_SECONDS", 0.0)
+    noted = RefusedSignIns(database, HandClock(NOW))
+    attempted = trio.Event()
+    write = noted.write
+
+    async def write_and_tell() -> None:
+        try:
+            await write()
+        finally:
+            attempted.set()
+
+    monkeypatch.setattr(noted, "write", write_and_tell)
+    database.hold("away")
+    noted.note_refused_sign_in("expired", "192.0.2.7", "k1")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(noted.run)
+        await attempted.wait()
+        noted.note_refused_sign_in("expired", "192.0.2.7", "k1")
+        database.release()
+        nursery.cancel_scope.cancel()
+
+    [entry], _ = await log.page(AuditQuery())
+    assert orjson.loads(entry.after or "")["refusals"] == 2
