@@ -29,15 +29,20 @@ import trio
 
 from bench.turn import SERVICES, World
 from medic.access.caller import Caller
+from medic.access.keyless import KeylessRules
+from medic.access.keys import KeyRing
+from medic.access.mode import AuthMode
+from medic.access.uses import KeyUses
 from medic.http.bulk import take_bulk
-from medic.http.gate import OpenGate
+from medic.http.gate import Gate
 from medic.http.heartbeats import accepted, read_heartbeat, require_admitted
 from medic.http.parts import ApiParts, ApiSettings
+from medic.metrics.requests import RequestMeter
 
 BULK = 1_000
 BULKS = 40
 ROUNDS = 7
-ADDRESS = "192.0.2.7"
+CALLER = Caller("192.0.2.7")
 
 
 class Parts:
@@ -46,7 +51,16 @@ class Parts:
     def __init__(self, world: World) -> None:
         self.intake = world.intake
         self.settings = ApiSettings()
-        self.gatekeeper = OpenGate()
+        self.clock = world.clock
+        self.gatekeeper = Gate(
+            AuthMode.OPEN,
+            KeyRing(),
+            KeyUses(),
+            keyless=KeylessRules(),
+            roster=world.directory,
+            clock=world.clock,
+            meter=RequestMeter(),
+        )
 
 
 Run = Callable[[], Awaitable[None]]
@@ -80,7 +94,7 @@ async def measure_once(directory: Path, bulks: int) -> dict[str, tuple[float, fl
 
     async def take_all(bulks: Sequence[bytes], key: str) -> None:
         for body in bulks:
-            answer = await take_bulk(parts, body, ADDRESS, key)
+            answer = await take_bulk(parts, body, CALLER, key)
             if answer.status != 201:
                 raise RuntimeError(answer.body.decode())
 
@@ -89,7 +103,7 @@ async def measure_once(directory: Path, bulks: int) -> dict[str, tuple[float, fl
             newest = world.journal.newest
             for body in bulk:
                 read = read_heartbeat(body, strict_status=False)
-                require_admitted(parts, read.beat.name, Caller(ADDRESS))
+                require_admitted(parts, read.beat.name, CALLER)
                 newest = world.intake.take_nowait(read.beat)
                 accepted(read.ignored)
             await world.intake.wait_durable(newest)

@@ -208,10 +208,16 @@ def alerts(medic: Medic, rounds: int, until: float) -> list[Figure]:
         "SELECT count(*) FROM medic.notifications WHERE outcome = ''"
         f" AND decided_at < to_timestamp({until - WELL_INTERVAL_MS / 1e3})"
     )
+    untold = medic.sql(
+        f"SELECT alert_id {ours} AND active = 0 AND EXISTS (SELECT FROM medic.notifications told"
+        " WHERE told.alert_id = alerts.alert_id) AND NOT EXISTS (SELECT FROM medic.notifications over"
+        " WHERE over.alert_id = alerts.alert_id AND over.kind = 'resolve')"
+    ).split()
     words = f"{len(silent)} silent services, {len(reporters)} that reported; alerts {sum(opened.values())}"
     return [
         at_most("services without exactly one alert", len(wrong), "", 0, ", ".join([words, *wrong[:5]])),
         at_most("alerts that are open and should not be, or the reverse", len(stuck), "", 0, ", ".join(stuck[:5])),
+        at_most("alerts that were told, are closed, and whose end was not decided to be told", len(untold), "", 0),
         at_most("notifications decided twice", len(twice.splitlines()), "", 0, twice[:200]),
         at_most("notifications without an outcome", int(pending), "", 0),
     ]

@@ -45,8 +45,9 @@ from medic.core.service import Service
 from medic.core.status import HeartbeatStatus
 from medic.core.step import step
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
+from medic.core.webhook import Webhook
 from medic.metrics.stall import LoopStall
-from medic.ports import Beat, Position, Webhook
+from medic.ports import Beat, Position
 from medic.store.embedded.server import open_embedded_server
 from medic.store.journal.file_journal import FileJournal
 from medic.store.postgres.bridge import open_bridge
@@ -180,6 +181,7 @@ class Medic:
             clock=self.clock,
             state_of=self._state_of,
             rejected=directory / "rejected",
+            calm=self.host.wait_calm,
         )
         self.host.add_all(services_of(count, due_at))
         well = service_of("well", count + 1, interval_ms=48 * INTERVAL_MS)

@@ -103,11 +103,3 @@ class ServiceSnapshots(Protocol):
     async def find(self, snapshot_id: SnapshotId) -> ServiceSnapshot | None:
         """One snapshot, or None."""
         ...
-
-
-class SignInNotes(Protocol):
-    """Takes refused sign-ins for the audit. Never waits, never refuses, in bounded memory."""
-
-    def note_refused_sign_in(self, reason: str, address: str, key_id: str) -> None:
-        """Count one: why it was refused, where it came from, and the id of the key that was shown, if it had one."""
-        ...

@@ -9,8 +9,10 @@
     │   ├── UnknownWebhookError     404
     │   ├── UnknownSnapshotError    404
     │   ├── SnapshotRestoredError   400
+    │   ├── UnknownKeyError         404
     │   ├── AlertClosedError        409
     │   ├── NameTakenError          409
+    │   ├── LastAdminKeyError       409
     │   ├── UnauthorizedError       401, no key, or none that is valid
     │   ├── ForbiddenError          403, the key (or the open mode) does not allow it
     │   └── RateLimitedError        429 + Retry-After, says which limit
@@ -126,6 +128,25 @@ class NameTakenError(RefusedError):
             f"{heartbeat_name} is the name of another service by now. Delete that one first, or update it."
         )
         self.heartbeat_name = heartbeat_name
+
+
+class UnknownKeyError(RefusedError):
+    """There is no API key of that id, or none that works."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"There is no API key {key_id} that works.")
+        self.key_id = key_id
+
+
+class LastAdminKeyError(RefusedError):
+    """Without this key nobody could make another one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is the last key with the scope admin, and MEDIC_ADMIN_API_KEY is not set: without it nobody could "
+            "make another one over HTTP. Make another one first, or revoke it with force=1."
+        )
+        self.name = name
 
 
 class AlertClosedError(RefusedError):

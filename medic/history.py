@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from medic.access.reach import EVERYTHING, Reach
 from medic.core.service import Service
 from medic.core.units import EventId, InstantMs, ServiceId
 
@@ -83,13 +84,14 @@ class AlertHistory:
 
 @dataclass(frozen=True, slots=True)
 class AlertQuery:
-    """What `GET /alerts` asks for. `service_ids` narrows to services whose name matched; `before` is a cursor."""
+    """What `GET /alerts` asks for. `before` is a cursor, `reach` what whoever asks may see at all."""
 
     active: bool | None = None
     heartbeat_name: str | None = None
     team: str | None = None
     limit: int = 100
     before: tuple[InstantMs, EventId] | None = None
+    reach: Reach = EVERYTHING
 
 
 class History(Protocol):
@@ -99,9 +101,9 @@ class History(Protocol):
     """
 
     async def heartbeats(
-        self, *, service: Service | None, service_name: str | None, limit: int
+        self, *, service: Service | None, service_name: str | None, limit: int, reach: Reach = EVERYTHING
     ) -> Sequence[HeartbeatRow]:
-        """The newest heartbeats, newest first: of one service, of all with that label, or of all."""
+        """The newest heartbeats, newest first: of one service; or, within `reach`, of those with that label, or all."""
         ...
 
     async def alerts(self, query: AlertQuery) -> tuple[Sequence[AlertRow], int]:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType, Protocol
 
-from medic.access.caller import Caller
+from medic.access.caller import NOBODY, Caller
 from medic.core.author import Author
 from medic.core.blind import BlindLog
 from medic.core.draft import ServiceDraft, ServiceEdit
@@ -19,8 +19,9 @@ from medic.core.notification import Notification
 from medic.core.service import Alert, Service, ServiceRow
 from medic.core.snapshot import ServiceSnapshot, SnapshotId
 from medic.core.status import HeartbeatStatus
-from medic.core.units import EventId, InstantMs, ServiceId, SightedMs, SkewMs
-from medic.errors import JournalRefusedError, MedicError
+from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
+from medic.core.webhook import Webhook
+from medic.errors import JournalRefusedError
 
 Position = NewType("Position", int)
 """A place in a journal: how many bytes of it, over all its files, end with this record. 0 is before the first."""
@@ -137,10 +138,17 @@ class Journal(Protocol):
         ...
 
     def append_nowait(self, effect: Effect) -> Position:
-        """Take the effect and assign its position. It is in no file yet.
+        """Take an effect that is a turn of its own, and assign its position. It is in no file yet.
 
         Raises:
             JournalRefusedError: full, failing or closed.
+        """
+        ...
+
+    def append_turn_nowait(self, effects: Sequence[Effect]) -> Position:
+        """As `append_nowait` of the effects of one turn, at least one; the position of the last.
+
+        All are taken or none, and survive a crash or do not: neither `durable` nor a read ever ends between two.
         """
         ...
 
@@ -191,7 +199,7 @@ class Journal(Protocol):
         ...
 
     async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
-        """Up to `most` durable records after `position`, in order; none where there are none yet. Bounded memory."""
+        """Some `most` durable records after `position`, in order; the last one ends a turn. Bounded memory."""
         ...
 
     async def read_records_after(self, position: Position, *, most: int) -> Records:
@@ -254,23 +262,6 @@ class ServiceStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
-    """A target of plain JSON webhooks. `heartbeat_name` None: of every service. `headers` are sent as they are."""
-
-    webhook_id: int
-    url: str
-    heartbeat_name: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    date_added: InstantMs = InstantMs(0)
-    added_by: str = ""
-
-    @property
-    def target(self) -> str:
-        """Its name among the targets."""
-        return f"webhook:{self.webhook_id}"
-
-
 class WebhookStore(Protocol):
     """Webhooks as stored. Raises `DatabaseUnavailableError` as `ServiceStore` does."""
 
@@ -279,6 +270,10 @@ class WebhookStore(Protocol):
     ) -> Webhook: ...
 
     async def all(self) -> Sequence[Webhook]: ...
+
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook | None:
+        """The webhook with a new secret, and the one before for `overlap`; None where there is none of that id."""
+        ...
 
     async def delete(self, webhook_id: int, *, by: Author) -> bool: ...
 
@@ -291,6 +286,10 @@ class Webhooks(Protocol):
     ) -> Webhook: ...
 
     async def all(self) -> Sequence[Webhook]: ...
+
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook:
+        """Raises `UnknownWebhookError` where there is none of that id."""
+        ...
 
     async def delete(self, webhook_id: int, *, by: Author) -> None:
         """Raises `UnknownWebhookError` where there is none of that id."""
@@ -332,7 +331,7 @@ class Beat:
     """A heartbeat as a client sent it, checked: `name` normalised, `status` 1 to 64 characters.
 
     Not frozen: one is made for every heartbeat, and freezing it costs as much again as making it.
-    `said_at` is the sender's own time, `key` its Idempotency-Key.
+    `said_at` is the sender's own time, `key` its Idempotency-Key, `caller` who sent it, for limits.
     """
 
     name: str
@@ -340,18 +339,7 @@ class Beat:
     run_id: str | None = None
     said_at: InstantMs | None = None
     key: str | None = None
-
-
-class Gatekeeper(Protocol):
-    """Decides whether a heartbeat may come in, before it is taken: keys, and limits.
-
-    Asked for every heartbeat, those of a bulk one by one, so it answers from memory, at once, and makes nothing where
-    the answer is yes. A refusal is returned and not raised: under a flood it is the usual answer.
-    """
-
-    def admit_heartbeat(self, caller: Caller, name: str) -> MedicError | None:
-        """None where the heartbeat of that name may be taken; else what its caller is told."""
-        ...
+    caller: Caller = NOBODY
 
 
 class Intake(Protocol):
@@ -362,6 +350,8 @@ class Intake(Protocol):
 
         Raises:
             UnknownServiceError, InactiveServiceError: nothing was taken.
+            RateLimitedError: it was taken as a sign of life or a report, and is not stored; or it named one service
+                too many that is not registered.
             ActorBusyError: the service is being rebuilt, nothing was taken; `take` waits for it.
             OverloadedError: it could not be made durable; nothing was taken.
         """
@@ -388,6 +378,7 @@ class Intake(Protocol):
 
         Raises:
             UnknownServiceError, InactiveServiceError: nothing was taken.
+            RateLimitedError: as `take_nowait` says; nothing was waited for.
             OverloadedError: it could not be made durable.
         """
         ...

@@ -19,13 +19,12 @@ from medic.store.postgres.bridge import Bridge, open_bridge
 from medic.store.postgres.database import Database, open_database
 from medic.store.postgres.migrate import migrate
 from medic.store.postgres.target import ConnectionTarget
+from tests.patience import PATIENCE_SECONDS
 
 TEMPLATE = "medic_template"
 
 SETTINGS = {"fsync": "off"}
 """A test run outlives no loss of power. What must survive one is tested on servers of its own."""
-
-STOP_SECONDS = 30.0
 
 
 def find_tool(name: str) -> Path:
@@ -54,7 +53,7 @@ class PostgresServer:
     def stop(self) -> None:
         """Stop the server and wait for it."""
         self._token.run_sync_soon(self._scope.cancel)
-        self._thread.join(STOP_SECONDS)
+        self._thread.join(PATIENCE_SECONDS)
         assert not self._thread.is_alive()
 
     def target(self, database: str) -> ConnectionTarget:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from medic.access.introduction import Introduction
 from medic.access.keys import ApiKey
 from medic.core.author import MEDIC, Author
 
@@ -21,3 +22,24 @@ class Caller:
 
     address: str
     key: ApiKey | None = None
+
+
+NOBODY = Caller("")
+"""Where it does not matter, or nobody asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a connection was recognised by, and as whom.
+
+    Attributes:
+        introduction: What it showed.
+        version: The gatekeeper's, of that moment.
+        until: Instant of trio's clock from which it has to be recognised anew.
+        caller: Who it is.
+    """
+
+    introduction: Introduction
+    version: int
+    until: float
+    caller: Caller

@@ -1,13 +1,15 @@
 """Carries effects out: to the journal in the turn that decided them, and notifications on to alerting once durable.
 
-The order of effects is their meaning, so they are appended exactly as `step` returned them. A notification leaves this
-process only after `wait_durable` of its own record: that is what makes it decided once, whatever happens next.
+The order of effects is their meaning, so they are appended exactly as `step` returned them. Those of one turn go in one
+call, and the journal keeps all of them or none: no start finds an alert closed and the telling of it undecided. A
+notification leaves this process only once its turn is durable: that is what makes it decided once, whatever happens
+next.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,7 +38,8 @@ RETRY_SECONDS: Final = 0.5
 """Pause before asking again whether a notification is durable, after the journal said that its disk fails."""
 
 SLICE_NOTIFICATIONS: Final = 128
-"""Notifications handed on between two chances for every other task: as many as the host decides in one slice."""
+"""Notifications handed on between two chances for every other task: a millisecond. The host decides more in a slice of
+its own, so in a burst they follow behind, and what is decided first still leaves first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,8 @@ class Outbox:
         self._journal = journal
         self._teller = teller
         self._clock = clock
-        # Bounded by what one turn of the host can decide between two commits: a slice of notifications.
-        self._undelivered: deque[tuple[Position, Notify]] = deque()
+        # Bounded by the services: what a burst decides waits here for its record, and then for its turn.
+        self._undelivered: deque[tuple[Position, Notification]] = deque()
         self._arrived = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -124,21 +127,15 @@ class Outbox:
             service.position = position
         return positions[-1]
 
-    def carry_nowait(self, service: Service, effects: Iterable[ServiceEffect]) -> Position:
+    def carry_nowait(self, service: Service, effects: Sequence[ServiceEffect]) -> Position:
         """Journal a turn's effects in order, and keep its notifications until they are durable.
 
         Returns:
             The position of the newest record of this service.
         """
-        position = service.position
-        for effect in effects:
-            if isinstance(effect, Notify):
-                position = self._append_notification(effect)
-            else:
-                position = self._journal.append_nowait(effect)
-                self._count(effect)
-        service.position = position
-        return Position(position)
+        if effects:
+            service.position = self._append(effects)
+        return Position(service.position)
 
     def settle_nowait(self, settlement: SettleNotification) -> None:
         """Journal how a delivery ended."""
@@ -162,14 +159,16 @@ class Outbox:
         self._journal.require_intake()
 
     def record_nowait(self, effect: Effect) -> Position:
-        """Journal what concerns no single service: a blind span."""
+        """Journal what is told by others, if at all: what another Medic had decided to tell."""
         return self._journal.append_nowait(effect)
 
     def tell_nowait(self, notification: Notification) -> None:
         """Journal a notification of Medic's own, and tell it once it is durable."""
-        self._append_notification(
-            Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification)
-        )
+        self._append((self._decided(notification),))
+
+    def record_and_tell_nowait(self, effect: Effect, notification: Notification) -> None:
+        """The same of a notification that says of an effect that it happened: one turn, the effect first."""
+        self._append((effect, self._decided(notification)))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand notifications on in order, each once its record is durable, until cancelled."""
@@ -194,8 +193,8 @@ class Outbox:
         for _ in range(SLICE_NOTIFICATIONS):
             if not self._undelivered or self._undelivered[0][0] > durable:
                 return
-            _, notify = self._undelivered.popleft()
-            self._teller.offer_nowait(notify.notification)
+            _, notification = self._undelivered.popleft()
+            self._teller.offer_nowait(notification)
             self._handed_on += 1
 
     async def wait_idle(self) -> None:
@@ -215,22 +214,31 @@ class Outbox:
             journal_retries=self._retries,
         )
 
-    def _append_notification(self, effect: Notify) -> Position:
-        targets = self._teller.targets_for(effect.notification)
-        addressed = Notify(effect.at, effect.sighted, effect.notification.addressed_to(targets))
-        position = self._journal.append_nowait(addressed)
-        self.ledger.fold(addressed)
-        if not self._undelivered:
+    def _decided(self, notification: Notification) -> Notify:
+        return Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification)
+
+    def _append(self, turn: Sequence[Effect]) -> Position:
+        """Journal a turn with the targets as things stand, and keep what tells somebody until all of it is durable."""
+        told = [effect.notification for effect in turn if isinstance(effect, Notify)]
+        for notification in told:
+            notification.address(self._teller.targets_for(notification))
+        position = self._journal.append_turn_nowait(turn)
+        if told and not self._undelivered:
             self._idle = trio.Event() if self._idle.is_set() else self._idle
             self._arrived.set()
-        self._undelivered.append((position, addressed))
+        for effect in turn:
+            if isinstance(effect, Notify):
+                self.ledger.fold(effect)
+                self._undelivered.append((position, effect.notification))
+            else:
+                self._count(effect)
         return position
 
-    def _count(self, effect: ServiceEffect) -> None:
-        if isinstance(effect, RecordHeartbeat):
-            self._heartbeats[effect.kind] += 1
-        elif isinstance(effect, OpenAlert):
+    def _count(self, effect: Effect) -> None:
+        if isinstance(effect, OpenAlert):
             self._opened[effect.alert.priority, effect.alert.team] += 1
+        elif isinstance(effect, RecordHeartbeat):
+            self._heartbeats[effect.kind] += 1
         elif isinstance(effect, CloseAlert):
             self._closed += 1
         elif isinstance(effect, CreditSigns) and effect.fresh_interval:

@@ -121,14 +121,14 @@ class Sight:
             self._outbox.require_room()
         except OverloadedError:
             return False
-        self._outbox.record_nowait(RecordBlindSpan(at=at, sighted=self._clock.sighted(), span=span))
-        self._outbox.tell_nowait(
+        self._outbox.record_and_tell_nowait(
+            RecordBlindSpan(at=at, sighted=self._clock.sighted(), span=span),
             Notification(
                 notification_id=f"blind.{span.begun_at}",
                 kind=NotificationKind.BLIND,
                 key=SELF_KEY,
                 at=at,
                 text=text,
-            )
+            ),
         )
         return True

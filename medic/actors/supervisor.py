@@ -21,7 +21,7 @@ from medic.actors.actor import Actor, Mailbox
 from medic.core.deadline import next_deadline
 from medic.core.effects import ServiceEffect
 from medic.core.events import Event
-from medic.core.fold import fold_heartbeat, fold_plain_heartbeat
+from medic.core.fold import WaitsUs, fold_heartbeat, fold_plain_heartbeat
 from medic.core.heartbeat_words import plain_kind
 from medic.core.service import Service
 from medic.core.status import HeartbeatStatus
@@ -75,8 +75,8 @@ class Supervisor:
             ActorCrashedError: the actor raised; it takes no events until it is rebuilt.
         """
         try:
-            effects = step(actor.service, event)
-            return effects, next_deadline(actor.service, SkewMs(event.at - event.sighted))
+            effects = step(actor, event)
+            return effects, next_deadline(actor, SkewMs(event.at - event.sighted))
         except Exception as error:
             self._crashed_over(actor, type(event).__name__, error)
             raise ActorCrashedError(actor.service.row.service_id) from error
@@ -98,7 +98,12 @@ class Supervisor:
             raise ActorCrashedError(service.row.service_id) from error
 
     def plain_turns(
-        self, said: Iterable[tuple[str, str]], find: Callable[[str], Actor | None], at: InstantMs, sighted: SightedMs
+        self,
+        said: Iterable[tuple[str, str]],
+        find: Callable[[str], Actor | None],
+        waits_us: WaitsUs,
+        at: InstantMs,
+        sighted: SightedMs,
     ) -> tuple[list[Actor], list[HeartbeatStatus]]:
         """Fold heartbeats by `fold_plain_heartbeat`: the actors that took theirs, and the kind of each.
 
@@ -112,7 +117,7 @@ class Supervisor:
             if actor is None or kind is None or actor.rare.mailbox is not None:
                 break
             try:
-                is_folded = fold_plain_heartbeat(actor, at, sighted, kind)
+                is_folded = fold_plain_heartbeat(actor, at, sighted, kind, waits_us)
             except Exception as error:  # noqa: BLE001 - reported; those before it are to be recorded all the same
                 self._crashed_over(actor, "a heartbeat", error)
                 break
@@ -129,7 +134,7 @@ class Supervisor:
             ActorCrashedError: the actor raised; it takes no events until it is rebuilt.
         """
         try:
-            return next_deadline(actor.service, skew)
+            return next_deadline(actor, skew)
         except Exception as error:
             self._crashed_over(actor, "its deadline", error)
             raise ActorCrashedError(actor.service.row.service_id) from error

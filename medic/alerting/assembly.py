@@ -8,13 +8,16 @@ from random import Random
 from typing import Final, TextIO
 from zoneinfo import ZoneInfo
 
+from medic.access.allowlist import Allowlist
 from medic.alerting.console import Console
+from medic.alerting.guard import Guard
 from medic.alerting.notifier import Notifier
 from medic.alerting.pagerduty import EVENTS_URL, PagerDuty
 from medic.alerting.pipeline import Alerting
 from medic.alerting.slack import API_URL, Slack
 from medic.alerting.webhook import WebhookNotifier
-from medic.ports import Clock, Webhook
+from medic.core.webhook import Webhook
+from medic.ports import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class NotifierSettings:
         slack_token: `SLACK_API_TOKEN`.
         slack_channel: `SLACK_CHANNEL_ID`.
         slack_api_url: `SLACK_API_URL`.
+        allowlist: `MEDIC_ALLOWED_WEBHOOK_HOSTS`.
     """
 
     base_url: str
@@ -38,6 +42,7 @@ class NotifierSettings:
     slack_token: str = ""
     slack_channel: str = ""
     slack_api_url: str = API_URL
+    allowlist: Allowlist = ()
 
     def __repr__(self) -> str:
         """No secret in it."""
@@ -78,9 +83,10 @@ def build_alerting(
     settings: NotifierSettings, *, webhooks: Iterable[Webhook], clock: Clock, rng: Random, terminal: TextIO
 ) -> Alerting:
     """Alerting with every configured notifier and the stored webhooks; `terminal` is told where nobody else is."""
+    guard = Guard(settings.allowlist)
 
     def make_webhook(webhook: Webhook) -> Notifier:
-        return WebhookNotifier(webhook, base_url=settings.base_url, clock=clock)
+        return WebhookNotifier(webhook, base_url=settings.base_url, clock=clock, guard=guard)
 
     built = (builder(settings, clock) for builder in BUILDERS)
     return Alerting(

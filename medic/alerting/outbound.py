@@ -1,5 +1,8 @@
 """Requests to the world outside: one way to make a client, one way to send, every foreign error translated here.
 
+Vendors' addresses are the operator's environment, and are asked directly. Addresses that users configure are asked
+through `medic.alerting.guard`, which makes its client of the same parts.
+
 Each notifier has a client of its own, so that connections, limits and hangs of one vendor are nobody else's. Decisions
 that hold for all of them:
 
@@ -72,20 +75,41 @@ def _trusted_authorities() -> ssl.SSLContext:
     return context
 
 
+class PlaceRefusedError(httpx.TransportError):
+    """The request must not be sent there. `reason` is the end of a sentence that begins with the address."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 def outbound_client() -> httpx.AsyncClient:
+    """A client for one vendor, whose address the operator set."""
+    return client_over(direct_transport())
+
+
+def client_over(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
     """A client for one target: the only place where Medic makes one."""
     return httpx.AsyncClient(
-        verify=_trusted_authorities(),
+        transport=transport,
         trust_env=False,
         follow_redirects=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         timeout=httpx.Timeout(ATTEMPT_SECONDS, connect=CONNECT_SECONDS),
+        headers={"User-Agent": "Medic", "Accept-Encoding": "identity"},
+    )
+
+
+def direct_transport() -> httpx.AsyncBaseTransport:
+    """Connections of one client."""
+    return httpx.AsyncHTTPTransport(
+        verify=_trusted_authorities(),
+        trust_env=False,
         limits=httpx.Limits(
             max_connections=CONNECTIONS_MAX,
             max_keepalive_connections=CONNECTIONS_MAX,
             keepalive_expiry=KEEP_ALIVE_SECONDS,
         ),
-        headers={"User-Agent": "Medic", "Accept-Encoding": "identity"},
     )
 
 
@@ -99,6 +123,8 @@ async def post(
             async with client.stream("POST", url, content=content, headers=headers) as response:
                 answer = Answer(response.status_code, b"", _wait_asked_for(response, clock))
                 answer = Answer(answer.status, await _beginning(response), answer.retry_after)
+        except PlaceRefusedError as refused:
+            return Refused(f"nothing is sent there: the address {refused.reason}")
         except httpx.ConnectTimeout:
             return Retry(f"no connection within {CONNECT_SECONDS:.0f} s", maybe_taken=False)
         except httpx.PoolTimeout:

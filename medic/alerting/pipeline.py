@@ -46,8 +46,9 @@ from medic.alerting.untold import UNTOLD_SECONDS, UntoldWatch
 from medic.core.effects import SettleNotification
 from medic.core.notification import PAGERDUTY, Notification
 from medic.core.status import NotificationKind, Outcome
+from medic.core.webhook import Webhook
 from medic.errors import InvariantError, JournalRefusedError
-from medic.ports import Clock, Settlements, Webhook
+from medic.ports import Clock, Settlements
 
 _log = structlog.get_logger(__name__)
 
@@ -115,7 +116,7 @@ class Alerting:
         if notification.kind is NotificationKind.UNTOLD:
             # It names those whom it is for: everybody who works but the one it complains about.
             return tuple(name for name in notification.targets if self._find(name) is not None)
-        names = tuple(name for name, target in self._targets.items() if target.notifier.takes(notification))
+        names = tuple([name for name, target in self._targets.items() if target.notifier.takes(notification)])
         if names or (self._targets and notification.kind not in _SAID_TO_SOMEBODY):
             return names
         return (self._fallback.name,)
@@ -159,9 +160,13 @@ class Alerting:
     # --------------------------------------------------------------------------------------------------------- webhooks
 
     def add_webhook(self, webhook: Webhook) -> None:
-        """Tell this webhook from now on. Adding one that is there replaces it."""
-        self.remove_webhook(webhook)
-        target = self._make_target(self._make_webhook(webhook))
+        """Tell this webhook from now on. One that is there is told as it is now, what waits for it included."""
+        notifier = self._make_webhook(webhook)
+        known = self._targets.get(notifier.target)
+        if known is not None:
+            known.renew(notifier)
+            return
+        target = self._make_target(notifier)
         self._targets[target.name] = target
         if self._nursery is not None:
             self._nursery.start_soon(target.run)
@@ -219,12 +224,13 @@ class Alerting:
         return self._fallback if name == self._fallback.name else self._targets.get(name)
 
     def _watch_alert(self, notification: Notification) -> None:
-        if notification.kind is NotificationKind.RESOLVE:
+        kind = notification.kind
+        if kind is NotificationKind.RESOLVE:
             self._watch.closed(notification.alert_id)
-        elif notification.kind in CLAIMS and not any(self._find(name) for name in notification.targets):
+        elif kind in CLAIMS and not any(map(self._find, notification.targets)):
             if self._watch.nobody(notification):
                 _log.error("an alert is told to nobody: no target is configured for it", **_named(notification))
-        elif notification.kind is NotificationKind.TRIGGER:
+        elif kind is NotificationKind.TRIGGER:
             self._watch.offered(notification, trio.current_time())
             self._watched.set()
 

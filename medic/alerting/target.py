@@ -10,12 +10,13 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from random import Random
+from typing import Final
 
 import structlog
 import trio
 
 from medic.alerting.attempt import Attempt, Delivered, Refused, Retry, Throttled
-from medic.alerting.errand import Ending, Errand, lifetime_seconds
+from medic.alerting.errand import UNTIL_THE_ALERT_CLOSES, Ending, Errand, lifetime_seconds
 from medic.alerting.notifier import Notifier
 from medic.alerting.pace import Pace
 from medic.alerting.pagerduty import event_action
@@ -28,6 +29,9 @@ from medic.core.units import InstantMs
 from medic.ports import Clock
 
 _log = structlog.get_logger(__name__)
+
+CLOSE_SECONDS: Final = 1.0
+"""A vendor that does not say goodbye is left without it."""
 
 Settle = Callable[[str, Ending], None]
 """Called with the target's name for each errand that ended, in the order in which they ended."""
@@ -45,6 +49,7 @@ class Target:
 
     def __init__(self, notifier: Notifier, *, settle: Settle, clock: Clock, rng: Random) -> None:
         self.notifier = notifier
+        self._former: list[Notifier] = []
         self._settle = settle
         self._clock = clock
         self._queue = Queue()
@@ -86,8 +91,15 @@ class Target:
             with self._scope:
                 await run_guarded(f"target {self.name}", self._work, self._revive)
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
-                await self.notifier.aclose()
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
+                for notifier in (*self._former, self.notifier):
+                    await notifier.aclose()
+
+    def renew(self, notifier: Notifier) -> None:
+        """Make the next attempts through another notifier of the same target; what waits stays."""
+        self._former.append(self.notifier)
+        self.notifier = notifier
+        self._changed.set()
 
     async def wait_quiet(self) -> None:
         """Return once nothing is under way and nothing may be tried at this moment."""
@@ -133,7 +145,9 @@ class Target:
     def _offer(self, notification: Notification, *, attempted: bool) -> None:
         now = trio.current_time()
         self._sequence += 1
-        expires_at = now + lifetime_seconds(notification, now=self._clock.now())
+        expires_at = math.inf  # what nearly all of them have, without asking the clock
+        if notification.kind not in UNTIL_THE_ALERT_CLOSES:
+            expires_at = now + lifetime_seconds(notification, now=self._clock.now())
         errand = Errand(notification, self._sequence, now=now, expires_at=expires_at)
         errand.maybe_taken = attempted
         self._pace.hurry()
@@ -144,6 +158,7 @@ class Target:
     async def _work(self) -> None:
         async with trio.open_nursery() as nursery:
             while True:
+                await self._close_former()
                 now = trio.current_time()
                 for ending in self._queue.expire(now):
                     self._ended(ending)
@@ -156,6 +171,11 @@ class Target:
                 nursery.start_soon(self._attempt, errand)
                 # Tasks started in one turn of the loop begin in any order; the most urgent has to leave first.
                 await trio.lowlevel.checkpoint()
+
+    async def _close_former(self) -> None:
+        while self._former and not self._pace.in_flight:
+            with trio.move_on_after(CLOSE_SECONDS):
+                await self._former.pop().aclose()
 
     def _may_begin(self, now: float) -> bool:
         if self._holding:

@@ -1,4 +1,8 @@
-"""Plain JSON webhooks: one POST a notification, in the shape that docs/topics/delivery.md promises."""
+"""Plain JSON webhooks: one POST a notification, in the shape that docs/topics/delivery.md promises.
+
+Signed by the Standard Webhooks scheme with the webhook's own secret, and with the one before it while it is being
+rotated. Sent through the guarded client: users say where.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,20 @@ from typing import Final
 
 import orjson
 
+from medic.access.signed import HEADERS, ID, SIGNATURE, TIMESTAMP, read_secret, sign
 from medic.alerting.attempt import Attempt
+from medic.alerting.guard import Guard, guarded_client
 from medic.alerting.notifier import ALERT_KINDS
-from medic.alerting.outbound import Answer, host_of, judge, outbound_client, post, safe
+from medic.alerting.outbound import Answer, host_of, judge, post, safe
 from medic.alerting.wording import headline, summary
 from medic.core.names import name_key
 from medic.core.notification import Notification, alert_name
 from medic.core.status import NotificationKind
-from medic.core.units import InstantMs, isoformat, ms_to_minutes, ms_to_seconds
-from medic.ports import Clock, Webhook
+from medic.core.units import SECOND_MS, InstantMs, isoformat, ms_to_minutes, ms_to_seconds
+from medic.core.webhook import Webhook
+from medic.ports import Clock
 
-MEDICS_HEADERS: Final = frozenset({"host", "connection", "content-length", "transfer-encoding"})
+MEDICS_HEADERS: Final = frozenset({"host", "connection", "content-length", "transfer-encoding", *HEADERS})
 """Headers that belong to the request itself; a stored webhook cannot set them, nor those that Medic documents."""
 
 WEBHOOK_KINDS: Final = ALERT_KINDS | {NotificationKind.DEGRADED, NotificationKind.DEGRADED_OVER}
@@ -29,13 +36,14 @@ class WebhookNotifier:
         webhook: Where to, for which service, with which headers.
         base_url: `MEDIC_BASE_URL`, for links back.
         clock: For the header `webhook-timestamp`.
+        guard: Says whether anything may be sent there.
     """
 
-    def __init__(self, webhook: Webhook, *, base_url: str, clock: Clock) -> None:
+    def __init__(self, webhook: Webhook, *, base_url: str, clock: Clock, guard: Guard) -> None:
         self._webhook = webhook
         self._base_url = base_url.rstrip("/")
         self._clock = clock
-        self._client = outbound_client()
+        self._client = guarded_client(guard)
         self._only = None if webhook.heartbeat_name is None else name_key(webhook.heartbeat_name)
 
     @property
@@ -51,23 +59,25 @@ class WebhookNotifier:
 
     async def send(self, notification: Notification) -> Attempt:
         """Post the notification. 2xx is delivered; 408, 429 and 5xx are tried again; the rest is refused for good."""
+        content = orjson.dumps(self.body(notification))
         headers = {
             **{name.lower(): value for name, value in self._webhook.headers if name.lower() not in MEDICS_HEADERS},
             "content-type": "application/json",
-            "webhook-id": notification.notification_id,
-            "webhook-timestamp": str(self._clock.now() // 1000),
+            **self._signed(notification.notification_id, content),
         }
-        answer = await post(
-            self._client,
-            self._webhook.url,
-            content=orjson.dumps(self.body(notification)),
-            headers=headers,
-            clock=self._clock,
-        )
+        answer = await post(self._client, self._webhook.url, content=content, headers=headers, clock=self._clock)
         if not isinstance(answer, Answer):
             return answer
         secrets = (value for _, value in self._webhook.headers)
         return judge(answer, "" if answer.succeeded else safe(answer.body.decode("utf-8", "replace"), *secrets))
+
+    def _signed(self, message_id: str, content: bytes) -> dict[str, str]:
+        """The three headers; two where no secret is known, for a page unsigned is better than none."""
+        now = self._clock.now()
+        seconds = now // SECOND_MS
+        signatures = [sign(read_secret(text), message_id, seconds, content) for text in self._webhook.secrets_at(now)]
+        headers = {ID: message_id, TIMESTAMP: str(seconds)}
+        return {**headers, SIGNATURE: " ".join(signatures)} if signatures else headers
 
     def body(self, notification: Notification) -> dict[str, object]:
         """The notification as a flat object, with the names that the HTTP API has for the same things."""

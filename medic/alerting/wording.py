@@ -27,6 +27,7 @@ HEADLINES: Final = {
     NotificationKind.DEGRADED_OVER: "WELL AGAIN",
     NotificationKind.MUTE_ENDED: "MUTE ENDED",
     NotificationKind.BLIND: "BLIND",
+    NotificationKind.KEY_ENDS: "KEY ENDS",
     NotificationKind.UNTOLD: "NOT TOLD",
     NotificationKind.TEST: "TEST",
 }
@@ -113,6 +114,8 @@ def _said(notification: Notification) -> str:
             return "its mute has ended"
         case NotificationKind.BLIND:
             return "Medic could not take heartbeats"
+        case NotificationKind.KEY_ENDS:
+            return "an API key is about to expire"
         case NotificationKind.TEST:
             return "this is a test, nothing is wrong"
         case NotificationKind.UNTOLD:

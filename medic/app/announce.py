@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from medic.app.access import describe_access, describe_signatures
 from medic.config.settings import Settings
 
 
@@ -46,6 +47,8 @@ def say_started(started: Started, settings: Settings, announce: Callable[[str], 
         f"  database  {started.database}",
         f"  watching  {services}, {alerts}" if started.services else "  watching  no service yet",
         f"  telling   {started.targets}",
+        f"  access    {describe_access(settings)}",
+        f"            {describe_signatures(settings)}",
         f"  journal   {DURABILITY[settings.storage.journal_sync]}",
         *(f"  note      {remark}" for remark in settings.remarks),
         "",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import SystemRandom
 
+from medic.access.keys import KeyRing
 from medic.actors.changes import OperatorChanges
 from medic.actors.clock import SightedClock
 from medic.actors.directory import Directory
@@ -18,19 +19,25 @@ from medic.actors.sight import Sight
 from medic.actors.supervisor import Rebuild, Supervisor
 from medic.alerting.assembly import NotifierSettings, build_alerting
 from medic.alerting.pipeline import Alerting
+from medic.app.key_keeping import KeyKeeping
+from medic.app.keys import OperatorKeys
 from medic.app.webhooks import OperatorWebhooks
 from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
 from medic.core.ledger import NotificationLedger
 from medic.core.units import InstantMs, SightedMs
-from medic.ports import Webhook
+from medic.core.webhook import Webhook
 from medic.store.audit.log import PgAuditLog
 from medic.store.journal.file_journal import FileJournal
+from medic.store.limiter import Limiter
 from medic.store.postgres.database import Database
 from medic.store.snapshot.files import SnapshotFiles
 from medic.store.snapshot.keeper import Closed, SnapshotKeeper
 from medic.store.tables.history import PgHistory
 from medic.store.tables.ids import BlockIds
+from medic.store.tables.key_copy import KeyCopy
+from medic.store.tables.key_log import KeyLog
+from medic.store.tables.keys import PgKeyStore
 from medic.store.tables.services import PgServiceStore
 from medic.store.tables.snapshots import PgServiceSnapshots
 from medic.store.tables.webhook_copy import CopiedWebhooks
@@ -49,6 +56,8 @@ class Stores:
     services: PgServiceStore
     webhooks: CopiedWebhooks
     snapshots: SnapshotFiles
+    keys: PgKeyStore
+    key_copy: KeyCopy
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,7 @@ class Serving:
     webhooks: OperatorWebhooks
     audit: PgAuditLog
     snapshots: PgServiceSnapshots
+    keys: OperatorKeys
 
 
 def build_watching(
@@ -114,7 +124,9 @@ def build_watching(
     return Watching(clock, directory, alerting, outbox, supervisor, sight, host)
 
 
-def build_serving(settings: Settings, stores: Stores, watching: Watching, writer: Writer) -> Serving:
+def build_serving(
+    settings: Settings, stores: Stores, watching: Watching, writer: Writer, limiter: Limiter, *, ring: KeyRing
+) -> Serving:
     """What stands between the API and those parts."""
     history = PgHistory(stores.database, stores.journal, writer, watching.directory)
     intake = HeartbeatIntake(
@@ -123,6 +135,7 @@ def build_serving(settings: Settings, stores: Stores, watching: Watching, writer
         journal=stores.journal,
         clock=watching.clock,
         ids=stores.ids,
+        limits=limiter,
     )
     changes = OperatorChanges(
         directory=watching.directory,
@@ -138,7 +151,14 @@ def build_serving(settings: Settings, stores: Stores, watching: Watching, writer
     )
     audit = PgAuditLog(stores.database, stores.journal, writer)
     webhooks = OperatorWebhooks(stores.webhooks, watching.alerting)
-    return Serving(intake, changes, history, webhooks, audit, PgServiceSnapshots(stores.database))
+    keys = OperatorKeys(stores.keys, stores.key_copy, ring, watching.clock)
+    return Serving(intake, changes, history, webhooks, audit, PgServiceSnapshots(stores.database), keys)
+
+
+def build_key_keeping(stores: Stores, watching: Watching, keys: OperatorKeys) -> KeyKeeping:
+    """What follows changed keys, writes their uses, and tells of their ends."""
+    log = KeyLog(stores.database, keys.follow)
+    return KeyKeeping(keys, stores.keys, log, watching.outbox, watching.clock)
 
 
 def build_keeper(
@@ -171,4 +191,5 @@ def notifier_settings(settings: Settings) -> NotifierSettings:
         slack_token=slack.token.get_secret_value() if slack else "",
         slack_channel=slack.channel if slack else "",
         slack_api_url=slack.api_url if slack else chosen.slack_api_url,
+        allowlist=telling.webhook_hosts,
     )

@@ -17,6 +17,7 @@ from typing import Final
 
 import trio
 
+from medic.access.endings import TOLD_DAYS
 from medic.alerting.statistics import TargetStatistics
 from medic.core.blind import BlindSpan
 from medic.core.notification import PAGERDUTY, SLACK, WEBHOOK_PREFIX
@@ -177,7 +178,7 @@ class SystemHealth:
         found = {
             "database": self._database(),
             "leadership": self._leadership(),
-            "redis": _Finding(NOT_CONFIGURED),
+            "redis": self._redis(),
             "journal": self._journal(),
             "writer": self._writer(),
             "wheel": self._wheel(),
@@ -186,6 +187,7 @@ class SystemHealth:
             "slack": _notifier(targets.get(SLACK)),
             "alerts": self._alerts(),
             "sight": self._sight(at),
+            "keys": self._keys(),
         }
         if webhooks:
             found["webhooks"] = _webhooks(webhooks)
@@ -198,6 +200,14 @@ class SystemHealth:
             return _Finding(HEALTHY, facts)
         reason = "PostgreSQL does not answer" if reachable is False else "PostgreSQL has not been asked yet"
         return _Finding(UNHEALTHY, (*facts, ("reason", reason)))
+
+    def _redis(self) -> _Finding:
+        redis = self._parts.redis()
+        if redis is None:
+            return _Finding(NOT_CONFIGURED)
+        if redis.failing is None:
+            return _Finding(HEALTHY)
+        return _Finding(DEGRADED, (("reason", f"limits are counted in this process: {redis.failing}"),))
 
     def _leadership(self) -> _Finding:
         leadership = self._parts.leadership()
@@ -260,6 +270,14 @@ class SystemHealth:
         reasons = [f"{target.target}: {target.last_error}" for target in alerting.targets if target.last_error]
         nobody = "no notifier took them" if alerting.targets else "no notifier is configured"
         return _Finding(DEGRADED, (*facts, ("reason", "; ".join(reasons) or nobody)))
+
+    def _keys(self) -> _Finding:
+        keys = self._parts.keys()
+        facts: Facts = (("working", keys.working),)
+        if not keys.ending:
+            return _Finding(HEALTHY, facts)
+        reason = f"a key is about to expire: {keys.ending} within {max(TOLD_DAYS)} days"
+        return _Finding(DEGRADED, (*facts, ("ending", keys.ending), ("reason", reason)))
 
     def _sight(self, at: InstantMs) -> _Finding:
         spans = self._clock.blind.spans

@@ -31,13 +31,15 @@ from typing import Final
 import structlog
 import trio
 
+from medic.access.keys import KeyRing
 from medic.actors.clock import SightedClock, wall_now
 from medic.app.build import Stores
 from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
 from medic.core.units import DurationMs
+from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
-from medic.ports import Position, Webhook
+from medic.ports import Position
 from medic.store.embedded.server import EmbeddedServer, FirstStart, open_embedded_server
 from medic.store.journal.file_journal import FileJournal
 from medic.store.journal.statistics import Sync
@@ -52,6 +54,8 @@ from medic.store.snapshot.content import Snapshot
 from medic.store.snapshot.files import SnapshotFiles
 from medic.store.snapshot.keeper import Closed
 from medic.store.tables.ids import BlockIds
+from medic.store.tables.key_copy import KeyCopy
+from medic.store.tables.keys import PgKeyStore
 from medic.store.tables.services import PgServiceStore
 from medic.store.tables.webhook_copy import CopiedWebhooks
 from medic.store.tables.webhooks import PgWebhookStore
@@ -80,6 +84,7 @@ class Opened:
         clock: Both time lines, gone on from where they stood.
         recovered: Every service as it was, and what is still to be told.
         webhooks: Those there are, as PostgreSQL says, or said last.
+        keys: The API keys there are, likewise.
         committed: How far the writer had brought the journal; 0 where PostgreSQL is away.
         snapshot: What services and journal were gone on from, or None.
         away: The span in which no Medic ran, or None where it was too short to matter.
@@ -92,6 +97,7 @@ class Opened:
     clock: SightedClock
     recovered: Recovered
     webhooks: tuple[Webhook, ...]
+    keys: KeyRing
     committed: Position
     snapshot: Closed | None
     away: BlindSpan | None
@@ -272,6 +278,8 @@ async def _open(
         services=PgServiceStore(database, ids, clock, defaults),
         webhooks=webhooks,
         snapshots=snapshots,
+        keys=PgKeyStore(database, clock),
+        key_copy=KeyCopy(folder / "keys"),
     )
     known = await webhooks.all() if pairing is not None else await webhooks.last_seen()
     return Opened(
@@ -281,12 +289,22 @@ async def _open(
         clock=clock,
         recovered=recovered,
         webhooks=tuple(known),
+        keys=await _ring(settings, stores, is_there=pairing is not None),
         committed=Position(0) if pairing is None else pairing.committed,
         snapshot=closed,
         away=away,
         database_was_there=pairing is not None,
         _joining=joining,
     )
+
+
+async def _ring(settings: Settings, stores: Stores, *, is_there: bool) -> KeyRing:
+    """The API keys as PostgreSQL has them; where it is away, as it had them last."""
+    keys = await stores.keys.all() if is_there else await stores.key_copy.read()
+    if is_there:
+        await stores.key_copy.write(keys)
+    admin = settings.admin_key
+    return KeyRing(keys, admin=None if admin is None else admin.get_secret_value())
 
 
 def _awake_until(mark: Mark | None, last: Mark | None, journal: FileJournal) -> Mark | None:

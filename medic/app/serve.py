@@ -29,10 +29,21 @@ from typing import Final
 import structlog
 import trio
 
+from medic.alerting.guard import Guard
+from medic.app.access import build_gate, require_keys
 from medic.app.announce import Started, say_started
-from medic.app.build import Serving, Watching, build_keeper, build_serving, build_watching
+from medic.app.build import (
+    Serving,
+    Watching,
+    build_keeper,
+    build_key_keeping,
+    build_serving,
+    build_watching,
+)
 from medic.app.garbage import Garbage, return_freed_memory
 from medic.app.health import SystemHealth
+from medic.app.key_keeping import KeyKeeping
+from medic.app.limiting import build_limiter
 from medic.app.logs import configure_logs
 from medic.app.opening import Opened, open_stores
 from medic.app.standby import open_standby
@@ -45,6 +56,7 @@ from medic.core.service import Service
 from medic.core.units import ServiceId
 from medic.errors import DatabaseUnavailableError, OverloadedError
 from medic.http.application import create_app
+from medic.http.headers import Cors
 from medic.http.listening import bind_sockets
 from medic.http.parts import ApiParts, ApiSettings
 from medic.http.serving import HttpServer
@@ -113,6 +125,7 @@ async def serve(settings: Settings, announce: Callable[[str], None], gap: Gap = 
                 open_standby(sockets, tls, VERSION, announce) as standby,
                 open_stores(settings, operations.observe, standby.watch, gap=gap) as opened,
             ):
+                require_keys(settings, opened.keys, opened.clock.now())
                 await standby.lead()
                 await _Medic(settings, opened, operations, sockets, tls, announce, standby.end).run()
     except BaseExceptionGroup as group:
@@ -150,6 +163,7 @@ class _Medic:
         self._stall = LoopStall()
         self._heads = AuditHeads(settings.storage.folder)
         self._sign_ins = RefusedSignIns(opened.stores.database, opened.clock)
+        self._limiter = build_limiter(settings.limits)
         self._leaving = trio.Event()
 
     async def run(self) -> None:
@@ -170,6 +184,7 @@ class _Medic:
             state_of=watching.directory.in_order,
             rejected=self._settings.storage.folder / "journal" / "rejected",
             committed=self._opened.committed,
+            calm=watching.host.wait_calm,
         )
         keeper = build_keeper(stores, watching, writer, self._rebuild, self._opened.snapshot)
         async with trio.open_nursery() as outer:
@@ -200,8 +215,9 @@ class _Medic:
     async def _watch(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, outer: trio.Nursery) -> None:
         """Wheel, changes by SQL and HTTP, until Medic is to leave and HTTP has drained."""
         stores = self._opened.stores
-        serving = build_serving(self._settings, stores, watching, writer)
-        parts = self._parts(watching, writer, keeper)
+        serving = build_serving(self._settings, stores, watching, writer, self._limiter, ring=self._opened.keys)
+        key_keeping = build_key_keeping(stores, watching, serving.keys)
+        parts = self._parts(watching, writer, keeper, key_keeping)
         health = SystemHealth(
             parts=parts,
             clock=watching.clock,
@@ -219,6 +235,7 @@ class _Medic:
         async with trio.open_nursery() as nursery:
             await nursery.start(watching.supervisor.run, watching.host.restore)
             await nursery.start(watching.sight.run, watching.host.look)
+            await nursery.start(self._limiter.run)
             await nursery.start(health.run)
             await self._tell_committed(serving)
             change_log = ChangeLog(
@@ -228,6 +245,7 @@ class _Medic:
                 interval_seconds=self._settings.tuning.changes_seconds,
             )
             await nursery.start(change_log.run)
+            await nursery.start(key_keeping.run)
             await nursery.start(self._serve_http, server, health, nursery)
             self._on_accepting()
             await nursery.start(watching.host.run)
@@ -237,6 +255,7 @@ class _Medic:
                 await self._inherit(writer)
             if not self._opened.database_was_there:
                 await self._join(watching, serving)
+        await key_keeping.finish()
 
     async def _join(self, watching: Watching, serving: Serving) -> None:
         """Look for PostgreSQL until it is there, and learn what was changed in it meanwhile."""
@@ -345,7 +364,7 @@ class _Medic:
             self._announce,
         )
 
-    def _parts(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper) -> Parts:
+    def _parts(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, keys: KeyKeeping) -> Parts:
         stores = self._opened.stores
         return Parts(
             host=watching.host.statistics,
@@ -363,6 +382,8 @@ class _Medic:
             database=stores.database.statistics,
             leadership=self._opened.leadership.statistics,
             alerting=watching.alerting.statistics,
+            keys=keys.statistics,
+            redis=self._limiter.statistics,
         )
 
     def _api(self, watching: Watching, serving: Serving, health: SystemHealth, parts: Parts) -> ApiParts:
@@ -376,18 +397,30 @@ class _Medic:
             webhooks=serving.webhooks,
             audit=serving.audit,
             snapshots=serving.snapshots,
-            sign_ins=self._sign_ins,
+            keys=serving.keys,
             health=health,
             clock=watching.clock,
             metrics=Exposition(collector=collector, roster=watching.directory, clock=watching.clock, services_max=most),
             meter=self._meter,
             defaults=self._settings.tuning.defaults,
             version=VERSION,
+            gatekeeper=build_gate(
+                self._settings,
+                serving.keys.ring,
+                serving.keys.uses,
+                roster=watching.directory,
+                clock=watching.clock,
+                meter=self._meter,
+                note_failure=self._sign_ins.note_refused_sign_in,
+            ),
+            request_limits=self._limiter,
             settings=ApiSettings(
                 strict_status=self._settings.tuning.strict_status,
                 trusted_proxies=self._settings.listen.trusted_proxies,
-                webhook_hosts=self._settings.telling.webhook_hosts,
+                metrics_open=self._settings.access.metrics_open,
+                cors=Cors(frozenset(self._settings.access.cors_origins)),
             ),
+            guard=Guard(self._settings.telling.webhook_hosts),
         )
 
     async def _wait_signal(self) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from medic.alerting.pipeline import Alerting
 from medic.core.author import Author
+from medic.core.units import DurationMs
+from medic.core.webhook import Webhook
 from medic.errors import UnknownWebhookError
-from medic.ports import Webhook, WebhookStore
+from medic.ports import WebhookStore
 
 
 class OperatorWebhooks:
@@ -28,8 +30,9 @@ class OperatorWebhooks:
     async def follow(self, known: Sequence[Webhook]) -> None:
         """Tell alerting what is stored, where it knows only those."""
         stored = await self._store.all()
+        targets = {webhook.target for webhook in stored}
         for webhook in known:
-            if webhook not in stored:
+            if webhook.target not in targets:
                 self._alerting.remove_webhook(webhook)
         for webhook in stored:
             if webhook not in known:
@@ -38,6 +41,18 @@ class OperatorWebhooks:
     async def all(self) -> Sequence[Webhook]:
         """Every webhook, as stored."""
         return await self._store.all()
+
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook:
+        """The webhook with a new secret, which signs from now on; the one before signs as well for `overlap`.
+
+        Raises:
+            UnknownWebhookError: there is none of that id.
+        """
+        webhook = await self._store.rotate(webhook_id, overlap=overlap, by=by)
+        if webhook is None:
+            raise UnknownWebhookError(webhook_id)
+        self._alerting.add_webhook(webhook)
+        return webhook
 
     async def delete(self, webhook_id: int, *, by: Author) -> None:
         """Forget a webhook; what waits for it is given up.

@@ -49,6 +49,12 @@ ACTOR_MAX: Final = 100
 
 NOT_FOUND: Final = 404
 
+HINTS: Final = {
+    401: "Set MEDIC_API_KEY (or MEDIC_API_KEY_FILE) to a key that is valid; `medic-cli key create` makes one.",
+    403: "Where the key does not do, set MEDIC_API_KEY to another one; `medic-cli key list` shows what each may.",
+}
+"""What to do about a refusal that is not about what was asked, but about who asks."""
+
 KEY_BYTES_MAX: Final = 4_096
 """Bytes of the file that holds the key."""
 
@@ -134,9 +140,9 @@ class Api:
         """The reply to an order."""
         return self._ask("POST", path, query=query, body=NOTHING if body is None else body)
 
-    def delete(self, path: str) -> Reply:
+    def delete(self, path: str, query: Mapping[str, str] = NO_QUERY) -> Reply:
         """The reply to a deletion."""
-        return self._ask("DELETE", path)
+        return self._ask("DELETE", path, query=query)
 
     def pages(self, path: str, query: Mapping[str, str], *, limit: int | None = None) -> Iterator[JsonObject]:
         """The rows of a listing, page by page, `limit` of them at most."""
@@ -265,7 +271,8 @@ def _refused(reply: Reply) -> RefusedError:
         for error in (errors if isinstance(errors, list) else ())
         if isinstance(error, dict)
     )
-    return RefusedError(reply.message or f"Medic refused with status {reply.status}.", faults)
+    sentence = reply.message or f"Medic refused with status {reply.status}."
+    return RefusedError(f"{sentence} {HINTS.get(reply.status, '')}".rstrip(), faults)
 
 
 def _wait_asked_for(answer: httpx.Response) -> float | None:

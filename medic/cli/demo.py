@@ -145,16 +145,15 @@ async def run_demo(settings: Settings, announce: Callable[[str], None], *, secon
 
         nursery.start_soon(serve_to_the_end)
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10, limits=LIMITS) as client:
-            await wait_ready(client)  # not part of the seconds: before it, no signal is taken in order
-            with trio.move_on_after(seconds if seconds is not None else float("inf")):
-                await live(client, announce)
+            await wait_ready(client)  # before it, no signal is taken in order
+            await live(client, announce, seconds=float("inf") if seconds is None else seconds)
         # The same way out as Ctrl-C: drain, journal, PostgreSQL, in order.
         signal.raise_signal(signal.SIGTERM)
         await trio.sleep_forever()
 
 
-async def live(client: httpx.AsyncClient, announce: Callable[[str], None]) -> None:
-    """Register every service and let it do what it does, without end."""
+async def live(client: httpx.AsyncClient, announce: Callable[[str], None], *, seconds: float = float("inf")) -> None:
+    """Register every service, and let it do what it does for so many seconds from then on."""
     services = simulated_services()
     for service in services:
         await _register(client, service)
@@ -164,9 +163,10 @@ async def live(client: httpx.AsyncClient, announce: Callable[[str], None]) -> No
     )
     announce("alerts open below, and close when they recover. Ctrl-C ends the demo and removes what it made.")
     announce("")
-    async with trio.open_nursery() as nursery:
-        for service in services:
-            nursery.start_soon(_beat_on, client, service)
+    with trio.move_on_after(seconds):
+        async with trio.open_nursery() as nursery:
+            for service in services:
+                nursery.start_soon(_beat_on, client, service)
 
 
 async def wait_ready(client: httpx.AsyncClient) -> None:

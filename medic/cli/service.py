@@ -55,6 +55,14 @@ Renotify = Annotated[
     float | None,
     typer.Option("--renotify", parser=parse_span, metavar=METAVAR, help="Time between reminders; 0s for none."),
 ]
+RequireKey = Annotated[
+    bool | None,
+    typer.Option(
+        "--require-key/--no-require-key",
+        help="Whether its heartbeats need an API key, whatever MEDIC_AUTH asks of others.",
+        show_default=False,
+    ),
+]
 
 COLUMNS = ("Name", "Status", "Interval", "Team", "Priority", "Muted until", "Last heartbeat", "Deadline")
 
@@ -136,6 +144,7 @@ def register(
     grace: Grace = None,
     recovery: Recovery = None,
     renotify: Renotify = None,
+    require_key: RequireKey = None,
     inactive: Annotated[bool, typer.Option("--inactive", help="Registered, and not watched yet.")] = False,
     update: Annotated[
         bool, typer.Option("--update", help="Change it if it is registered already and differs.")
@@ -145,7 +154,7 @@ def register(
 ) -> None:
     """Register a service. Registered before: nothing changes, and the difference is shown."""
     body: JsonObject = {"heartbeat_name": name, "service_name": service or name}
-    body |= _columns(interval, threshold, team, priority, runbook, grace, recovery, renotify)
+    body |= _columns(interval, threshold, team, priority, runbook, grace, recovery, renotify, require_key)
     if environment is not None:
         body["environment"] = environment
     if inactive:
@@ -177,11 +186,12 @@ def update_service(
     grace: Grace = None,
     recovery: Recovery = None,
     renotify: Renotify = None,
+    require_key: RequireKey = None,
     url: Url = None,
     output: Format = Output.TABLE,
 ) -> None:
     """Change a service. No change pages by itself: a new interval, threshold or grace begins a fresh deadline."""
-    body = _columns(interval, threshold, team, priority, runbook, grace, recovery, renotify)
+    body = _columns(interval, threshold, team, priority, runbook, grace, recovery, renotify, require_key)
     if service is not None:
         body["service_name"] = service
     if not body:
@@ -291,6 +301,7 @@ def _columns(
     grace: float | None,
     recovery: float | None,
     renotify: float | None,
+    require_key: bool | None,
 ) -> JsonObject:
     """The fields of a body that were given, in the API's units."""
     given: JsonObject = {
@@ -302,6 +313,7 @@ def _columns(
         "grace_period_seconds": None if grace is None else _shortest(grace),
         "recovery_seconds": None if recovery is None else _shortest(recovery),
         "renotify_minutes": None if renotify is None else _shortest(renotify / 60),
+        "require_key": None if require_key is None else int(require_key),
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -414,6 +426,7 @@ def _show_one(row: JsonObject, output: Output) -> None:
             ("team", show.text(row, "team")),
             ("priority", show.text(row, "priority")),
             ("runbook", show.text(row, "runbook")),
+            ("key", "required" if show.is_set(row, "require_key") else "as MEDIC_AUTH says"),
             ("registered", show.moment(row, "date_added")),
             ("changed", show.moment(row, "date_modified")),
             ("last refusal", _refusal_words(refusal) if isinstance(refusal, dict) else ""),

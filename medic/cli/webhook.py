@@ -9,6 +9,7 @@ import typer
 from medic.cli import show
 from medic.cli.client import connect
 from medic.cli.show import Format, Output, Url
+from medic.cli.spans import METAVAR, parse_span
 from medic.http.answers import JsonObject, JsonValue
 
 app = show.commands("Webhooks: addresses that are told as plain JSON.")
@@ -48,6 +49,7 @@ def add(
         show.print_json(reply.row)
     else:
         show.say(f"{reply.message} Its id is {show.text(reply.row, 'webhook_id')}.")
+        _say_secret(reply.row)
 
 
 @app.command("list")
@@ -75,6 +77,36 @@ def list_webhooks(*, url: Url = None, output: Format = Output.TABLE) -> None:
     )
 
 
+@app.command("rotate")
+def rotate(
+    webhook_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The webhook's id.", show_default=False)],
+    *,
+    overlap: Annotated[
+        float | None,
+        typer.Option(
+            "--overlap",
+            parser=parse_span,
+            metavar=METAVAR,
+            help="How long the secret before signs as well, as in 2h.",
+            show_default="24h",
+        ),
+    ] = None,
+    url: Url = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """Give a webhook a new secret and show it."""
+    body: JsonObject = {} if overlap is None else {"overlap_hours": overlap / 3_600}
+    with connect(url) as api:
+        reply = api.post(f"/v2/webhooks/{webhook_id}/rotate", body)
+    if output is Output.JSON:
+        show.print_json(reply.row)
+    else:
+        show.say(
+            f"{reply.message} The secret before signs as well until {show.moment(reply.row, 'former_secret_until')}."
+        )
+        _say_secret(reply.row)
+
+
 @app.command("remove")
 def remove(
     webhook_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The webhook's id.", show_default=False)],
@@ -84,6 +116,10 @@ def remove(
     """Remove a webhook; what waits for it is dropped."""
     with connect(url) as api:
         show.print_note(api.delete(f"/v2/webhooks/{webhook_id}").message)
+
+
+def _say_secret(row: JsonObject) -> None:
+    show.say(f"Its requests are signed with {show.text(row, 'secret')}, which is not shown again.")
 
 
 def _header_names(row: JsonObject) -> str:

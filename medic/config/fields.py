@@ -14,12 +14,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
+
+from medic.access.allowlist import ENTRY_FORMS, AllowedHost, Allowlist, read_entry
+from medic.access.keys import ADMIN_LENGTH_MIN
+from medic.access.mode import AuthMode
+from medic.access.signed import SECRET_FORMS, read_secret
 
 SECRETS_KEY_BYTES: Final = 32
 """AES-256."""
@@ -27,6 +32,7 @@ SECRETS_KEY_BYTES: Final = 32
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 _NUMBER: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15}")
 _HOST_NAME: Final = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+")
+_CALLED: Final = re.compile(r"(\[[^\]]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
 _FLAGS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -121,13 +127,12 @@ def check_flag(text: str) -> bool:
     return _FLAGS[text.lower()]
 
 
-def check_auth(text: str) -> str:
-    """The one mode there is so far."""
-    if text.lower() in {"keys", "heartbeats-open"}:
-        raise wrong("must be open: API keys are not built yet, a later release brings them")
-    if text.lower() != "open":
-        raise wrong("must be open")
-    return "open"
+def check_auth(text: str) -> AuthMode:
+    """One of the modes."""
+    try:
+        return AuthMode(text.lower())
+    except ValueError:
+        raise wrong("must be one of open, heartbeats-open, keys") from None
 
 
 def check_level(text: str) -> str:
@@ -206,11 +211,48 @@ def check_notifier(text: str) -> str:
     return text.lower()
 
 
-def check_host_item(text: str) -> str:
-    """A host name or address, in lower case. Other forms are refused rather than read as a name nobody has."""
-    if any(letter in text for letter in "*/") or (":" in text and not text.startswith("[") and text.count(":") == 1):
-        raise wrong("must be host names or addresses: host:port, *.domain and networks come with a later release")
-    return check_host(text).lower()
+def check_allowed_host(text: str) -> AllowedHost:
+    """A host, host:port, *.domain or network."""
+    try:
+        return read_entry(text)
+    except ValueError:
+        raise wrong(ENTRY_FORMS) from None
+
+
+def check_webhook_secret(text: str) -> SecretStr:
+    """What `medic.access.signed` can sign with."""
+    try:
+        read_secret(text)
+    except ValueError:
+        raise wrong(SECRET_FORMS) from None
+    return check_secret(text)
+
+
+def check_called_item(text: str) -> str:
+    """A name by which Medic is called, with a port or without, in lower case, as it stands in a Host."""
+    match = _CALLED.fullmatch(text)
+    if match is None or (match[2] is not None and not 1 <= int(match[2]) <= 65_535):
+        raise wrong("must be host names or addresses, with a port or without, as in medic.example,[2001:db8::1]:8080")
+    name = check_host(match[1]).lower()
+    shown = f"[{name}]" if ":" in name else name.removesuffix(".")
+    return shown if match[2] is None else f"{shown}:{int(match[2])}"
+
+
+def check_origin(text: str) -> str:
+    """An origin as browsers say it: scheme, host in lower case, the port where it is not the usual one."""
+    bounds = "must be origins as browsers say them, as in https://grafana.example,http://localhost:3000"
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise wrong(bounds) from None
+    usual = {"http": 80, "https": 443}
+    if not host or parts.scheme not in usual or port == usual[parts.scheme] or parts.username is not None:
+        raise wrong(bounds)
+    shown = f"[{host}]" if ":" in host else host
+    if text != f"{parts.scheme}://{shown}" + ("" if port is None else f":{port}") or not text.isascii():
+        raise wrong(bounds)
+    return text
 
 
 def check_text(text: str) -> str:
@@ -238,6 +280,13 @@ def check_secret(text: str) -> SecretStr:
     """A secret that vendors' protocols carry in a header or an address: printable ASCII without spaces."""
     if not (text.isascii() and text.isprintable()) or " " in text:
         raise wrong("must consist of printable ASCII without spaces")
+    return SecretStr(text)
+
+
+def check_admin_key(text: str) -> SecretStr:
+    """Any text that is long enough and can be sent in a header."""
+    if len(text) < ADMIN_LENGTH_MIN or not text.isprintable() or text != text.strip():
+        raise wrong(f"must be at least {ADMIN_LENGTH_MIN} printable characters, without a space at either end")
     return SecretStr(text)
 
 
@@ -281,14 +330,16 @@ class IsSecret:
 
 Port = Annotated[int, whole(1, 65_535)]
 Flag = Annotated[bool, BeforeValidator(check_flag)]
-Auth = Annotated[Literal["open"], BeforeValidator(check_auth)]
+Auth = Annotated[AuthMode, BeforeValidator(check_auth)]
+CalledNames = Annotated[tuple[str, ...], items_of(check_called_item)]
+Origins = Annotated[tuple[str, ...], items_of(check_origin)]
 Level = Annotated[str, BeforeValidator(check_level)]
 Host = Annotated[str, BeforeValidator(check_host)]
 ListenItems = Annotated[tuple[tuple[str | None, int], ...], items_of(check_listen_item)]
 WebAddress = Annotated[str, BeforeValidator(check_web_address)]
 Zone = Annotated[ZoneInfo, BeforeValidator(check_zone)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], items_of(check_network)]
-Hosts = Annotated[tuple[str, ...], items_of(check_host_item)]
+AllowedHosts = Annotated[Allowlist, items_of(check_allowed_host)]
 Notifiers = Annotated[tuple[str, ...], items_of(check_notifier)]
 Text = Annotated[str, BeforeValidator(check_text)]
 File = Annotated[str, BeforeValidator(check_file)]
@@ -296,4 +347,6 @@ Folder = Annotated[Path, BeforeValidator(check_folder)]
 Secret = Annotated[SecretStr | None, BeforeValidator(check_secret), IsSecret()]
 Password = Annotated[SecretStr | None, BeforeValidator(check_password), IsSecret()]
 RedisUrl = Annotated[SecretStr | None, BeforeValidator(check_redis_url), IsSecret()]
+WebhookSecret = Annotated[SecretStr | None, BeforeValidator(check_webhook_secret), IsSecret()]
+AdminKey = Annotated[SecretStr | None, BeforeValidator(check_admin_key), IsSecret()]
 SecretsKey = Annotated[SecretStr | None, BeforeValidator(check_secrets_key), IsSecret()]

@@ -19,6 +19,7 @@ from medic.config.variables import (
     NOT_BUILT,
     OF_OTHERS,
     TABLES,
+    Access,
     Database,
     Limits,
     Listening,
@@ -69,15 +70,16 @@ def load_settings_to_serve(environment: Mapping[str, str]) -> Settings:
 def _load(environment: Mapping[str, str], *checks: Callable[[rules.Given], Iterator[Fault]]) -> Settings:
     reading = _Reading(environment)
     reading.refuse_unknown()
-    reading.table(Secrets)  # nothing uses them yet
     given = rules.Given(
         listening=reading.table(Listening),
+        access=reading.table(Access),
         database=reading.table(Database),
         storage=reading.table(Storage),
         watching=reading.table(Watching),
         telling=reading.table(Telling),
         operation=reading.table(Operation),
         limits=reading.table(Limits),
+        secrets=reading.table(Secrets),
         names=frozenset(reading.names),
     )
     found: dict[str, Fault] = {}

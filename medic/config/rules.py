@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from medic.access.mode import AuthMode
 from medic.config.fields import Address
 from medic.config.settings import (
+    AccessSettings,
     Certificate,
     DatabaseSettings,
     Listen,
@@ -27,7 +30,7 @@ from medic.config.settings import (
     Telling,
     Tuning,
 )
-from medic.config.variables import NOT_IN_USE_YET, Database, Limits, Listening, Operation, Watching
+from medic.config.variables import NOT_IN_USE_YET, Access, Database, Limits, Listening, Operation, Secrets, Watching
 from medic.config.variables import Storage as StorageVariables
 from medic.config.variables import Telling as TellingVariables
 from medic.core.policy import Defaults
@@ -40,6 +43,13 @@ from medic.store.postgres.target import ConnectionTarget
 EXTERNAL_MARKS: Final = ("DB_HOST", "DB_PORT", "DB_NAME", "PG_USER", "PG_PASS", "DATABASE_URL")
 """Whoever sets one of these means a PostgreSQL of their own (CONTRACT 3)."""
 
+CHOICE: Final = """Choose one of these three lines:
+      MEDIC_AUTH=keys MEDIC_ADMIN_API_KEY=$(openssl rand -hex 32)              # everything needs a key
+      MEDIC_AUTH=heartbeats-open MEDIC_ADMIN_API_KEY=$(openssl rand -hex 32)   # heartbeats need none, the rest does
+      MEDIC_AUTH=open                                                          # whoever reaches Medic may do anything
+    MEDIC_ADMIN_API_KEY is the first key, and makes the others: medic-cli key create."""
+"""What an operator is shown who has to choose a mode, or has none of the keys that the mode needs."""
+
 _PARTS: Final = EXTERNAL_MARKS[:-1]
 _ENCRYPTION: Final = ("DB_SSLMODE", "DB_SSLROOTCERT")
 
@@ -50,12 +60,14 @@ class Given:
 
     names: frozenset[str]
     listening: Listening
+    access: Access
     database: Database
     storage: StorageVariables
     watching: Watching
     telling: TellingVariables
     operation: Operation
     limits: Limits
+    secrets: Secrets
 
     def among(self, *names: str) -> tuple[str, ...]:
         """Those of `names` that were set, in this order."""
@@ -65,6 +77,7 @@ class Given:
 def faults(given: Given) -> Iterator[Fault]:
     """What is wrong between variables."""
     yield from _listening_faults(given)
+    yield from _access_faults(given)
     yield from _database_faults(given)
     yield from _telling_faults(given)
     if given.limits.medic_rate_limiter_type == "redis" and "REDIS_URL" not in given.names:
@@ -75,6 +88,7 @@ def settings(given: Given) -> Settings:
     """The settings of variables without a fault."""
     return Settings(
         listen=_listen(given.listening),
+        access=_access(given),
         database=DatabaseSettings(_target(given.database) if _is_external(given) else None),
         storage=_storage(given.storage),
         telling=_telling(given.telling),
@@ -85,6 +99,8 @@ def settings(given: Given) -> Settings:
             debug=given.operation.debug,
         ),
         limits=_limits(given.limits),
+        webhook_secret=given.secrets.medic_webhook_secret,
+        admin_key=given.secrets.medic_admin_api_key,
         remarks=tuple(_remarks(given)),
     )
 
@@ -101,6 +117,12 @@ def _listening_faults(given: Given) -> Iterator[Fault]:
             yield Fault("MEDIC_LISTEN_ALSO", f"names {address} although Medic listens there already")
         seen.add(place)
     yield from _tls_faults(given)
+
+
+def _access_faults(given: Given) -> Iterator[Fault]:
+    """Whoever listens beyond this machine says who may call. Whether there is a key is seen where keys are read."""
+    if "MEDIC_AUTH" not in given.names and not _loopback_only(given):
+        yield Fault("MEDIC_AUTH", f"must be said, because Medic listens beyond this machine. {CHOICE}")
 
 
 def _tls_faults(given: Given) -> Iterator[Fault]:
@@ -201,6 +223,19 @@ def _listen(listening: Listening) -> Listen:
     )
 
 
+def _access(given: Given) -> AccessSettings:
+    access, base_url = given.access, given.listening.medic_base_url
+    called = urlsplit(base_url).hostname if base_url is not None else None
+    shown = () if called is None else (f"[{called}]" if ":" in called else called,)
+    return AccessSettings(
+        mode=access.medic_auth or AuthMode.OPEN,
+        mode_is_chosen=access.medic_auth is not None,
+        metrics_open=access.medic_metrics_open,
+        hosts=(*access.medic_allowed_hosts, *shown),
+        cors_origins=access.medic_cors_origins,
+    )
+
+
 def _certificate(listening: Listening) -> Certificate | None:
     chain, key = listening.medic_tls_cert, listening.medic_tls_key
     return None if chain is None or key is None else Certificate(Path(chain), Path(key))
@@ -270,6 +305,7 @@ def _tuning(given: Given) -> Tuning:
             flap_openings=watching.medic_flap_openings,
             first_heartbeat_ms=minutes_to_ms(watching.medic_first_heartbeat_minutes),
             auto_unmute_ms=_hours(watching.alert_auto_unmute_hours),
+            heartbeats_a_minute=given.limits.rate_limit_heartbeat_requests,
         ),
         strict_status=watching.medic_strict_status,
         drain_seconds=given.storage.medic_drain_seconds,
@@ -284,7 +320,6 @@ def _limits(limits: Limits) -> RateLimits:
         redis_url=limits.redis_url,
         redis_pool_size=limits.redis_pool_size,
         limiter=("memory" if limits.redis_url is None else "redis") if asked == "auto" else asked,
-        heartbeats=limits.rate_limit_heartbeat_requests,
         heartbeats_caller=limits.rate_limit_heartbeat_caller_requests,
         unknown=limits.rate_limit_unknown_requests,
         management=limits.rate_limit_management_requests,
@@ -296,8 +331,6 @@ def _remarks(given: Given) -> Iterator[str]:
     for name, feature in NOT_IN_USE_YET.items():
         if name in given.names:
             yield f"{name} is set and has no effect yet: it belongs to {feature}, which a later release brings"
-    if not _loopback_only(given):
-        yield "whoever reaches Medic's port may register, mute and delete services: API keys come with a later release"
 
 
 def _hours(hours: float) -> DurationMs:

@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
+from medic.access.allowlist import Allowlist
+from medic.access.mode import AuthMode
 from medic.config.fields import Address
 from medic.core.policy import Defaults
 from medic.core.units import DurationMs
@@ -53,6 +55,25 @@ class Listen:
     def loopback_only(self) -> bool:
         """Whether nobody outside this machine can reach Medic."""
         return all(address.is_loopback for address in self.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """Who may do what.
+
+    Attributes:
+        mode: `MEDIC_AUTH`, or what stands for it where it is not set.
+        mode_is_chosen: Whether it is set.
+        metrics_open: `MEDIC_METRICS_OPEN`.
+        hosts: Names by which Medic may be called in the mode `open`, beside loopback's.
+        cors_origins: `MEDIC_CORS_ORIGINS`.
+    """
+
+    mode: AuthMode
+    mode_is_chosen: bool
+    metrics_open: bool
+    hosts: tuple[str, ...]
+    cors_origins: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +134,7 @@ class Telling:
 
     slack: SlackSettings | None
     pagerduty: PagerDutySettings | None
-    webhook_hosts: tuple[str, ...]
+    webhook_hosts: Allowlist
     zone: ZoneInfo
 
 
@@ -147,7 +168,7 @@ class Logs:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Requests a minute; 0 is no limit. Checked now, in use once limits are built.
+    """Requests a minute and caller; 0 is no limit. That of a service is in `Tuning.defaults`.
 
     Attributes:
         redis_url: `REDIS_URL`, or None.
@@ -158,7 +179,6 @@ class RateLimits:
     redis_url: SecretStr | None
     redis_pool_size: int
     limiter: Literal["redis", "memory"]
-    heartbeats: int
     heartbeats_caller: int
     unknown: int
     management: int
@@ -167,13 +187,22 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything. `remarks` are sentences the operator should read at the start: what is set and has no effect yet."""
+    """Everything.
+
+    Attributes:
+        admin_key: `MEDIC_ADMIN_API_KEY`.
+        webhook_secret: `MEDIC_WEBHOOK_SECRET`; None: signed requests are not told from others.
+        remarks: Sentences the operator should read at the start: what is set and has no effect yet.
+    """
 
     listen: Listen
+    access: AccessSettings
     database: DatabaseSettings
     storage: Storage
     telling: Telling
     tuning: Tuning
     logs: Logs
     limits: RateLimits
+    webhook_secret: SecretStr | None = None
+    admin_key: SecretStr | None = None
     remarks: tuple[str, ...] = ()

@@ -14,16 +14,19 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field
 
 from medic.config.fields import (
+    AdminKey,
+    AllowedHosts,
     Auth,
+    CalledNames,
     File,
     Flag,
     Folder,
     Host,
-    Hosts,
     Level,
     ListenItems,
     Networks,
     Notifiers,
+    Origins,
     Password,
     Port,
     RedisUrl,
@@ -31,6 +34,7 @@ from medic.config.fields import (
     SecretsKey,
     Text,
     WebAddress,
+    WebhookSecret,
     Zone,
     number,
     one_of,
@@ -74,8 +78,26 @@ class Listening(Table):
         description="Addresses and networks (CIDR) whose `X-Forwarded-For` and `Forwarded` are believed, read from the "
         "right to the first entry that is not among them.",
     )
-    medic_auth: Auth = Field(
-        "open", description="Who may call: `open` is everybody who reaches the port. API keys are not built yet."
+
+
+class Access(Table):
+    """Who may do what."""
+
+    medic_auth: Auth | None = Field(
+        None,
+        description="`keys`: everything but health needs an API key. `heartbeats-open`: heartbeats need none, "
+        "everything else does. `open`: nobody is asked. Unset: `open` where Medic listens on loopback only; else it "
+        "has to be said.",
+    )
+    medic_metrics_open: Flag = Field(False, description="1: `/metrics` and `/metrics/services` need no key.")
+    medic_allowed_hosts: CalledNames = Field(
+        (),
+        description="In the mode `open`: names by which Medic is called, beside loopback's and that of "
+        "`MEDIC_BASE_URL`, with commas between them; `name:port` is that port only.",
+    )
+    medic_cors_origins: Origins = Field(
+        (),
+        description="Origins whose web pages may call Medic, with commas between them, as in `https://grafana.example`.",
     )
 
 
@@ -186,8 +208,11 @@ class Telling(Table):
     medic_require_notifiers: Notifiers = Field(
         (), description="Those of `pagerduty` and `slack` whose settings must be there, with commas between them."
     )
-    medic_allowed_webhook_hosts: Hosts = Field(
-        (), description="Hosts a webhook may be sent to, with commas between them. Unset: every host."
+    medic_allowed_webhook_hosts: AllowedHosts = Field(
+        (),
+        description="Where webhooks may be sent to, and nowhere else, with commas between them: `host`, `host:port`, "
+        "`*.domain`, networks (CIDR). Private addresses only through a host or a network that names them, metadata "
+        "services never. Unset: every public address.",
     )
     medic_timezone: Zone = Field(
         ZoneInfo("America/Chicago"), description="Time zone (IANA) in which messages to people show times."
@@ -218,53 +243,50 @@ class Limits(Table):
     rate_limit_heartbeat_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
         100,
         description="Heartbeats a service and minute, or three times what its interval and threshold ask for, "
-        "whichever is more. 0, here and below: no limit.",
+        "whichever is more. What is beyond is a sign of life and is not stored. 0, here and below: no limit.",
     )
     rate_limit_heartbeat_caller_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
-        0, description="Heartbeats a caller and minute."
+        0, description="Heartbeats a caller and minute. A caller is the API key, else the peer's address."
     )
     rate_limit_unknown_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
         600, description="Heartbeats for names that are not registered, a caller and minute."
     )
     rate_limit_management_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
-        600, description="Changes, a caller and minute."
+        600, description="Changes, a caller and minute. Registering what is registered is none."
     )
     rate_limit_read_requests: Annotated[int, whole(0, LIMIT_MAX)] = Field(
-        600, description="Reads, a caller and minute."
+        600, description="Reads, a caller and minute. Health and metrics are none."
     )
 
 
 class Secrets(Table):
     """Secrets."""
 
+    medic_admin_api_key: AdminKey = Field(
+        None,
+        description="An API key that may do everything, of your own making: at least 32 characters, as "
+        "`openssl rand -hex 32` makes them. It makes the first of the other keys.",
+    )
     slack_signing_secret: Secret = Field(None, description="Verifies what Slack sends when somebody presses a button.")
     medic_secrets_key: SecretsKey = Field(None, description="Key that encrypts stored secrets: 32 bytes in base64.")
-    medic_webhook_secret: Secret = Field(None, description="Verifies webhooks that come in.")
+    medic_webhook_secret: WebhookSecret = Field(
+        None,
+        description="Verifies heartbeats that are signed (Standard Webhooks) instead of carrying a key: `whsec_` and "
+        "at least 24 bytes in base64, or a text of at least 16 characters. Unset: signatures are ignored.",
+    )
 
 
-TABLES: Final = (Listening, Database, Storage, Watching, Telling, Operation, Limits, Secrets)
+TABLES: Final = (Listening, Access, Database, Storage, Watching, Telling, Operation, Limits, Secrets)
 
 NOT_IN_USE_YET: Final = {
-    "REDIS_URL": "Redis and rate limits",
-    "MEDIC_RATE_LIMITER_TYPE": "rate limits",
-    "REDIS_POOL_SIZE": "Redis and rate limits",
-    "RATE_LIMIT_HEARTBEAT_REQUESTS": "rate limits",
-    "RATE_LIMIT_HEARTBEAT_CALLER_REQUESTS": "rate limits",
-    "RATE_LIMIT_UNKNOWN_REQUESTS": "rate limits",
-    "RATE_LIMIT_MANAGEMENT_REQUESTS": "rate limits",
-    "RATE_LIMIT_READ_REQUESTS": "rate limits",
     "HEARTBEAT_RETENTION_DAYS": "the removal of old heartbeats",
     "SLACK_SIGNING_SECRET": "buttons in Slack",
     "MEDIC_SECRETS_KEY": "stored secrets",
-    "MEDIC_WEBHOOK_SECRET": "webhooks that come in",
 }
 """Variables whose feature a later release brings, and the feature. They are checked now, so that an environment made
 for the earlier system starts Medic as it is; whoever sets one is told at the start that it has no effect yet."""
 
 NOT_BUILT: Final = {
-    "MEDIC_ADMIN_API_KEY": "API keys",
-    "MEDIC_METRICS_OPEN": "API keys",
-    "MEDIC_ALLOWED_HOSTS": "the check of the Host header",
     "MEDIC_NOTIFY": "switching notifiers off",
     "MEDIC_DEADMAN_URL": "the call that says Medic is alive",
     "MEDIC_DEADMAN_SECONDS": "the call that says Medic is alive",

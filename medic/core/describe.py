@@ -19,6 +19,7 @@ from medic.core.effects import (
     CloseAlert,
     CreditSigns,
     EndMute,
+    NoteHeartbeat,
     Notify,
     OpenAlert,
     RecordHeartbeat,
@@ -281,7 +282,7 @@ def _cell(label: str, stage: _Stage, happen: _Input, edges: _Edges) -> str:
 
 def _word(effect: ServiceEffect) -> str:
     match effect:
-        case RecordHeartbeat() | StoreService():
+        case RecordHeartbeat() | NoteHeartbeat() | StoreService():
             return ""
         case CreditSigns():
             return "fresh deadline"

@@ -31,6 +31,7 @@ class ServiceDraft:
     priority: str = DEFAULT_PRIORITY
     runbook: str = ""
     active: bool = True
+    require_key: bool = False
 
     def row(self, service_id: ServiceId, at: InstantMs, by: str) -> ServiceRow:
         """The first version of the service's row."""
@@ -51,6 +52,7 @@ class ServiceDraft:
             date_added=at,
             date_modified=at,
             changed_by=by,
+            require_key=self.require_key,
         )
 
 
@@ -69,6 +71,7 @@ class ServiceEdit:
     team: str | None = None
     priority: str | None = None
     runbook: str | None = None
+    require_key: bool | None = None
 
     def apply(self, row: ServiceRow, at: InstantMs, by: str) -> ServiceRow:
         """The next version of `row`; `row` itself where nothing would change."""
@@ -85,6 +88,7 @@ class ServiceEdit:
                 "team",
                 "priority",
                 "runbook",
+                "require_key",
             )
             if (value := getattr(self, name)) is not None
         }

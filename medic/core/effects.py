@@ -42,6 +42,21 @@ class RecordHeartbeat:
 
 
 @value(frozen=True, slots=True)
+class NoteHeartbeat:
+    """A heartbeat that a rate limit refused: it means what `RecordHeartbeat` means, and no row is kept of it.
+
+    It has no id, and says nothing that only a row would show.
+    """
+
+    service_id: ServiceId
+    at: InstantMs
+    sighted: SightedMs
+    kind: HeartbeatStatus
+    status: str
+    mark: int = NO_MARK
+
+
+@value(frozen=True, slots=True)
 class CreditSigns:
     """Something counts as `threshold` signs of life at the sighted instant `since`.
 
@@ -198,6 +213,7 @@ class RecordBlindSpan:
 
 ServiceEffect = (
     RecordHeartbeat
+    | NoteHeartbeat
     | CreditSigns
     | ChangeStatus
     | OpenAlert

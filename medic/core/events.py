@@ -28,6 +28,11 @@ class HeartbeatReceived:
 
 
 @value(frozen=True, slots=True)
+class HeartbeatLimited(HeartbeatReceived):
+    """The same, of a heartbeat that a rate limit refuses: a sign of life or a report like any other, and not stored."""
+
+
+@value(frozen=True, slots=True)
 class DeadlineExpired:
     """The wheel fired. Names the deadline it was armed for, so that a late firing is recognised, not raced against."""
 
@@ -123,6 +128,7 @@ class TestRequested:
 
 Event = (
     HeartbeatReceived
+    | HeartbeatLimited
     | DeadlineExpired
     | ServiceChanged
     | ServiceDeleted

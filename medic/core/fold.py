@@ -9,6 +9,7 @@ needs more than the obvious, a comment says so.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import assert_never
 
 from medic.core.effects import (
@@ -17,6 +18,7 @@ from medic.core.effects import (
     CloseAlert,
     CreditSigns,
     EndMute,
+    NoteHeartbeat,
     Notify,
     OpenAlert,
     RecordHeartbeat,
@@ -40,6 +42,14 @@ _COMPLETED = HeartbeatStatus.COMPLETED
 _UP = Status.UP
 
 _NO_GAP = DurationMs(0)
+
+WaitsUs = Callable[[Service, InstantMs, SightedMs], int]
+"""How many microseconds no heartbeat of that service is stored; 0: this one is, and was counted."""
+
+
+def waits_never(_service: Service, _at: InstantMs, _sighted: SightedMs) -> int:
+    """There is no limit."""
+    return 0
 
 
 def service_from(effect: StoreService, defaults: Defaults) -> Service:
@@ -66,6 +76,8 @@ def fold(service: Service, effect: ServiceEffect) -> None:
             service.alert = effect.alert
         case CloseAlert():
             service.alert = None
+        case NoteHeartbeat():
+            fold_heartbeat(service, effect.at, effect.sighted, effect.kind, effect.status, effect.mark)
         case SetMute():
             service.mute = effect.mute
         case EndMute():
@@ -114,12 +126,15 @@ def fold_heartbeat(
         service.ring.push(sign, mark)
 
 
-def fold_plain_heartbeat(service: Service, at: InstantMs, sighted: SightedMs, kind: HeartbeatStatus) -> bool:
+def fold_plain_heartbeat(
+    service: Service, at: InstantMs, sighted: SightedMs, kind: HeartbeatStatus, waits_us: WaitsUs = waits_never
+) -> bool:
     """Fold a heartbeat of one of the `PLAIN_KINDS` if its record is all that follows; False: nothing was changed.
 
     The bulk's way: `only_recorded` and `fold_heartbeat` in one call, for a service of the most usual shape alone (up,
     heard of, threshold 1, no alert, no mute). Of such a service the next deadline only ever becomes later by this, so
-    its timer may stay where it is (HARD-CASES H5). Any other service takes the ordinary way.
+    its timer may stay where it is (HARD-CASES H5). Any other service takes the ordinary way, and so does a heartbeat
+    that comes soon after another and that has to wait. That is asked last: what need not wait is folded.
     """
     previous = service.last_heartbeat_at
     if (
@@ -128,6 +143,7 @@ def fold_plain_heartbeat(service: Service, at: InstantMs, sighted: SightedMs, ki
         or service.ring is not None
         or service.rare.mute is not None
         or previous == NEVER
+        or (at - previous < service.policy.unhurried_ms and waits_us(service, at, sighted))
     ):
         return False
     if not service.fresh_interval_given and (kind is not _COMPLETED or not _ends_run(service, kind)):
@@ -184,7 +200,8 @@ def _openings(service: Service, opened: SightedMs) -> tuple[SightedMs, ...]:
     most = service.policy.defaults.flap_openings
     if most == 0:
         return ()
-    recent = [before for before in service.openings if before > opened - FLAP_WINDOW_MS]
+    before = service.rare.openings
+    recent = [one for one in before if one > opened - FLAP_WINDOW_MS] if before else ()
     return (*recent, opened)[-most - 1 :]
 
 

@@ -5,7 +5,7 @@ A million services have a few dozen policies between them; `policy_of` interns t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from medic.core.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, DurationMs
@@ -22,6 +22,11 @@ FLAP_WELL_INTERVALS = 3
 FLAP_WELL_MIN_MS = DurationMs(10 * MINUTE_MS)
 """A flapping alert closes once the service was well for three intervals, and for at least this long."""
 
+HEARTBEATS_SPARE = 3
+"""A service may send this many times what its promise asks for before a limit refuses any: retries, two senders."""
+UNHURRIED = 16
+"""A heartbeat that comes this many times later after the one before it than it may is not counted at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
@@ -33,12 +38,14 @@ class Defaults:
         first_heartbeat_ms: `MEDIC_FIRST_HEARTBEAT_MINUTES`: the first deadline of a service never heard of is at least
             this long after registration.
         auto_unmute_ms: `ALERT_AUTO_UNMUTE_HOURS`; 0 means until unmuted by hand.
+        heartbeats_a_minute: `RATE_LIMIT_HEARTBEAT_REQUESTS`: how many are stored at the most; 0 means all.
     """
 
     renotify_ms: DurationMs = HOUR_MS
     flap_openings: int = 3
     first_heartbeat_ms: DurationMs = DurationMs(15 * MINUTE_MS)
     auto_unmute_ms: DurationMs = DurationMs(24 * HOUR_MS)
+    heartbeats_a_minute: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,9 @@ class Policy:
         recovery_ms: How long the service must be well before its alert closes.
         renotify_ms: Time between reminders; 0 for none.
         defaults: The environment's, the same object for every policy of a process.
+        heartbeats_a_minute: Beyond this they are signs of life and not stored: the environment's limit, or
+            `HEARTBEATS_SPARE` times what was promised, whichever is more; 0 for no limit.
+        unhurried_ms: A heartbeat that comes so long after the one before it cannot be one too many.
     """
 
     interval_ms: DurationMs
@@ -60,6 +70,15 @@ class Policy:
     recovery_ms: DurationMs = DurationMs(0)
     renotify_ms: DurationMs = HOUR_MS
     defaults: Defaults = Defaults()
+    heartbeats_a_minute: int = field(init=False, compare=False)
+    unhurried_ms: DurationMs = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        most = self.defaults.heartbeats_a_minute
+        promised = -(-HEARTBEATS_SPARE * self.threshold * MINUTE_MS // self.interval_ms)
+        allowed = max(most, promised) if most else 0
+        object.__setattr__(self, "heartbeats_a_minute", allowed)
+        object.__setattr__(self, "unhurried_ms", UNHURRIED * MINUTE_MS // allowed if allowed else 0)
 
     @property
     def patience_ms(self) -> DurationMs:

@@ -44,6 +44,7 @@ would be 32 bytes a service."""
     "runbook",
     "changed_by",
     "shard",
+    "require_key",
 )
 @dataclass(frozen=True, kw_only=True)
 class ServiceRow:
@@ -63,6 +64,7 @@ class ServiceRow:
         date_added, date_modified: Wall time.
         changed_by: Who made this version, as `X-Actor` said.
         shard: Unit of ownership; 0 until there are members.
+        require_key: Its heartbeats need an API key, whatever `MEDIC_AUTH` says of others.
     """
 
     service_id: ServiceId
@@ -82,6 +84,7 @@ class ServiceRow:
     date_modified: InstantMs
     changed_by: str = ""
     shard: int = 0
+    require_key: bool = False
 
     def policy(self, defaults: Defaults) -> Policy:
         """The shared policy object of this row, defaults resolved."""

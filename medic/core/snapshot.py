@@ -52,4 +52,5 @@ class ServiceSnapshot:
             team=draft.team,
             priority=draft.priority,
             runbook=draft.runbook,
+            require_key=draft.require_key,
         )

@@ -84,6 +84,8 @@ class NotificationKind(StrEnum):
     MUTE_ENDED = "mute_ended"
     BLIND = "blind"
     """Medic's own outage: blind from, to, deadlines moved, services given a fresh interval."""
+    KEY_ENDS = "key_ends"
+    """An API key is about to expire: Medic's own news, and nobody's alert."""
     UNTOLD = "untold"
     """Another notifier refused an alert for good; this one says so."""
     TEST = "test"

@@ -50,6 +50,7 @@ from medic.core.discount import discount_of, kept_said_at, mark_of
 from medic.core.effects import (
     CreditSigns,
     EndMute,
+    NoteHeartbeat,
     RecordHeartbeat,
     RemoveService,
     ServiceEffect,
@@ -60,6 +61,7 @@ from medic.core.events import (
     AcknowledgeRequested,
     DeadlineExpired,
     Event,
+    HeartbeatLimited,
     HeartbeatReceived,
     MuteRequested,
     NobodyTold,
@@ -73,7 +75,7 @@ from medic.core.fold import fold, service_from
 from medic.core.policy import Defaults, Policy
 from medic.core.ring import NO_SIGN
 from medic.core.service import Alert, Mute, Service, ServiceRow, is_reported_down
-from medic.core.status import ClosedReason, HeartbeatStatus, NotificationKind, OpenedReason, Status
+from medic.core.status import REPORTS_FAILURE, ClosedReason, HeartbeatStatus, NotificationKind, OpenedReason, Status
 from medic.core.turn import Turn
 from medic.core.units import DurationMs, EventId, InstantMs, SightedMs
 
@@ -143,11 +145,46 @@ def only_recorded(service: Service, kind: HeartbeatStatus) -> bool:
 
 
 def _heartbeat_received(service: Service, event: HeartbeatReceived) -> tuple[ServiceEffect, ...]:
-    kind = event.kind
     if service.status is _INACTIVE:
         return ()
+    if isinstance(event, HeartbeatLimited):
+        return _heartbeat_limited(service, event)
     record = _record_of(service, event)
-    if record.discount is not None or only_recorded(service, kind):
+    if record.discount is not None:
+        fold(service, record)
+        return (record,)
+    return _heard(service, event, record)
+
+
+def _heartbeat_limited(service: Service, event: HeartbeatLimited) -> tuple[ServiceEffect, ...]:
+    """A heartbeat over a limit means all that it would mean, and is noted only where it means anything.
+
+    So a flood is no way to fill the journal: what says the same as the heartbeat before it in the same millisecond
+    leaves no record, which is a thousand a second and service, each of them as short as that of a heartbeat.
+    """
+    mark = mark_of(service, event)
+    if discount_of(service, event, mark) is not None or _says_the_same(service, event):
+        return ()
+    note = NoteHeartbeat(service.row.service_id, event.at, event.sighted, event.kind, event.status, mark)
+    return _heard(service, event, note)
+
+
+def _says_the_same(service: Service, event: HeartbeatLimited) -> bool:
+    """Whether the newest heartbeat said this already, in this very millisecond, where one sign is all that counts."""
+    return (
+        service.ring is None
+        and event.at == service.last_heartbeat_at
+        and event.status == service.last_status
+        and (event.sighted <= service.last_sign or event.kind in REPORTS_FAILURE)
+    )
+
+
+def _heard(
+    service: Service, event: HeartbeatReceived, record: RecordHeartbeat | NoteHeartbeat
+) -> tuple[ServiceEffect, ...]:
+    """The effects of a heartbeat that counts, its record first."""
+    kind = event.kind
+    if only_recorded(service, kind):
         fold(service, record)
         return (record,)
     reports_failure = kind is _SAYS_DOWN or kind is _SAYS_FAILED
@@ -245,6 +282,9 @@ def _deadline_expired(service: Service, event: DeadlineExpired) -> tuple[Service
     turn = Turn(service, event.at, event.sighted)
     while (wait := due_now(service, event.at, event.sighted)) is not None:
         match wait.cause:
+            # What a burst is made of is asked for first.
+            case Cause.LATE:
+                _silent(turn, event, wait.instant)
             case Cause.UNTOLD:
                 turn.amend_alert(_told(turn.alert, turn), "told")
                 turn.tell(NotificationKind.TRIGGER, turn.alert)
@@ -254,8 +294,6 @@ def _deadline_expired(service: Service, event: DeadlineExpired) -> tuple[Service
                 _tell_degraded(turn, before, event.event_id)
             case Cause.MUTE_END:
                 _end_mute(turn, event.event_id, None)
-            case Cause.LATE:
-                _silent(turn, event, wait.instant)
             case Cause.REMINDER:
                 _remind(turn, turn.alert)
             case _:
@@ -285,8 +323,10 @@ def _silent(turn: Turn, event: DeadlineExpired, deadline: SightedMs) -> None:
 
 def _fresh_interval(service: Service, event: DeadlineExpired) -> BlindSpan | None:
     """The blind span in which the missing heartbeat may have been lost, where a fresh interval is owed for it."""
+    if not event.blind.spans or service.fresh_interval_given:
+        return None
     window = expected_within(service)
-    if window is None or service.fresh_interval_given:
+    if window is None:
         return None
     span = event.blind.span_over(*window)
     if span is None or span.sighted + service.policy.patience_ms <= event.sighted:

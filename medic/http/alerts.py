@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import trio
 
+from medic.access.reach import reach_of
 from medic.core.deadline import missed_intervals
 from medic.core.names import name_key, normal_name
 from medic.core.service import Alert, Service
@@ -19,6 +20,7 @@ from medic.http.bodies import NoteBody, read_body
 from medic.http.call import Call
 from medic.http.cursor import ID_MAX, after_alert, read_alert_cursor
 from medic.http.limits import ALERTS_DEFAULT, ALERTS_PER_READ, PAGE_MAX, SERVICES_PER_PIECE
+from medic.http.narrowing import require_alert, sees_row
 from medic.http.parts import ApiParts
 from medic.http.shown import alert_history_json, alert_json
 
@@ -36,6 +38,7 @@ async def list_alerts(parts: ApiParts, call: Call) -> Answer | Stream:
         team=normal_name(team) if team else None,
         limit=limit or (ALERTS_DEFAULT if active is None else PAGE_MAX),
         before=read_alert_cursor(call.query["cursor"]) if "cursor" in call.query else None,
+        reach=reach_of(call.caller),
     )
     whole = limit is None and query.before is None
     if active:
@@ -56,7 +59,7 @@ async def show_alert(parts: ApiParts, call: Call) -> Answer:
     if service is not None and service.alert is not None:
         row = _row(parts, service, service.alert)
         history = AlertHistory(row, (), ()) if history is None else replace(history, alert=row)
-    if history is None:
+    if history is None or not sees_row(call, history.alert):
         raise UnknownAlertError(alert_id)
     return success(200, "", alert_history_json(history))
 
@@ -64,6 +67,7 @@ async def show_alert(parts: ApiParts, call: Call) -> Answer:
 async def acknowledge_alert(parts: ApiParts, call: Call) -> Answer:
     """Somebody works on it: reminders stop."""
     alert_id = _alert_id(call)
+    await require_alert(parts, call, alert_id)
     service = await parts.changes.acknowledge(alert_id, by=call.author, note=_note(call))
     alert = service.alert
     closed_meanwhile = alert is None or alert.alert_id != alert_id
@@ -74,6 +78,7 @@ async def acknowledge_alert(parts: ApiParts, call: Call) -> Answer:
 async def resolve_alert(parts: ApiParts, call: Call) -> Answer:
     """Close it by hand; a fresh deadline begins."""
     alert_id = _alert_id(call)
+    await require_alert(parts, call, alert_id)
     resolved = await parts.changes.resolve(alert_id, by=call.author, note=_note(call))
     row = replace(
         _row(parts, resolved.service, resolved.alert),
@@ -93,6 +98,7 @@ def open_alert_rows(parts: ApiParts, query: AlertQuery) -> list[AlertRow]:
         if service.alert is not None
         and (key is None or name_key(service.row.heartbeat_name) == key)
         and (query.team is None or service.alert.team == query.team)
+        and query.reach.covers(service.row.heartbeat_name, service.alert.team)
     ]
     rows.sort(key=_place, reverse=True)
     return rows

@@ -16,8 +16,16 @@ from medic.errors import Fault
 
 JSON_TYPE: Final = "application/json"
 
-SAFETY_HEADERS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
-"""On every answer: what is true now is not true later, and JSON is nothing else."""
+SAFETY_HEADERS: Final = (
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+"""On every answer: what is true now is not true later, JSON is nothing else, no page may show or embed it, and an
+address with a service's name in it is told to nobody. A page of ours has a policy of its own."""
 
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 """What JSON can say."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -11,17 +10,23 @@ from quart import Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from medic.access.caller import Author, Caller
+from medic.access.entrance import FREE
+from medic.access.scope import Scope
 from medic.errors import MedicError
-from medic.http.answers import SAFETY_HEADERS, Answer, Stream, refusal
+from medic.http.answers import Answer, Headers, Stream, refusal
 from medic.http.call import Call, read_actor, read_query
 from medic.http.caller import caller_address
+from medic.http.counting import count_request
+from medic.http.heartbeats import note_refused
 from medic.http.limits import BODY_BYTES_MAX, BULK_BYTES_MAX, HEARTBEAT_BYTES_MAX
 from medic.http.parts import ApiParts
+from medic.http.recognition import introduction_of
 from medic.http.refusals import OWN_FAULT, refuse, refuse_framework
 from medic.http.refused import INVALID, TOO_LARGE
-from medic.http.requests import MedicQuart, Pieces
+from medic.http.requests import MedicQuart, Pieces, current_request_id
 from medic.http.route import Route
-from medic.http.routes import BULK_PATH, ROUTES, is_heartbeat_path
+from medic.http.routes import BULK_PATH, METRICS_PATHS, ROUTES, is_heartbeat_path
+from medic.http.signed import recognise_signed, shown_signature
 
 _log = structlog.get_logger(__name__)
 
@@ -32,6 +37,7 @@ def create_app(parts: ApiParts) -> MedicQuart:
     app.url_map.merge_slashes = False
     app.observe = parts.meter.observe
     app.body_bytes_max = _body_bytes_max
+    app.cors = parts.settings.cors
     for route in ROUTES:
         app.add_url_rule(
             route.path.replace("{", "<").replace("}", ">"),
@@ -44,26 +50,47 @@ def create_app(parts: ApiParts) -> MedicQuart:
 
 
 def _view(parts: ApiParts, route: Route) -> Callable[..., Awaitable[Response]]:
+    entrance = route.entrance
+    if parts.settings.metrics_open and route.path in METRICS_PATHS:
+        entrance = FREE
+
     async def view(**places: str) -> Response:
-        body = await request.get_data(cache=True, as_text=False, parse_form_data=False)
+        address = _address(parts)
+        introduction = introduction_of(request.headers)
+        signature = shown_signature(parts, route, request.headers, introduction)
         try:
-            answer = await route.view(parts, _call(parts, route, places, body))
+            caller = parts.gatekeeper.recognise(introduction, address, entrance if signature is None else FREE)
+        except MedicError as error:
+            if is_heartbeat_path(request.path) and entrance.scope is Scope.HEARTBEAT:
+                note_refused(parts, error, name=None, address=address)
+            return as_response(refuse(error))
+        body = await request.get_data(cache=True, as_text=False, parse_form_data=False)
+        stands: Headers = ()
+        try:
+            if signature is not None:
+                caller = recognise_signed(parts, signature, body, address)
+            call = _call(route, places, body, caller)
+            stands = await count_request(parts, route, caller)
+            answer = await route.view(parts, call)
         except MedicError as error:
             answer = refuse(error)
-        return as_response(answer)
+        return as_response(answer, stands)
 
     return view
 
 
-def _call(parts: ApiParts, route: Route, places: dict[str, str], body: bytes) -> Call:
-    headers = request.headers
+def _address(parts: ApiParts) -> str:
     client = request.scope.get("client")
-    address = caller_address(
+    return caller_address(
         client[0] if client else None,
-        forwarded_for=headers.getlist("X-Forwarded-For"),
-        forwarded=headers.getlist("Forwarded"),
+        forwarded_for=request.headers.getlist("X-Forwarded-For"),
+        forwarded=request.headers.getlist("Forwarded"),
         trusted=parts.settings.trusted_proxies,
     )
+
+
+def _call(route: Route, places: dict[str, str], body: bytes, caller: Caller) -> Call:
+    headers = request.headers
     raw_query = request.scope["query_string"]
     label = read_actor(headers.get("X-Actor"), "") if route.actor else ""
     return Call(
@@ -71,8 +98,8 @@ def _call(parts: ApiParts, route: Route, places: dict[str, str], body: bytes) ->
         places=places,
         query={} if route.query is None else read_query(raw_query, [parameter.name for parameter in route.query]),
         body=body,
-        author=Author(label or address, address=address, request_id=secrets.token_hex(8), label=label),
-        caller=Caller(address),
+        author=author_of(caller, label, current_request_id()),
+        caller=caller,
         accept=headers.get("Accept", ""),
         accept_encoding=headers.get("Accept-Encoding", ""),
         raw_query=raw_query,
@@ -80,9 +107,21 @@ def _call(parts: ApiParts, route: Route, places: dict[str, str], body: bytes) ->
     )
 
 
-def as_response(answer: Answer | Stream) -> Response:
-    """What Quart sends for an answer of ours; within a request."""
-    headers = [*SAFETY_HEADERS, *answer.headers]
+def author_of(caller: Caller, label: str, request_id: str) -> Author:
+    """Under whom a change is written down: the key's name, where one was shown; what `X-Actor` says stands beside it.
+
+    Args:
+        caller: Who it is.
+        label: What `X-Actor` says.
+        request_id: Of the request.
+    """
+    if caller.key is None:
+        return Author(label or caller.address, address=caller.address, request_id=request_id, label=label)
+    return Author(caller.key.name, caller.key.key_id, caller.address, request_id, label)
+
+
+def as_response(answer: Answer | Stream, beside: Headers = ()) -> Response:
+    """What Quart sends for an answer of ours, and headers beside its own; within a request."""
     if isinstance(answer, Answer):
         response = Response(answer.body, answer.status, content_type=answer.content_type)
     elif request.method == "HEAD":
@@ -93,7 +132,7 @@ def as_response(answer: Answer | Stream) -> Response:
     if answer.status == 204:
         response.headers.remove("Content-Length")
         response.headers.remove("Content-Type")
-    for name, value in headers:
+    for name, value in (*beside, *answer.headers):
         response.headers.set(name, value)
     return response
 

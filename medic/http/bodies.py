@@ -18,7 +18,7 @@ from medic.core.units import DurationMs, ms_to_minutes, ms_to_seconds
 from medic.errors import Fault, InvalidInputError
 from medic.http import fields
 from medic.http.answers import JsonObject, JsonValue
-from medic.http.limits import BULK_HEARTBEATS_MAX, FAULTS_MAX, QUOTED_MAX, WEBHOOK_HEADERS_MAX
+from medic.http.limits import BULK_HEARTBEATS_MAX, FAULTS_MAX, OVERLAP_DEFAULT_MS, QUOTED_MAX, WEBHOOK_HEADERS_MAX
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -43,6 +43,7 @@ class ServiceFields(BaseModel):
     muted: fields.Muted | None = None
     mute_minutes: fields.MuteMinutes | None = None
     mute_reason: fields.MuteReason | None = None
+    require_key: fields.RequireKey | None = None
 
     def edit(self) -> ServiceEdit:
         """The operators' columns that were given, as an edit."""
@@ -58,6 +59,7 @@ class ServiceFields(BaseModel):
             team=self.team,
             priority=self.priority,
             runbook=self.runbook,
+            require_key=self.require_key,
         )
 
     def wanted(self) -> JsonObject:
@@ -74,6 +76,7 @@ class ServiceFields(BaseModel):
             "renotify_minutes": _shown(self.renotify_minutes, ms_to_minutes),
             "active": None if self.active is None else int(self.active),
             "muted": None if self.muted is None else int(self.muted),
+            "require_key": None if self.require_key is None else int(self.require_key),
         }
         return {name: value for name, value in shown.items() if value is not None}
 
@@ -131,6 +134,7 @@ class Registration(ServiceFields):
             priority=self.priority or DEFAULT_PRIORITY,
             runbook=self.runbook or "",
             active=self.active is not False,
+            require_key=self.require_key is True,
         )
 
 
@@ -189,6 +193,14 @@ class WebhookBody(BaseModel):
     headers: fields.WebhookHeaders = Field(
         default=(), description=f"Headers sent with each request, at most {WEBHOOK_HEADERS_MAX}."
     )
+
+
+class RotateWebhookBody(BaseModel):
+    """How a webhook's secret is replaced. The whole body may be left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    overlap_hours: fields.OverlapHours = OVERLAP_DEFAULT_MS
 
 
 def read_json(body: bytes) -> JsonObject:

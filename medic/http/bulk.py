@@ -75,13 +75,13 @@ def read_items(body: bytes) -> list[Item]:
     return items
 
 
-async def take_bulk(parts: ApiParts, body: bytes, address: str, idempotency_key: str = "") -> Answer:
+async def take_bulk(parts: ApiParts, body: bytes, caller: Caller, idempotency_key: str = "") -> Answer:
     """Take the heartbeats a body holds, and answer for each. Never raises what the caller could have caused.
 
     Args:
         parts: The parts of the API.
         body: The request's body.
-        address: The caller's address.
+        caller: Who sends it, and may come in.
         idempotency_key: That header, empty where it was not sent. With it, the n-th heartbeat has a key of its own, so
             that a bulk that is sent again counts once.
     """
@@ -89,9 +89,9 @@ async def take_bulk(parts: ApiParts, body: bytes, address: str, idempotency_key:
         items = read_items(body)
         key = read_key(idempotency_key)
     except InvalidInputError as error:
-        note_refused(parts, error, name=None, address=address)
+        note_refused(parts, error, name=None, address=caller.address)
         return refuse(error)
-    bulk = _Bulk(parts, items, Caller(address), key)
+    bulk = _Bulk(parts, items, caller, key)
     begin = bulk.take_slice(0)
     while begin < len(items):
         await trio.lowlevel.checkpoint()
@@ -102,7 +102,7 @@ async def take_bulk(parts: ApiParts, body: bytes, address: str, idempotency_key:
 
 async def post_heartbeats(parts: ApiParts, call: Call) -> Answer:
     """Take many heartbeats."""
-    return await take_bulk(parts, call.body, call.address, call.idempotency_key)
+    return await take_bulk(parts, call.body, call.caller, call.idempotency_key)
 
 
 class _Bulk:
@@ -183,6 +183,7 @@ class _Bulk:
         if refusal is not None:
             self._refuse(index, refusal, beat.name)
             return
+        beat.caller = self._caller
         try:
             self._newest = self._parts.intake.take_nowait(beat)
         except MedicError as error:

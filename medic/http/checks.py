@@ -16,11 +16,13 @@ from urllib.parse import urlsplit
 
 from pydantic_core import PydanticCustomError
 
+from medic.access.signed import HEADERS as SIGNED_HEADERS
 from medic.core.draft import PRIORITIES, TEAM_MAX
 from medic.core.names import NAME_MAX, name_fault, normal_name
 from medic.core.policy import THRESHOLD_MAX
 from medic.core.units import (
     DAY_MS,
+    HOUR_MS,
     INSTANT_MAX,
     INSTANT_MIN,
     MINUTE_MS,
@@ -43,7 +45,7 @@ from medic.http.limits import (
 )
 
 FRAMING_HEADERS: Final = frozenset(
-    {"connection", "content-length", "content-type", "host", "transfer-encoding", "webhook-id"}
+    {"connection", "content-length", "content-type", "host", "transfer-encoding", *SIGNED_HEADERS}
 )
 """Headers of a webhook that Medic sets itself."""
 
@@ -232,6 +234,12 @@ def minutes_between(least: DurationMs, most: DurationMs, *, zero: bool = False) 
         f"to {ms_to_minutes(most)} ({most // DAY_MS} days)"
     )
     return _duration(minutes_to_ms, least, most, f"{bounds}, or 0 for none" if zero else bounds, zero=zero)
+
+
+def hours_up_to(most: DurationMs) -> Callable[[object], DurationMs]:
+    """A check for hours from 0, fractions allowed."""
+    bounds = f"must be a number of hours from 0 to {most // HOUR_MS} ({most // DAY_MS} days)"
+    return _duration(lambda hours: DurationMs(round(hours * HOUR_MS)), DurationMs(0), most, bounds)
 
 
 def seconds_up_to(most: DurationMs) -> Callable[[object], DurationMs]:

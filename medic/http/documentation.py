@@ -44,7 +44,7 @@ def routes(others: Sequence[Route]) -> tuple[Route, ...]:
 
     described = {200: Told("OpenAPI 3.1.", None, "application/json")}
     table += [
-        Route("GET", "/openapi.json", show_description, TAG, "This description", described, query=None),
+        Route("GET", "/openapi.json", show_description, TAG, "This description", described, query=None, scope=None),
         Route(
             "GET",
             "/docs/swagger.json",
@@ -53,6 +53,7 @@ def routes(others: Sequence[Route]) -> tuple[Route, ...]:
             "This description, at its earlier place",
             described,
             query=None,
+            scope=None,
         ),
         _page("/docs", "docs.html", HTML, "The page that shows this description"),
         _page("/docs/", "docs.html", HTML, "The same, at its earlier place"),
@@ -71,6 +72,7 @@ def _page(path: str, file: str, content_type: str, summary: str) -> Route:
         summary,
         {200: Told("The file.", None, content_type)},
         query=None,
+        scope=None,
     )
 
 
@@ -78,11 +80,7 @@ def _view(path: str, file: str, content_type: str) -> View:
     @cache
     def static() -> Answer:
         content = (files("medic.http") / "static" / file).read_bytes()
-        headers = (
-            ("Content-Security-Policy", PAGE_POLICY),
-            ("Referrer-Policy", "no-referrer"),
-        )
-        return Answer(200, content, headers, content_type)
+        return Answer(200, content, (("Content-Security-Policy", PAGE_POLICY),), content_type)
 
     async def show_file(parts: ApiParts, call: Call) -> Answer:  # noqa: ARG001 - one signature for all views
         return static()

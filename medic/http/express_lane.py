@@ -69,6 +69,7 @@ from medic.http.limits import (
     WRITE_SECONDS_MAX,
 )
 from medic.http.parts import ApiParts
+from medic.http.recognition import address_of, recognise_again
 from medic.http.refusals import refuse
 from medic.http.wire import ACCEPTED, Wire
 from medic.ports import Position, WhenDurable
@@ -303,13 +304,13 @@ class ExpressLane:
     def _take_heartbeat(self, connection: LaneConnection, head: HotHead, body: bytes) -> bool:
         """Take a heartbeat in this turn. False: its actor is being rebuilt, and it has to be waited for."""
         parts = self._parts
-        caller = connection.caller if head.is_direct else self._caller(connection, head)
-        name, answer = None, ACCEPTED
+        caller, name, answer = connection.caller, None, ACCEPTED
         try:
+            caller = recognise_again(parts, connection, head, self._now)
             beat, ignored = read_heartbeat(
                 body, strict_status=self._strict_status, idempotency_key=head.idempotency_key
             )
-            name = beat.name
+            name, beat.caller = beat.name, caller
             require_admitted(parts, name, caller)
             self._newest = parts.intake.take_nowait(beat)
             if ignored:
@@ -337,7 +338,8 @@ class ExpressLane:
     async def _answer_apart(self, connection: LaneConnection, head: HotHead, body: bytes) -> None:
         began = trio.current_time()
         try:
-            answer = await self._routes[head.route](self._parts, head, body, self._caller(connection, head).address)
+            address = address_of(self._parts, head, connection.caller.address)
+            answer = await self._routes[head.route](self._parts, head, body, address)
         except Exception as error:  # noqa: BLE001 - for connections this is the supervisor
             self._crash(connection, error)
             return
@@ -483,13 +485,3 @@ class ExpressLane:
     def statistics(self) -> LaneStatistics:
         """Counters for metrics."""
         return LaneStatistics(len(self._connections), self._accepted, self._passed_on, self._crashed, self._requests)
-
-    def _caller(self, connection: LaneConnection, head: HotHead) -> Caller:
-        """Whom proxies that are trusted name as the caller, if they are."""
-        address = caller_address(
-            connection.caller.address,
-            forwarded_for=head.forwarded_for,
-            forwarded=head.forwarded,
-            trusted=self._parts.settings.trusted_proxies,
-        )
-        return Caller(address)

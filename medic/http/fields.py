@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from medic.core.draft import PRIORITIES, TEAM_MAX
 from medic.core.names import NAME_MAX
 from medic.core.policy import GRACE_MAX_MS, INTERVAL_MAX_MS, INTERVAL_MIN_MS, RECOVERY_MAX_MS, THRESHOLD_MAX
-from medic.core.units import DAY_MS, MINUTE_MS, SECOND_MS, DurationMs, InstantMs
+from medic.core.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, DurationMs, InstantMs
 from medic.http.checks import (
     check_address,
     check_down,
@@ -26,6 +26,7 @@ from medic.http.checks import (
     check_text,
     check_threshold,
     check_webhook_headers,
+    hours_up_to,
     minutes_between,
     seconds_up_to,
 )
@@ -33,6 +34,7 @@ from medic.http.limits import (
     IDEMPOTENCY_KEY_MAX,
     MUTE_REASON_MAX,
     NOTE_MAX,
+    OVERLAP_MAX_MS,
     RUN_ID_MAX,
     RUNBOOK_MAX,
     STATUS_MAX,
@@ -144,6 +146,11 @@ MuteReason = Annotated[
 Active = Annotated[
     bool, BeforeValidator(check_flag), _flag_schema("0: not watched, heartbeats are refused, an open alert closes.")
 ]
+RequireKey = Annotated[
+    bool,
+    BeforeValidator(check_flag),
+    _flag_schema("1: heartbeats of this service need an API key, whatever MEDIC_AUTH asks of others."),
+]
 Muted = Annotated[bool, BeforeValidator(check_flag), _flag_schema("1: tell nobody, from now on; 0: tell again.")]
 Down = Annotated[
     bool,
@@ -187,6 +194,13 @@ SaidAt = Annotated[
             "description": "The sender's own time, ISO 8601 or seconds since 1970. Kept. Older than interval and "
             "grace, the heartbeat is history and no sign of life; over 5 minutes ahead, it is kept as 5 minutes ahead.",
         }
+    ),
+]
+OverlapHours = Annotated[
+    DurationMs,
+    BeforeValidator(hours_up_to(OVERLAP_MAX_MS)),
+    _number_schema(
+        "number", 0, OVERLAP_MAX_MS // HOUR_MS, "Hours for which the secret before is good as well; 0: it ends at once."
     ),
 ]
 WebhookHeaders = Annotated[

@@ -13,8 +13,10 @@ did, refusals included. That is why there are three verdicts and none of them is
     a HotHead     a head whose end, and whose body's length, are known; with `whole` bytes there the request is whole
 
 A hot request has a method and path of the table, HTTP/1.0 or 1.1, one Host, one numeric Content-Length within its
-route's limit or none, no Transfer-Encoding, Expect or Upgrade, no Connection but `close` and `keep-alive`, and a head
-of at most `LANE_HEAD_BYTES_MAX` bytes of printable ASCII. The head, and nothing behind it, is then read by httptools.
+route's limit or none, no Transfer-Encoding, Expect, Upgrade or Webhook-Signature (which is verified over the body), no
+Connection but `close` and `keep-alive`, no Origin or Sec-Fetch-Site (a browser sends those, and its answers have
+headers of their own), and a head of at most `LANE_HEAD_BYTES_MAX` bytes of printable ASCII. The head, and nothing
+behind it, is then read by httptools.
 It could not frame for us: it takes requests without a Host or with two, a head of 200 kB, and says of pipelined
 requests not where one ends (HARD-CASES H26). Here it is a second opinion and reads what the answer needs of the rest.
 
@@ -27,12 +29,14 @@ heads and then they pay them too. What is remembered is a pure function of the b
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 import httptools
 
+from medic.access.introduction import RELAY_HEADERS, Introduction
 from medic.http.limits import LANE_HEAD_BYTES_MAX, LANE_HEAD_KNOWN_BYTES_MAX, LANE_HEADS_KNOWN_MAX
 
 
@@ -85,6 +89,7 @@ class HotHead:
         idempotency_key: That header, empty where it was not sent.
         forwarded_for, forwarded: `X-Forwarded-For` and `Forwarded`, in order.
         is_direct: Whether there is none of these.
+        introduction: What the head says of its sender; the same object for as long as it says the same.
     """
 
     route: HotRoute
@@ -98,6 +103,7 @@ class HotHead:
     forwarded_for: tuple[str, ...]
     forwarded: tuple[str, ...]
     is_direct: bool
+    introduction: Introduction
 
 
 _HEAD: Final = re.compile(
@@ -105,10 +111,13 @@ _HEAD: Final = re.compile(
     rb"(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[\t\x20-\x7e]*\r\n)+\r\n"
 )
 _FRAMING: Final = re.compile(
-    rb"\r\n(host|content-length|connection|transfer-encoding|expect|upgrade):[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE
+    rb"\r\n(host|content-length|connection|transfer-encoding|expect|upgrade|webhook-signature):"
+    rb"[ \t]*([^\r]*?)[ \t]*(?=\r)",
+    re.IGNORECASE,
 )
 _PLACE: Final = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+")
 _LENGTH: Final = re.compile(rb"[0-9]{1,9}")
+_OF_BROWSERS: Final = frozenset({"origin", "sec-fetch-site"})
 _CLOSES: Final = {b"close": True, b"keep-alive": False}
 
 
@@ -122,6 +131,7 @@ class Framing:
     def __init__(self, routes: tuple[HotRoute, ...]) -> None:
         self._beginnings = tuple((beginning, route) for route in routes for beginning in route.beginnings)
         self._known: dict[bytes, HotHead] = {}
+        self._introductions: dict[Introduction, Introduction] = {}
 
     def head(self, received: bytes, begin: int = 0) -> HotHead | Verdict:
         """The head of the message that begins at `begin`, or why there is none."""
@@ -153,8 +163,9 @@ class Framing:
         if framing is None or framing.length > route.body_bytes_max:
             return Verdict.HAND_OVER
         headers = _Headers.read(head)
-        if headers is None:
+        if headers is None or headers.are_a_browsers:
             return Verdict.HAND_OVER
+        is_short = len(head) <= LANE_HEAD_KNOWN_BYTES_MAX
         hot = HotHead(
             route=route,
             method=method.decode(),
@@ -167,17 +178,26 @@ class Framing:
             forwarded_for=headers.all("x-forwarded-for"),
             forwarded=headers.all("forwarded"),
             is_direct=not (headers.all("x-forwarded-for") or headers.all("forwarded")),
+            introduction=self._same(headers.introduction) if is_short else headers.introduction,
         )
-        self._remember(head, hot)
+        if is_short:
+            self._remember(head, hot)
         return hot
 
     def _remember(self, head: bytes, hot: HotHead) -> None:
-        if len(head) > LANE_HEAD_KNOWN_BYTES_MAX:
-            return
         # Forgetting all of them costs less than knowing which one to forget; a fleet's heads are back in a second.
         if len(self._known) >= LANE_HEADS_KNOWN_MAX:
             self._known.clear()
         self._known[head] = hot
+
+    def _same(self, introduction: Introduction) -> Introduction:
+        """The object that stood for an equal introduction before.
+
+        Heads of one client differ in their lengths: whoever remembers the client compares objects, and no text.
+        """
+        if len(self._introductions) >= LANE_HEADS_KNOWN_MAX:
+            self._introductions.clear()
+        return self._introductions.setdefault(introduction, introduction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +222,7 @@ def _framing(head: bytes, *, is_old: bool) -> _Lines | None:
         lines[key] = value
     length = lines.pop(b"content-length", b"0")
     wish = lines.pop(b"connection", b"keep-alive").lower()
-    # Host alone is left: no Transfer-Encoding, no Expect, no Upgrade.
+    # Host alone is left: no Transfer-Encoding, no Expect, no Upgrade; no signature, which is verified over the body.
     if lines.keys() != {b"host"} or _LENGTH.fullmatch(length) is None or wish not in _CLOSES:
         return None
     return _Lines(int(length), is_old or _CLOSES[wish])
@@ -231,6 +251,25 @@ class _Headers:
     def first(self, name: str) -> str:
         """The first value of that name, or the empty string."""
         return next(iter(self.all(name)), "")
+
+    @property
+    def introduction(self) -> Introduction:
+        """What they say of who sends them."""
+        return Introduction(
+            authorization=self.all("authorization"),
+            api_key=self.all("x-api-key"),
+            host=self.first("host"),
+            is_relayed=self.has_any(RELAY_HEADERS),
+        )
+
+    @property
+    def are_a_browsers(self) -> bool:
+        """Whether a web page may have sent them: that is judged in one place, the other way."""
+        return self.has_any(_OF_BROWSERS)
+
+    def has_any(self, names: AbstractSet[str]) -> bool:
+        """Whether one of these is there."""
+        return any(name in names for name, _ in self._lines)
 
     def all(self, name: str) -> tuple[str, ...]:
         """All values of that name, in order."""

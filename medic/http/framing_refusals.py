@@ -16,7 +16,7 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from medic.http.answers import Answer, Headers, refusal
+from medic.http.answers import SAFETY_HEADERS, Answer, Headers, refusal
 from medic.http.limits import HEAD_BYTES_MAX
 from medic.http.refusals import OWN_FAULT
 
@@ -73,4 +73,10 @@ def refuse_framing(scope: Scope) -> Answer | None:
 
 def _headers(answer: Answer) -> Headers:
     length = str(len(answer.body))
-    return (*answer.headers, ("Content-Type", answer.content_type), ("Content-Length", length), ("Connection", "close"))
+    return (
+        *SAFETY_HEADERS,
+        *answer.headers,
+        ("Content-Type", answer.content_type),
+        ("Content-Length", length),
+        ("Connection", "close"),
+    )

@@ -17,15 +17,19 @@ from typing import Final, NamedTuple
 from pydantic_core import PydanticCustomError
 
 from medic.access.caller import Caller
+from medic.access.reach import reach_of
 from medic.core.heartbeat_words import kind_of
 from medic.core.names import NAME_MAX, normal_name
 from medic.core.status import HeartbeatStatus
 from medic.errors import (
     Fault,
+    ForbiddenError,
     InactiveServiceError,
     InvalidInputError,
     MedicError,
     OverloadedError,
+    RateLimitedError,
+    UnauthorizedError,
     UnknownServiceError,
 )
 from medic.http.answers import Answer, JsonObject, success
@@ -33,9 +37,18 @@ from medic.http.bodies import HeartbeatBody, check_fields, read_json
 from medic.http.call import Call
 from medic.http.checks import check_idempotency_key
 from medic.http.limits import FAULTS_MAX, HEARTBEATS_MAX, QUOTED_MAX, STATUS_MAX
+from medic.http.narrowing import sees
 from medic.http.parts import ApiParts
 from medic.http.refusals import refuse
-from medic.http.refused import INACTIVE, INVALID, NOT_REGISTERED, UNAVAILABLE
+from medic.http.refused import (
+    FORBIDDEN,
+    INACTIVE,
+    INVALID,
+    NOT_REGISTERED,
+    RATE_LIMITED,
+    UNAUTHORIZED,
+    UNAVAILABLE,
+)
 from medic.http.shown import heartbeat_json
 from medic.ports import Beat
 
@@ -116,30 +129,31 @@ def named_ignored(ignored: Sequence[str]) -> str:
     return f" Ignored fields: {names}." if names else ""
 
 
-async def take_heartbeat(parts: ApiParts, body: bytes, address: str, idempotency_key: str = "") -> Answer:
+async def take_heartbeat(parts: ApiParts, body: bytes, caller: Caller, idempotency_key: str = "") -> Answer:
     """Take the heartbeat a body holds, and answer it. Never raises what the caller could have caused.
 
     Args:
         parts: The parts of the API.
         body: The request's body.
-        address: The caller's address.
+        caller: Who sends it, and may come in.
         idempotency_key: That header, empty where it was not sent.
     """
     strict = parts.settings.strict_status
     return await answer_one(
-        parts, address, lambda: read_heartbeat(body, strict_status=strict, idempotency_key=idempotency_key)
+        parts, caller, lambda: read_heartbeat(body, strict_status=strict, idempotency_key=idempotency_key)
     )
 
 
-async def answer_one(parts: ApiParts, address: str, read_one: Callable[[], HeartbeatRead]) -> Answer:
+async def answer_one(parts: ApiParts, caller: Caller, read_one: Callable[[], HeartbeatRead]) -> Answer:
     """Take what `read_one` reads or refuses to, and answer it."""
     read = None
     try:
         read = read_one()
-        require_admitted(parts, read.beat.name, Caller(address))
+        read.beat.caller = caller
+        require_admitted(parts, read.beat.name, caller)
         await parts.intake.take(read.beat)
     except MedicError as error:
-        note_refused(parts, error, name=read.beat.name if read is not None else None, address=address)
+        note_refused(parts, error, name=read.beat.name if read is not None else None, address=caller.address)
         return refuse(error)
     return accepted(read.ignored)
 
@@ -172,7 +186,7 @@ def note_refused(parts: ApiParts, error: MedicError, *, name: str | None, addres
 
 async def post_heartbeat(parts: ApiParts, call: Call) -> Answer:
     """Take one heartbeat."""
-    return await take_heartbeat(parts, call.body, call.address, call.idempotency_key)
+    return await take_heartbeat(parts, call.body, call.caller, call.idempotency_key)
 
 
 async def list_heartbeats(parts: ApiParts, call: Call) -> Answer:
@@ -182,9 +196,13 @@ async def list_heartbeats(parts: ApiParts, call: Call) -> Answer:
     service = None
     if name:
         service = parts.roster.find(normal_name(name))
-        if service is None:
+        if service is None or not sees(call, service):
             return success(200, "", [])
-    rows = await parts.history.heartbeats(service=service, service_name=label or None, limit=most) if most else ()
+    if not most:
+        return success(200, "", [])
+    rows = await parts.history.heartbeats(
+        service=service, service_name=label or None, limit=most, reach=reach_of(call.caller)
+    )
     return success(200, "", [heartbeat_json(row) for row in rows])
 
 
@@ -222,4 +240,10 @@ def _reason(error: MedicError) -> str:
         return INACTIVE
     if isinstance(error, OverloadedError):
         return UNAVAILABLE
+    if isinstance(error, UnauthorizedError):
+        return UNAUTHORIZED
+    if isinstance(error, ForbiddenError):
+        return FORBIDDEN
+    if isinstance(error, RateLimitedError):
+        return RATE_LIMITED
     return INVALID if isinstance(error, InvalidInputError) else "fault"

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from medic.access.caller import Caller
+from medic.access.entrance import HEARTBEATS, HEARTBEATS_IN_ONE_LINE
 from medic.http.answers import Answer
 from medic.http.bulk import take_bulk
 from medic.http.framing import HotHead, HotRoute
@@ -16,6 +18,7 @@ from medic.http.heartbeats import take_heartbeat
 from medic.http.limits import BULK_BYTES_MAX, HEARTBEAT_BYTES_MAX, REQUEST_SECONDS_MAX
 from medic.http.named import take_named
 from medic.http.parts import ApiParts
+from medic.http.recognition import come_in
 from medic.http.refusals import refuse_framework
 from medic.http.refused import INVALID
 from medic.http.routes import BULK_PATH, HEARTBEAT_PATH, NAMED_PATH
@@ -31,16 +34,26 @@ NAMED: Final = HotRoute(("GET", "HEAD", "POST"), NAMED_PATH, HEARTBEAT_BYTES_MAX
 
 
 async def _heartbeat(parts: ApiParts, head: HotHead, body: bytes, address: str) -> Answer:
-    return await take_heartbeat(parts, body, address, head.idempotency_key)
+    async def take(caller: Caller) -> Answer:
+        return await take_heartbeat(parts, body, caller, head.idempotency_key)
+
+    return await come_in(parts, head, address, HEARTBEATS, take)
 
 
 async def _bulk(parts: ApiParts, head: HotHead, body: bytes, address: str) -> Answer:
-    return await take_bulk(parts, body, address, head.idempotency_key)
+    async def take(caller: Caller) -> Answer:
+        return await take_bulk(parts, body, caller, head.idempotency_key)
+
+    return await come_in(parts, head, address, HEARTBEATS, take)
 
 
 async def _named(parts: ApiParts, head: HotHead, body: bytes, address: str) -> Answer:
     said = body if head.method == "POST" else b""
-    return await take_named(parts, head.place, head.query, said, address, head.idempotency_key)
+
+    async def take(caller: Caller) -> Answer:
+        return await take_named(parts, head.place, head.query, said, caller, head.idempotency_key)
+
+    return await come_in(parts, head, address, HEARTBEATS_IN_ONE_LINE, take)
 
 
 HOT_ROUTES: Final[Mapping[HotRoute, Take]] = MappingProxyType({HEARTBEAT: _heartbeat, BULK: _bulk, NAMED: _named})

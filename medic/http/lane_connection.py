@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from medic.access.caller import Caller
+from medic.access.caller import Caller, Remembered
 from medic.http.framing import HotHead
 
 READ: Final = selectors.EVENT_READ
@@ -23,6 +23,7 @@ class LaneConnection:
     Attributes:
         socket: Not blocking.
         caller: Its other end.
+        known: Whom it was recognised as, and by what; None: as nobody yet.
         interest: What the selector watches it for now; 0 while it is not there.
         kept: Bytes received and not taken yet.
         needs: With fewer bytes than this in `kept`, looking at them again says nothing new; 0: they wait their turn.
@@ -39,13 +40,14 @@ class LaneConnection:
     """
 
     __slots__ = (
-        "apart", "at_end", "caller", "closing", "deadline", "ended", "head", "interest", "kept", "needs", "outgoing",
-        "requests", "resuming", "socket", "unanswered",
+        "apart", "at_end", "caller", "closing", "deadline", "ended", "head", "interest", "kept", "known", "needs",
+        "outgoing", "requests", "resuming", "socket", "unanswered",
     )  # fmt: skip
 
     def __init__(self, opened: socket.socket, caller: Caller) -> None:
         self.socket = opened
         self.caller = caller
+        self.known: Remembered | None = None
         self.interest = 0
         self.kept = bytearray()
         self.needs = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from medic.core.units import DAY_MS, HOUR_MS, DurationMs
+
 # ------------------------------------------------------------------------------------------------------------ requests
 
 BODY_BYTES_MAX: Final = 1 << 20
@@ -73,6 +75,10 @@ ACTOR_MAX: Final = 100
 WEBHOOK_HEADERS_MAX: Final = 32
 WEBHOOK_HEADER_VALUE_MAX: Final = 4_096
 """Headers of one webhook, and characters of each: a signed token fits."""
+
+OVERLAP_DEFAULT_MS: Final = DurationMs(24 * HOUR_MS)
+OVERLAP_MAX_MS: Final = DurationMs(30 * DAY_MS)
+"""How long a secret that was rotated is good beside the new one: a day to change the other side, a month at most."""
 
 # ----------------------------------------------------------------------------------------------------------- listings
 

@@ -19,6 +19,7 @@ import re
 from typing import Final
 from urllib.parse import unquote
 
+from medic.access.caller import Caller
 from medic.errors import Fault, InvalidInputError
 from medic.http.answers import Answer, JsonObject
 from medic.http.bodies import BYTE_ORDER_MARK, read_json
@@ -35,7 +36,7 @@ _FORM: Final = re.compile(rb"(?:%s)=" % "|".join(NAMED_FIELDS).encode())
 
 
 async def take_named(
-    parts: ApiParts, place: str, query: bytes, body: bytes, address: str, idempotency_key: str = ""
+    parts: ApiParts, place: str, query: bytes, body: bytes, caller: Caller, idempotency_key: str = ""
 ) -> Answer:
     """Take the heartbeat of the name in the path, and answer it. Never raises what the caller could have caused.
 
@@ -44,26 +45,26 @@ async def take_named(
         place: The name as it stands in the path, percent-encoded; `%2F` in it is part of the name.
         query: The query string.
         body: The request's body.
-        address: The caller's address.
+        caller: Who sends it, and may come in.
         idempotency_key: That header, empty where it was not sent.
     """
     strict = parts.settings.strict_status
     return await answer_one(
-        parts, address, lambda: _read(place, query, body, strict_status=strict, idempotency_key=idempotency_key)
+        parts, caller, lambda: _read(place, query, body, strict_status=strict, idempotency_key=idempotency_key)
     )
 
 
 async def send_heartbeat(parts: ApiParts, call: Call) -> Answer:
     """Take a heartbeat by GET; a body means nothing."""
     return await take_named(
-        parts, call.places["heartbeat_name"], call.raw_query, b"", call.address, call.idempotency_key
+        parts, call.places["heartbeat_name"], call.raw_query, b"", call.caller, call.idempotency_key
     )
 
 
 async def post_named_heartbeat(parts: ApiParts, call: Call) -> Answer:
     """Take a heartbeat by POST."""
     place = call.places["heartbeat_name"]
-    return await take_named(parts, place, call.raw_query, call.body, call.address, call.idempotency_key)
+    return await take_named(parts, place, call.raw_query, call.body, call.caller, call.idempotency_key)
 
 
 def _read(place: str, query: bytes, body: bytes, *, strict_status: bool, idempotency_key: str) -> HeartbeatRead:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from medic.http.answers import JSON_TYPE, JsonObject, JsonValue
+from medic.http.counting import counted_as
 from medic.http.limits import ACTOR_MAX, IDEMPOTENCY_KEY_MAX
 from medic.http.route import Parameter, Route, Told
 from medic.http.shapes import Refusal
@@ -22,20 +23,48 @@ ABOUT: Final = """Medic watches services: each sends heartbeats, and when they s
 Bodies are read as JSON whatever the Content-Type. Answers of `/heartbeat`, `/service`, `/alerts` and `/v2` are
 `{"success", "message", "results"}`; a refusal has `"results": ""` and names faulty fields in `errors`. Times are ISO
 8601 in UTC. Names are compared without regard to the case of A-Z, and answered as they were registered; in a path they
-are percent-encoded, `/` as `%2F`. A query parameter that a route does not have is refused."""
+are percent-encoded, `/` as `%2F`. A query parameter that a route does not have is refused.
+
+`MEDIC_AUTH` says whether an API key is needed: `Authorization: Bearer KEY` or `X-API-Key: KEY`. The scope it needs
+stands with each route; `write` includes `read`, `admin` includes all. For a key that is restricted to names or teams,
+nothing else is there."""
 
 PLACES: Final = {
     "heartbeat_name": ("string", "Name of the service, percent-encoded."),
     "alert_id": ("integer", "Id of the alert."),
     "webhook_id": ("integer", "Id of the webhook."),
     "snapshot_id": ("integer", "Id of the snapshot."),
+    "key_id": ("string", "Id of the key: the part of it between the underscores."),
 }
 
 EVERYWHERE: Final = {
     405: Told("The path does not take this method; `Allow` names those it takes.", Refusal),
     500: Told("A fault of Medic's own; its log says more.", Refusal),
 }
+ASKING: Final = {
+    401: Told("A key is needed, or the one shown is not valid.", Refusal),
+    403: Told(
+        "The key does not do for this; or Medic is open, and this came from a web page of others, through a proxy that "
+        "was not named, or by a name that Medic does not know.",
+        Refusal,
+    ),
+    429: Told("Too many; Retry-After says when to come again.", Refusal),
+}
+"""What a route that asks for something answers to who has not got it."""
+
+SCHEMES: Final[JsonObject] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same, in a header of its own."},
+    "basic": {"type": "http", "scheme": "basic", "description": "The key as user name or as password."},
+}
+
 READING: Final = {400: Told("Refused; `errors` names each faulty field and its bounds.", Refusal)}
+COUNTED: Final = {
+    429: Told(
+        "Too many in a minute; Retry-After says when the next one is taken. Other answers say how many are left.",
+        Refusal,
+    )
+}
 WITH_BODY: Final = {
     408: Told("The body did not arrive in time.", Refusal),
     413: Told("The body is too large.", Refusal),
@@ -58,17 +87,21 @@ def describe(routes: Sequence[Route], *, version: str) -> JsonObject:
         "info": {"title": "Medic", "version": version, "description": ABOUT, "license": {"name": "MIT"}},
         "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in routes)],
         "paths": paths,
-        "components": {"schemas": definitions.get("$defs", {})},
+        "components": {"schemas": definitions.get("$defs", {}), "securitySchemes": SCHEMES},
     }
 
 
 def answers_of(route: Route) -> dict[int, Told]:
     """Every answer of a route, those included that it has because of what it reads."""
     refusals = dict(EVERYWHERE)
+    if route.scope is not None:
+        refusals |= ASKING
     if route.body is not None:
         refusals |= WITH_BODY
     if route.body is not None or route.query or route.actor or "{" in route.path:
         refusals |= READING
+    if counted_as(route) is not None:
+        refusals |= COUNTED
     return dict(sorted({**refusals, **route.answers}.items()))
 
 
@@ -89,8 +122,10 @@ def _operation(route: Route, references: References) -> JsonObject:
         "summary": route.summary,
         "operationId": route.view.__name__,
     }
-    if route.about:
-        operation["description"] = route.about
+    about = " ".join(part for part in (route.about, scope_needed(route)) if part)
+    if about:
+        operation["description"] = about
+    operation["security"] = _security(route)
     parameters = [*_places(route.path), *(_parameter(parameter) for parameter in route.query or ())]
     if route.actor:
         parameters.append(_actor())
@@ -103,6 +138,19 @@ def _operation(route: Route, references: References) -> JsonObject:
         operation["requestBody"] = {"required": not route.body_optional, "content": {JSON_TYPE: {"schema": schema}}}
     operation["responses"] = {str(status): _told(told, references) for status, told in answers_of(route).items()}
     return operation
+
+
+def scope_needed(route: Route) -> str:
+    """The sentence that says what a key needs for it; empty where nobody is asked."""
+    return "" if route.scope is None else f"Scope: `{route.scope.value}`."
+
+
+def _security(route: Route) -> JsonValue:
+    """One of these, or nothing: whether nothing does, the mode says."""
+    if route.scope is None:
+        return []
+    names = ("bearer", "key", "basic") if route.basic else ("bearer", "key")
+    return [*({name: []} for name in names), {}]
 
 
 def _told(told: Told, references: References) -> JsonObject:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import orjson
 
+from medic.access.reach import reach_of
 from medic.core.units import isoformat
 from medic.http.answers import Answer, JsonObject, Stream
 from medic.http.call import Call
@@ -48,7 +50,7 @@ async def metrics(parts: ApiParts, call: Call) -> Stream:
 
 async def service_metrics(parts: ApiParts, call: Call) -> Stream:
     """Every service, streamed."""
-    wanted = ServiceFilter.parse(**call.query)
+    wanted = replace(ServiceFilter.parse(**call.query), reach=reach_of(call.caller))
     return _scrape(parts.metrics.services(wanted, accept=call.accept, accept_encoding=call.accept_encoding))
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from medic.audit import AuditLog, ServiceSnapshots, SignInNotes
+from medic.access.limits import UNLIMITED
+from medic.access.ports import Gatekeeper, Keys, RequestLimits
+from medic.alerting.guard import Guard
+from medic.audit import AuditLog, ServiceSnapshots
 from medic.core.policy import Defaults
 from medic.history import History
 from medic.http.caller import TrustedProxies
-from medic.http.gate import OpenGate
+from medic.http.headers import NO_CORS, Cors
 from medic.http.refused import RefusedHeartbeats
 from medic.metrics.exposition import Page
 from medic.metrics.services import ServiceFilter
-from medic.ports import Changes, Clock, Gatekeeper, Health, Intake, Roster, Webhooks
+from medic.ports import Changes, Clock, Health, Intake, Roster, Webhooks
 
 
 class Metrics(Protocol):
@@ -51,12 +54,14 @@ class ApiSettings:
     Attributes:
         strict_status: `MEDIC_STRICT_STATUS`: a status without a meaning is a 400.
         trusted_proxies: `MEDIC_TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed.
-        webhook_hosts: `MEDIC_ALLOWED_WEBHOOK_HOSTS`: hosts a webhook may name; empty: every host.
+        metrics_open: `MEDIC_METRICS_OPEN`: metrics need no key.
+        cors: `MEDIC_CORS_ORIGINS`: pages of other origins that may read answers.
     """
 
     strict_status: bool = False
     trusted_proxies: TrustedProxies = ()
-    webhook_hosts: tuple[str, ...] = ()
+    metrics_open: bool = False
+    cors: Cors = NO_CORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +75,15 @@ class ApiParts:
     webhooks: Webhooks
     audit: AuditLog
     snapshots: ServiceSnapshots
-    sign_ins: SignInNotes
+    keys: Keys
     health: Health
     clock: Clock
     metrics: Metrics
     meter: Meter
     defaults: Defaults
     version: str
+    gatekeeper: Gatekeeper
     settings: ApiSettings = field(default_factory=ApiSettings)
     refused: RefusedHeartbeats = field(default_factory=RefusedHeartbeats)
-    gatekeeper: Gatekeeper = field(default_factory=OpenGate)
+    guard: Guard = field(default_factory=Guard)
+    request_limits: RequestLimits = UNLIMITED

@@ -18,6 +18,7 @@ from medic.http.bodies import (
     NamedHeartbeatBody,
     NoteBody,
     Registration,
+    RotateWebhookBody,
     ServiceUpdate,
     WebhookBody,
 )
@@ -39,7 +40,7 @@ from medic.http.limits import (
     REFUSED_NAMES_MAX,
     WRITE_SECONDS_MAX,
 )
-from medic.http.openapi import ABOUT, answers_of
+from medic.http.openapi import ABOUT, answers_of, scope_needed
 from medic.http.route import Route
 from medic.http.routes import ROUTES
 from medic.http.shapes import (
@@ -51,17 +52,22 @@ from medic.http.shapes import (
     HealthShape,
     HeartbeatShape,
     LastRefusal,
+    NewWebhookShape,
     RefusedItem,
     RefusedNameShape,
     ServiceShape,
     WebhookShape,
 )
 
-REFUSALS: Final = """Refusals: 400 the request is faulty; 404 there is no such thing, or it is not built yet; 405 with
-`Allow`; 409 it is closed already; 413, 408 and 431 it is too large or too slow; 503 with `Retry-After`, try again; 500
-a fault of Medic's own. All are the same JSON, those of what is no HTTP at all included (400, 431, and 501 for a
-Transfer-Encoding other than chunked), and these end the connection; so does Transfer-Encoding beside Content-Length,
-with 400. Numbers must be JSON numbers: `"5"` is refused. Of a field given twice the last one counts."""
+REFUSALS: Final = """Refusals: 400 the request is faulty; 401 a key is needed, or the one shown is not valid; 403 the
+key does not do, or an open Medic is called by a web page, through a proxy or by a name that nobody told it of; 404
+there is no such thing, or it is not built yet; 405 with `Allow`; 409 it is closed already; 413, 408 and 431 it is too
+large or too slow; 429 too many, with `Retry-After`; 503 with `Retry-After`, try again; 500 a fault of Medic's own. All
+are the same JSON, those of what is no HTTP at all included (400, 431, and 501 for a Transfer-Encoding other than
+chunked), and these end the connection; so does Transfer-Encoding beside Content-Length, with 400. Numbers must be JSON
+numbers: `"5"` is refused. Of a field given twice the last one counts.
+
+Every answer but those of the express lane has an `X-Request-Id`; the audit names a change by it."""
 
 LIMITS: Final = (
     ("request line and headers", f"{HEAD_BYTES_MAX} bytes", "431"),
@@ -89,6 +95,7 @@ BODIES: Final[tuple[type[BaseModel], ...]] = (
     ServiceUpdate,
     NoteBody,
     WebhookBody,
+    RotateWebhookBody,
 )
 SHAPES: Final[tuple[type[BaseModel], ...]] = (
     ServiceShape,
@@ -99,6 +106,7 @@ SHAPES: Final[tuple[type[BaseModel], ...]] = (
     AlertMomentShape,
     DeliveryShape,
     WebhookShape,
+    NewWebhookShape,
     RefusedNameShape,
     BulkTaken,
     RefusedItem,
@@ -147,7 +155,7 @@ def _route(route: Route) -> Iterator[str]:
     yield ""
     yield f"### `{route.method} {route.path}`"
     yield ""
-    yield f"{route.summary}. {route.about}".rstrip()
+    yield " ".join(part for part in (f"{route.summary}.", route.about, scope_needed(route)) if part)
     if route.query:
         yield ""
         yield from _table(("Query", "Means"), ((f"`{parameter.name}`", parameter.summary) for parameter in route.query))

@@ -11,10 +11,12 @@ from typing import Final
 
 import structlog
 
+from medic.access.gcra import Standing
 from medic.errors import (
     AlertClosedError,
     ForbiddenError,
     InvariantError,
+    LastAdminKeyError,
     MedicError,
     NameTakenError,
     OverloadedError,
@@ -24,11 +26,12 @@ from medic.errors import (
     UnauthorizedError,
     UnavailableError,
     UnknownAlertError,
+    UnknownKeyError,
     UnknownServiceError,
     UnknownSnapshotError,
     UnknownWebhookError,
 )
-from medic.http.answers import Answer, refusal
+from medic.http.answers import Answer, Headers, refusal
 from medic.http.limits import QUOTED_MAX
 
 _log = structlog.get_logger(__name__)
@@ -38,8 +41,10 @@ STATUSES: Final[tuple[tuple[type[MedicError], int], ...]] = (
     (UnknownAlertError, 404),
     (UnknownWebhookError, 404),
     (UnknownSnapshotError, 404),
+    (UnknownKeyError, 404),
     (AlertClosedError, 409),
     (NameTakenError, 409),
+    (LastAdminKeyError, 409),
     (UnauthorizedError, 401),
     (ForbiddenError, 403),
     (RateLimitedError, 429),
@@ -94,7 +99,7 @@ def refuse(error: MedicError) -> Answer:
     if isinstance(error, UnauthorizedError):
         return refusal(status, message, headers=CHALLENGE)
     if isinstance(error, RateLimitedError):
-        return refusal(status, message, headers=(*_retry_after(error.retry_after_seconds), *_rate_limit(error)))
+        return refusal(status, message, headers=(*_retry_after(error.retry_after_seconds), *rate_headers(error)))
     if isinstance(error, RefusedError):
         return refusal(status, message, error.faults)
     if isinstance(error, OverloadedError | UnavailableError):
@@ -121,11 +126,12 @@ def refuse_framework(status: int, *, path: str, limit: int, allow: str = "") -> 
     return refusal(status, message.format(limit=limit), headers=headers)
 
 
-def _rate_limit(error: RateLimitedError) -> tuple[tuple[str, str], ...]:
+def rate_headers(stands: Standing | RateLimitedError) -> Headers:
+    """What is left of a limit."""
     return (
-        ("X-RateLimit-Limit", str(error.limit)),
-        ("X-RateLimit-Remaining", str(error.remaining)),
-        ("X-RateLimit-Reset", str(error.reset_seconds)),
+        ("X-RateLimit-Limit", str(stands.limit)),
+        ("X-RateLimit-Remaining", str(stands.remaining)),
+        ("X-RateLimit-Reset", str(stands.reset_seconds)),
     )
 
 

@@ -20,6 +20,9 @@ INACTIVE: Final = "inactive"
 UNAVAILABLE: Final = "unavailable"
 INVALID: Final = "invalid"
 TOO_LARGE: Final = "too_large"
+UNAUTHORIZED: Final = "unauthorized"
+FORBIDDEN: Final = "forbidden"
+RATE_LIMITED: Final = "rate_limited"
 """Why a heartbeat was refused; also the label `reason` of `medic_heartbeats_refused_total`."""
 
 

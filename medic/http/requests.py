@@ -11,7 +11,9 @@ no connection that ever had a request becomes idle, times out or drains: here th
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Callable
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -28,14 +30,18 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from medic.errors import InvariantError
-from medic.http.answers import refusal
+from medic.http.answers import SAFETY_HEADERS, refusal
 from medic.http.call import canonical_path
+from medic.http.headers import NO_CORS, OVER_TLS, Cors
 from medic.http.limits import BODY_DISCARD_MAX, BODY_SECONDS_MAX, LINGER_SECONDS
 
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, WebsocketScope
     from quart.wrappers.base import BaseRequestWebsocket
     from werkzeug.routing import MapAdapter
+
+REQUEST_ID_BYTES: Final = 8
+"""Random bytes of a request's id: no two of a day are the same."""
 
 CLIENT_GONE: Final = 499
 """Stands for the status of a request whose client left before it was answered."""
@@ -101,10 +107,26 @@ class Pieces(ResponseBody):
 
 
 class RawPathRequest(TrioRequest):
-    """A request with Medic's body."""
+    """A request with Medic's body, and an id by which people find it again.
+
+    The id is ours whatever the client sends: it stands in the audit, where nobody else's word is worth anything.
+    """
 
     body: Body
     body_class = Body
+
+    @cached_property
+    def request_id(self) -> str:
+        """The id."""
+        return secrets.token_hex(REQUEST_ID_BYTES)
+
+
+def current_request_id() -> str:
+    """That of the request being answered."""
+    found = request_ctx.request
+    if not isinstance(found, RawPathRequest):
+        raise InvariantError(f"a request is a {type(found).__name__}")
+    return found.request_id
 
 
 class RawPathConnection(TrioASGIHTTPConnection):
@@ -143,12 +165,28 @@ class RawPathConnection(TrioASGIHTTPConnection):
             if response.status_code != 408:
                 with trio.move_on_after(LINGER_SECONDS):
                     await request.body.wait_end()
+            self._complete(request, response)
             await self._write(send, response)
             status = response.status_code
         finally:
             route = getattr(request.url_rule, "endpoint", "").partition(" ")[2]
             self.app.observe(request.method, route, status, trio.current_time() - began)
         nursery.cancel_scope.cancel()
+
+    def _complete(self, request: RawPathRequest, response: Response) -> None:
+        """Add what every answer has; what the view said itself stands."""
+        always = (*SAFETY_HEADERS, *(OVER_TLS if request.scheme == "https" else ()))
+        for name, value in (*always, ("X-Request-Id", request.request_id)):
+            response.headers.setdefault(name, value)
+        for name, value in self.app.cors.headers(
+            request.headers.get("Origin", ""),
+            asks_method=request.headers.get("Access-Control-Request-Method", "") if request.method == "OPTIONS" else "",
+            methods=response.headers.get("Allow", ""),
+        ):
+            if name == "Vary":
+                response.vary.add(value)
+            else:
+                response.headers.set(name, value)
 
     async def _write(self, send: ASGISendCallable, response: Response) -> None:
         await send(
@@ -176,14 +214,15 @@ class RefusedWebsocket:
         """Refuse with the same JSON as everything else."""
         await receive()
         answer = refusal(400, NO_WEBSOCKETS)
-        headers = [(b"content-type", answer.content_type.encode()), (b"content-length", b"%d" % len(answer.body))]
+        own = (("content-type", answer.content_type), ("content-length", str(len(answer.body))))
+        headers = [(name.lower().encode(), value.encode()) for name, value in (*SAFETY_HEADERS, *own)]
         await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "websocket.http.response.body", "body": answer.body, "more_body": False})
         self._app.observe("GET", "", answer.status, 0.0)
 
 
 class MedicQuart(QuartTrio):
-    """Quart, with the changes above. `observe` and `body_bytes_max` are set by `create_app`."""
+    """Quart, with the changes above. `observe`, `body_bytes_max` and `cors` are set by `create_app`."""
 
     asgi_http_class = RawPathConnection
     asgi_websocket_class = RefusedWebsocket  # type: ignore[assignment]  # it is only constructed and called
@@ -191,6 +230,7 @@ class MedicQuart(QuartTrio):
 
     observe: Observe
     body_bytes_max: Callable[[str], int]
+    cors: Cors = NO_CORS
 
     async def make_default_options_response(self) -> Response:
         """OPTIONS: the methods of the path."""

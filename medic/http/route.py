@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from medic.access.entrance import Entrance
 from medic.access.scope import Scope
 from medic.http.answers import JSON_TYPE, Answer, Stream
 from medic.http.call import Call
@@ -58,6 +59,10 @@ class Route:
         actor: Whether `X-Actor` says who does it.
         keyed: Whether `Idempotency-Key` recognises what is sent again.
         scope: What a caller's key needs for it, in the modes that ask for keys; None: nobody is asked.
+        limited: Whether each request counts as a read or a change of its caller; heartbeats never do.
+        basic: Whether the key may stand in HTTP Basic as well.
+        narrows: Whether it shows and changes only what a restricted key reaches; where it does not, such a key is
+            refused.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -73,3 +78,11 @@ class Route:
     actor: bool = False
     keyed: bool = False
     scope: Scope | None = Scope.READ
+    limited: bool = True
+    basic: bool = False
+    narrows: bool = False
+
+    @property
+    def entrance(self) -> Entrance:
+        """What it asks of whoever calls it."""
+        return Entrance(self.scope, takes_basic=self.basic, narrows=self.narrows)

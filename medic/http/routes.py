@@ -23,26 +23,31 @@ from medic.http.bodies import (
     NamedHeartbeatBody,
     NoteBody,
     Registration,
+    RotateWebhookBody,
     ServiceUpdate,
     WebhookBody,
 )
-from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX, PAGE_MAX
+from medic.http.key_routes import KEYS
+from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX
 from medic.http.route import Parameter, Route, Told
+from medic.http.shared_answers import AWAY, CURSOR, LIMIT
 
 HEARTBEAT_PATH: Final = "/heartbeat"
 NAMED_PATH: Final = "/heartbeat/{heartbeat_name}"
 BULK_PATH: Final = "/v2/heartbeats"
+METRICS_PATHS: Final = frozenset({"/metrics", "/metrics/services"})
 
 NO_SERVICE: Final = Told("No service of that name is registered.", shapes.Refusal)
 NO_ALERT: Final = Told("There is no such alert.", shapes.Refusal)
 CLOSED: Final = Told("The alert is closed already.", shapes.Refusal)
-AWAY: Final = Told(
-    "PostgreSQL does not answer; nothing was changed. Retry-After says when to try again.", shapes.Refusal
+TOO_MANY: Final = Told(
+    "Too many in a minute; `X-RateLimit-*` say of how many, Retry-After when the next one is taken.", shapes.Refusal
+)
+LIMITED: Final = Told(
+    "Too many in a minute. It counts as a sign of life of a registered service, and is not stored.", shapes.Refusal
 )
 NOT_DURABLE: Final = Told("It cannot be made durable now. Retry-After says when to try again.", shapes.Refusal)
 
-LIMIT: Final = Parameter("limit", "integer", "How many a page holds.", 1, PAGE_MAX)
-CURSOR: Final = Parameter("cursor", "string", "`next_cursor` of the page before.")
 
 TAKEN: Final = Told("Taken, and as durable as MEDIC_JOURNAL_SYNC says.", shapes.Envelope[Literal[""]])
 INACTIVE: Final = Told("A bad request, or the service is inactive (since when, by whom).", shapes.Refusal)
@@ -66,6 +71,7 @@ HEARTBEATS: Final = (
             400: INACTIVE,
             404: NO_SERVICE,
             413: Told(f"More than {HEARTBEAT_BYTES_MAX} bytes.", shapes.Refusal),
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "Further fields are ignored and named in `message`. With MEDIC_STRICT_STATUS=1 a status without a meaning is "
@@ -75,6 +81,7 @@ HEARTBEATS: Final = (
         query=None,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -102,6 +109,7 @@ HEARTBEATS: Final = (
         query=None,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -109,11 +117,13 @@ HEARTBEATS: Final = (
         named.send_heartbeat,
         "Heartbeats",
         "Send a heartbeat in one line",
-        {201: TAKEN, 400: INACTIVE, 404: NO_SERVICE, 503: NOT_DURABLE},
+        {201: TAKEN, 400: INACTIVE, 404: NO_SERVICE, 429: LIMITED, 503: NOT_DURABLE},
         "For `curl -fsS URL` and cron. HEAD does the same and answers without a body.",
         query=BESIDE_THE_NAME,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        basic=True,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -126,6 +136,7 @@ HEARTBEATS: Final = (
             400: INACTIVE,
             404: NO_SERVICE,
             413: Told(f"More than {HEARTBEAT_BYTES_MAX} bytes.", shapes.Refusal),
+            429: LIMITED,
             503: NOT_DURABLE,
         },
         "A body that is a JSON object or a form of the same fields is read, and the query stands before it. Any other "
@@ -135,6 +146,8 @@ HEARTBEATS: Final = (
         query=BESIDE_THE_NAME,
         keyed=True,
         scope=Scope.HEARTBEAT,
+        basic=True,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -153,6 +166,7 @@ HEARTBEATS: Final = (
                 f"At most so many; {HEARTBEATS_MAX} where it is left out, more than that, or no number.",
             ),
         ),
+        narrows=True,
     ),
 )
 
@@ -169,6 +183,7 @@ SERVICES: Final = (
                 "Registered before; `differs` says how it is not what was asked for.",
                 shapes.RegisteredAlready[shapes.ServiceShape],
             ),
+            429: TOO_MANY,
             503: AWAY,
         },
         "Sending the same registration again changes nothing. A registration counts as `threshold` signs of life.",
@@ -176,6 +191,8 @@ SERVICES: Final = (
         query=(Parameter("update", "flag", "1: change what is registered to what was asked for."),),
         actor=True,
         scope=Scope.WRITE,
+        limited=False,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -195,6 +212,7 @@ SERVICES: Final = (
             LIMIT,
             CURSOR,
         ),
+        narrows=True,
     ),
     Route(
         "GET",
@@ -203,6 +221,7 @@ SERVICES: Final = (
         "Services",
         "Show a service",
         {200: Told("A list of one.", shapes.Envelope[list[shapes.ServiceShape]]), 404: NO_SERVICE},
+        narrows=True,
     ),
     Route(
         "POST",
@@ -219,6 +238,7 @@ SERVICES: Final = (
         body=ServiceUpdate,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "DELETE",
@@ -230,6 +250,7 @@ SERVICES: Final = (
         "An open alert closes and is resolved where it was told. History keeps name and id; the name is free at once.",
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -241,6 +262,7 @@ SERVICES: Final = (
         "A marked page about this service goes through the real notifiers.",
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "GET",
@@ -251,6 +273,7 @@ SERVICES: Final = (
         {200: Told("Names, last heard of first.", shapes.Counted[shapes.RefusedNameShape])},
         "Since Medic's start; a bounded number, the newest.",
         query=(LIMIT,),
+        narrows=True,
     ),
 )
 
@@ -270,6 +293,7 @@ ALERTS: Final = (
             LIMIT,
             CURSOR,
         ),
+        narrows=True,
     ),
     Route(
         "GET",
@@ -278,6 +302,7 @@ ALERTS: Final = (
         "Alerts",
         "Show an alert, its history and whom it was told",
         {200: Told("The alert.", shapes.Envelope[shapes.AlertHistoryShape]), 404: NO_ALERT, 503: AWAY},
+        narrows=True,
     ),
     Route(
         "POST",
@@ -296,6 +321,7 @@ ALERTS: Final = (
         body_optional=True,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
     Route(
         "POST",
@@ -314,6 +340,7 @@ ALERTS: Final = (
         body_optional=True,
         actor=True,
         scope=Scope.WRITE,
+        narrows=True,
     ),
 )
 
@@ -324,7 +351,7 @@ WEBHOOKS: Final = (
         webhooks.create_webhook,
         "Webhooks",
         "Create a webhook",
-        {201: Told("Created.", shapes.Envelope[shapes.WebhookShape]), 503: AWAY},
+        {201: Told("Created; the only answer with its secret.", shapes.Envelope[shapes.NewWebhookShape]), 503: AWAY},
         body=WebhookBody,
         actor=True,
         scope=Scope.ADMIN,
@@ -336,6 +363,23 @@ WEBHOOKS: Final = (
         "Webhooks",
         "List webhooks",
         {200: Told("Webhooks.", shapes.Counted[shapes.WebhookShape]), 503: AWAY},
+    ),
+    Route(
+        "POST",
+        "/v2/webhooks/{webhook_id}/rotate",
+        webhooks.rotate_webhook,
+        "Webhooks",
+        "Give a webhook a new secret",
+        {
+            200: Told("Rotated; the only answer with the new secret.", shapes.Envelope[shapes.NewWebhookShape]),
+            404: Told("There is no such webhook.", shapes.Refusal),
+            503: AWAY,
+        },
+        about="Requests carry a signature with the new secret and, for `overlap_hours`, one with the secret before.",
+        body=RotateWebhookBody,
+        body_optional=True,
+        actor=True,
+        scope=Scope.ADMIN,
     ),
     Route(
         "DELETE",
@@ -362,6 +406,8 @@ OPERATIONS: Final = (
         "Is the network there",
         {204: Told("It is.")},
         query=None,
+        limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -374,6 +420,8 @@ OPERATIONS: Final = (
             503: Told("Unhealthy: database, journal, wheel or writer do not work.", shapes.HealthShape),
         },
         query=None,
+        limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -386,6 +434,8 @@ OPERATIONS: Final = (
             503: Told("Yes: it has stalled.", shapes.ProbeShape),
         },
         query=None,
+        limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -398,6 +448,8 @@ OPERATIONS: Final = (
             503: Told("No, and why.", shapes.ProbeShape),
         },
         query=None,
+        limited=False,
+        scope=None,
     ),
     Route(
         "GET",
@@ -407,6 +459,7 @@ OPERATIONS: Final = (
         "Prometheus metrics",
         {200: Told("Prometheus text, or OpenMetrics where Accept asks for it.", None, "text/plain")},
         query=None,
+        limited=False,
     ),
     Route(
         "GET",
@@ -424,10 +477,12 @@ OPERATIONS: Final = (
             Parameter("status", "string", "Only services of this status."),
             Parameter("shard", "string", "`i/n`: the i-th of n parts."),
         ),
+        limited=False,
+        narrows=True,
     ),
 )
 
-_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *audit_routes.AUDIT, *OPERATIONS)
+_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *audit_routes.AUDIT, *OPERATIONS)
 
 ROUTES: Final = (*_DESCRIBED, *documentation.routes(_DESCRIBED))
 """All routes."""

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import trio
 
+from medic.access.keys import ApiKey
+from medic.access.limits import Counted
+from medic.access.reach import reach_of
+from medic.access.restriction import may_see
 from medic.core.author import Author
 from medic.core.draft import ServiceEdit
 from medic.core.names import name_key, normal_name
 from medic.core.service import Service
 from medic.core.units import InstantMs
-from medic.errors import AlertClosedError, UnknownServiceError
-from medic.http.answers import Answer, JsonObject, JsonValue, Stream, listing, success
+from medic.errors import AlertClosedError
+from medic.http.answers import Answer, Headers, JsonObject, JsonValue, Stream, listing, success
 from medic.http.bodies import Registration, ServiceFields, ServiceUpdate, read_body
 from medic.http.call import Call
+from medic.http.counting import count
 from medic.http.cursor import after_service, read_service_cursor
 from medic.http.limits import PAGE_MAX, SERVICES_PER_LOOK, SERVICES_PER_PIECE
+from medic.http.narrowing import find_service, require_within
 from medic.http.parts import ApiParts
 from medic.http.shown import refused_json, service_json
 
@@ -36,6 +42,7 @@ class Selection:
         service_name, team: Exactly this.
         active, muted, down: Whether it is.
         q: A part of the name or of the label, case of A-Z aside.
+        key: A key that is restricted: only what it reaches.
     """
 
     service_name: str | None = None
@@ -44,6 +51,7 @@ class Selection:
     muted: bool | None = None
     down: bool | None = None
     q: str = ""
+    key: ApiKey | None = None
 
     @classmethod
     def of(cls, call: Call) -> Selection:
@@ -52,7 +60,7 @@ class Selection:
         Raises:
             InvalidInputError: a parameter is no flag, or none of this route's.
         """
-        label, team = call.query.get("service_name"), call.query.get("team")
+        label, team, key = call.query.get("service_name"), call.query.get("team"), call.caller.key
         return cls(
             service_name=normal_name(label) if label else None,
             team=normal_name(team) if team else None,
@@ -60,6 +68,7 @@ class Selection:
             muted=call.flag("muted"),
             down=call.flag("down"),
             q=name_key(normal_name(call.query.get("q", ""))),
+            key=key if key is not None and (key.names or key.teams) else None,
         )
 
     def selects(self, service: Service) -> bool:
@@ -72,6 +81,7 @@ class Selection:
             and (self.muted is None or (service.mute is not None) == self.muted)
             and (self.down is None or (service.alert is not None) == self.down)
             and (self.q in name_key(row.heartbeat_name) or self.q in name_key(row.service_name))
+            and (self.key is None or may_see(self.key, service))
         )
 
 
@@ -90,7 +100,7 @@ async def list_services(parts: ApiParts, call: Call) -> Answer | Stream:
 
 async def show_service(parts: ApiParts, call: Call) -> Answer:
     """A list of one."""
-    return success(200, "", [_shown(parts, _named(parts, call.name))])
+    return success(200, "", [_shown(parts, find_service(parts, call, call.name))])
 
 
 async def register_service(parts: ApiParts, call: Call) -> Answer:
@@ -99,44 +109,57 @@ async def register_service(parts: ApiParts, call: Call) -> Answer:
     body = read_body(Registration, call.body)
     body.require_mute()
     draft = body.draft()
+    require_within(call, draft.heartbeat_name, draft.team)
+    taken = parts.roster.find(draft.heartbeat_name)
+    stands: Headers = ()
+    if taken is None:
+        # A fleet registers all of its services at each start: only what is new is counted.
+        stands = await count(parts, Counted.MANAGEMENT, call.caller)
+    else:
+        require_within(call, draft.heartbeat_name, taken.row.team)
     service, is_new = await parts.changes.register(draft, by=call.author)
     if is_new:
         parts.refused.forget_name(draft.heartbeat_name)
         if body.muted:
             service = await _mute(parts, service, body, by=call.author)
-        return success(201, REGISTERED, _shown(parts, service))
+        return replace(success(201, REGISTERED, _shown(parts, service)), headers=stands)
     stored = _shown(parts, service)
     wanted = body.wanted()
     differs: dict[str, JsonValue] = {
         name: [stored[name], value] for name, value in wanted.items() if stored[name] != value
     }
     if update and differs:
+        stands = await count(parts, Counted.MANAGEMENT, call.caller)
         service = await _apply(parts, service, body, by=call.author, mute="muted" in differs)
-    return success(200, ALREADY_REGISTERED, _shown(parts, service), differs=differs)
+    return replace(success(200, ALREADY_REGISTERED, _shown(parts, service), differs=differs), headers=stands)
 
 
 async def update_service(parts: ApiParts, call: Call) -> Answer:
     """Change any fields of a service but its name."""
-    service = _named(parts, call.name)
+    service = find_service(parts, call, call.name)
     body = read_body(ServiceUpdate, call.body)
     body.require_mute()
+    if body.team is not None:
+        require_within(call, service.row.heartbeat_name, body.team)
     service = await _apply(parts, service, body, by=call.author, mute=body.muted is not None)
     if body.down is not None and service.alert is not None:
         try:
             service = (await parts.changes.resolve(service.alert.alert_id, by=call.author, note="")).service
         except AlertClosedError:
-            service = _named(parts, call.name)
+            service = find_service(parts, call, call.name)
     return success(200, UPDATED, _shown(parts, service))
 
 
 async def delete_service(parts: ApiParts, call: Call) -> Answer:
     """Delete a service; its history keeps name and id."""
+    find_service(parts, call, call.name)
     await parts.changes.delete(call.name, by=call.author)
     return success(200, DELETED, "")
 
 
 async def send_test(parts: ApiParts, call: Call) -> Answer:
     """Send a marked page about the service through the real notifiers, and its resolve."""
+    find_service(parts, call, call.name)
     targets = await parts.changes.send_test(call.name, by=call.author)
     told = (
         f"A test page goes to {', '.join(targets)}."
@@ -148,16 +171,10 @@ async def send_test(parts: ApiParts, call: Call) -> Answer:
 
 async def list_refused(parts: ApiParts, call: Call) -> Answer:
     """Names heard of since the start that are not registered, last heard of first."""
-    names = parts.refused.names()
+    reach = reach_of(call.caller)
+    names = [name for name in parts.refused.names() if reach.covers(name.heartbeat_name, "")]
     shown: list[JsonValue] = [refused_json(name) for name in names[: call.limit or PAGE_MAX]]
     return success(200, "", shown, total_count=len(names))
-
-
-def _named(parts: ApiParts, name: str) -> Service:
-    service = parts.roster.find(name)
-    if service is None:
-        raise UnknownServiceError(name)
-    return service
 
 
 async def _apply(parts: ApiParts, service: Service, body: ServiceFields, *, by: Author, mute: bool) -> Service:

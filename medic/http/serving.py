@@ -29,6 +29,7 @@ from quart import Quart
 from medic.http.answers import refusal
 from medic.http.express_lane import ExpressLane
 from medic.http.framing import HotRoute
+from medic.http.framing_refusals import as_bytes
 from medic.http.hot_routes import HOT_ROUTES, Take
 from medic.http.hypercorn_server import HypercornServer
 from medic.http.listening import connections_allowed, listen
@@ -180,14 +181,10 @@ def _stream(opened: socket.socket) -> trio.SocketStream:
 
 async def _refuse(opened: socket.socket, most: int) -> None:
     """Answer 503 without reading the request, and stay until the client has read that."""
-    answer = refusal(503, f"{most} connections are open already. Try again.")
-    head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
-        f"Content-Length: {len(answer.body)}\r\n\r\n"
-    )
+    answer = refusal(503, f"{most} connections are open already. Try again.", headers=(("Retry-After", "1"),))
     with trio.move_on_after(REFUSED_SECONDS), contextlib.suppress(trio.BrokenResourceError):
         async with _stream(opened) as stream:
-            await stream.send_all(head.encode() + answer.body)
+            await stream.send_all(as_bytes(answer))
             await stream.send_eof()
             while await stream.receive_some():
                 pass

@@ -100,6 +100,7 @@ class ServiceShape(Shape):
     grace_period_seconds: int | float
     recovery_seconds: int | float
     renotify_minutes: int | float = Field(description="As in force, the default included; 0 for none.")
+    require_key: Flag = Field(description="1: its heartbeats need an API key, whatever MEDIC_AUTH asks of others.")
     date_added: Time
     date_modified: Time
     date_muted: Time | None
@@ -220,6 +221,51 @@ class WebhookShape(Shape):
     headers: dict[str, Literal["***"]] = Field(description="Values are not shown.")
     date_added: Time
     added_by: str | None
+    former_secret_until: Time | None = Field(
+        description="Until when the secret before the last rotation signs as well."
+    )
+
+
+class NewWebhookShape(WebhookShape):
+    """A webhook and the secret that was just made for it, which is never shown again."""
+
+    secret: str = Field(description="Verifies `webhook-signature` (Standard Webhooks): `whsec_` and base64.")
+
+
+class KeyShape(Shape):
+    """An API key, without its secret."""
+
+    key_id: str
+    name: str
+    scopes: list[Literal["heartbeat", "read", "write", "admin"]]
+    names: list[str] = Field(description="Heartbeat names it is restricted to, with `*`; empty: every name.")
+    teams: list[str] = Field(description="Teams it is restricted to; empty: every team.")
+    state: Literal["working", "expired", "revoked"]
+    date_added: Time
+    added_by: str | None
+    expires_at: Time | None
+    rotated_at: Time | None = Field(description="When it got its present secret; null: it still has the first.")
+    former_until: Time | None = Field(description="Until when the secret before works.")
+    revoked_at: Time | None
+    last_used_at: Time | None = Field(description="After a restart up to a minute late.")
+    last_used_from: str | None = Field(description="The address it was last used from.")
+
+
+class NewKeyShape(KeyShape):
+    """An API key that was just made, or has just got its next secret."""
+
+    key: str = Field(description="The key itself: `mdk_<id>_<secret>`. No other answer ever shows it.")
+
+
+class KeylessShape(Shape):
+    """A service that was heard without a key."""
+
+    service_id: int
+    heartbeat_name: str
+    service_name: str
+    team: str
+    last_day_without_key: str = Field(description="The newest such day, in UTC.", json_schema_extra={"format": "date"})
+    require_key: Flag
 
 
 class TestShape(Shape):

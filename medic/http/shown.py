@@ -10,10 +10,11 @@ from medic.core.deadline import late_deadline
 from medic.core.notification import alert_key, alert_name
 from medic.core.service import Service
 from medic.core.units import InstantMs, SkewMs, isoformat, ms_to_minutes, ms_to_seconds
+from medic.core.webhook import Webhook
 from medic.history import AlertHistory, AlertRow, HeartbeatRow
 from medic.http.answers import JsonObject, JsonValue
 from medic.http.refused import RefusedName, ServiceRefusal
-from medic.ports import HealthReport, Webhook
+from medic.ports import HealthReport
 
 SECRET_SHOWN = "***"  # noqa: S105 - what stands in a secret's place
 """Shown for the values of a webhook's headers: tokens stand there."""
@@ -44,6 +45,7 @@ def service_json(service: Service, skew: SkewMs, refusal: ServiceRefusal | None 
         "grace_period_seconds": ms_to_seconds(row.grace_ms),
         "recovery_seconds": ms_to_seconds(row.recovery_ms),
         "renotify_minutes": ms_to_minutes(service.policy.renotify_ms),
+        "require_key": int(row.require_key),
         "date_added": isoformat(row.date_added),
         "date_modified": isoformat(row.date_modified),
         "date_muted": None if mute is None else isoformat(mute.muted_at),
@@ -134,7 +136,13 @@ def webhook_json(webhook: Webhook) -> JsonObject:
         "headers": headers,
         "date_added": isoformat(webhook.date_added),
         "added_by": webhook.added_by or None,
+        "former_secret_until": None if webhook.former_until is None else isoformat(webhook.former_until),
     }
+
+
+def new_webhook_json(webhook: Webhook) -> JsonObject:
+    """One webhook with the secret that was just made for it: the only answers that show one."""
+    return {**webhook_json(webhook), "secret": webhook.secret}
 
 
 def refused_json(refused: RefusedName) -> JsonObject:

@@ -14,8 +14,9 @@ from typing import Final
 import structlog
 import trio
 
-from medic.http.caller import caller_address
+from medic.http.answers import SAFETY_HEADERS
 from medic.http.framing import Framing, HotHead, HotRoute, Verdict
+from medic.http.headers import OVER_TLS
 from medic.http.hot_routes import HOT_ROUTES, Take, refuse_late
 from medic.http.limits import (
     HANDSHAKE_SECONDS_MAX,
@@ -26,6 +27,7 @@ from medic.http.limits import (
     WRITE_SECONDS_MAX,
 )
 from medic.http.parts import ApiParts
+from medic.http.recognition import address_of
 from medic.http.wire import Wire
 
 _log = structlog.get_logger(__name__)
@@ -56,7 +58,7 @@ class StreamLane:
         self._pass_on = pass_on
         self._routes = routes
         self._framing = Framing(tuple(routes))
-        self._wire = Wire(parts.clock)
+        self._wire = Wire(parts.clock, (*SAFETY_HEADERS, *OVER_TLS))
         self._open: set[trio.SocketStream] = set()
         self._waiting: set[trio.CancelScope] = set()
         self._all_ended = trio.Event()
@@ -140,13 +142,7 @@ class StreamLane:
     async def _answer(self, stream: TlsStream, head: HotHead, body: bytes, peer: str, *, last: bool) -> bool:
         """Answer one request; whether the connection ends behind it."""
         began = trio.current_time()
-        address = caller_address(
-            peer,
-            forwarded_for=head.forwarded_for,
-            forwarded=head.forwarded,
-            trusted=self._parts.settings.trusted_proxies,
-        )
-        answer = await self._routes[head.route](self._parts, head, body, address)
+        answer = await self._routes[head.route](self._parts, head, body, address_of(self._parts, head, peer))
         closes = last or self._draining
         await self._send(stream, self._wire.write(answer, closes=closes, bodiless=head.method == "HEAD"))
         self._parts.meter.observe(head.method, head.route.path, answer.status, trio.current_time() - began)

@@ -6,7 +6,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
-from medic.http.answers import SAFETY_HEADERS, Answer
+from medic.http.answers import SAFETY_HEADERS, Answer, Headers
 from medic.http.heartbeats import accepted
 from medic.ports import Clock
 
@@ -17,10 +17,16 @@ ACCEPTED: Final = accepted()
 
 
 class Wire:
-    """Writes answers. The date changes once a second, and with it the one answer that nearly all requests get."""
+    """Writes answers. The date changes once a second, and with it the one answer that nearly all requests get.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        clock: For the date.
+        headers: On every answer.
+    """
+
+    def __init__(self, clock: Clock, headers: Headers = SAFETY_HEADERS) -> None:
         self._clock = clock
+        self._headers = headers
         self._second = -1
         self._date = ""
         self._accepted = b""
@@ -43,7 +49,7 @@ class Wire:
             f"HTTP/1.1 {answer.status} {PHRASES.get(answer.status, '')}",
             f"content-type: {answer.content_type}",
             f"content-length: {len(answer.body)}",
-            *(f"{name.lower()}: {value}" for name, value in (*SAFETY_HEADERS, *answer.headers)),
+            *(f"{name.lower()}: {value}" for name, value in (*self._headers, *answer.headers)),
             f"date: {self._date}",
         ]
         if closes:

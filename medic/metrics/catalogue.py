@@ -208,6 +208,16 @@ DATABASE_ERRORS: Final = Spec(
 )
 DATABASE_CONNECTIONS: Final = Spec("medic_db_connections", "gauge", "Connections open, by use.", ("state",))
 
+# ------------------------------------------------------------------------------------------------------------- Redis
+
+REDIS_UP: Final = Spec(
+    "medic_redis_up",
+    "gauge",
+    "1 while limits are counted in Redis, 0 while each Medic counts for itself; absent where Redis is not configured.",
+)
+REDIS_FAILURES: Final = Spec("medic_redis_failures_total", "counter", "How often Redis was found not to work.")
+REDIS_CONNECTIONS: Final = Spec("medic_redis_connections", "gauge", "Connections to Redis.")
+
 # ----------------------------------------------------------------------------------------------- the one active Medic
 
 ACTIVE_TOKEN: Final = Spec(
@@ -219,6 +229,11 @@ ACTIVE_LOCK_HELD: Final = Spec(
     "medic_active_lock_held", "gauge", "1 while it has the lock, 0 while it has lost it and takes it back."
 )
 ACTIVE_LOCKS_LOST: Final = Spec("medic_active_locks_lost_total", "counter", "How often it lost the lock.")
+
+# --------------------------------------------------------------------------------------------------------- API keys
+
+KEYS: Final = Spec("medic_api_keys", "gauge", "API keys that work; MEDIC_ADMIN_API_KEY is not counted.")
+KEYS_ENDING: Final = Spec("medic_api_keys_expiring", "gauge", "Those of them that expire within 14 days.")
 
 # ----------------------------------------------------------------------------------------------------------- health
 

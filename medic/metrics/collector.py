@@ -64,7 +64,9 @@ class MedicCollector(Collector):
         yield from self._writer()
         yield from self._loop()
         yield from self._database()
+        yield from self._redis()
         yield from self._leadership()
+        yield from self._keys()
         yield from self._medic()
 
     def _services(self) -> Iterator[Metric]:
@@ -194,11 +196,23 @@ class MedicCollector(Collector):
         idle = database.connections_open - database.connections_busy
         yield from _by_word(catalogue.DATABASE_CONNECTIONS, {"busy": database.connections_busy, "idle": idle})
 
+    def _redis(self) -> Iterator[Metric]:
+        redis = self._parts.redis()
+        if redis is not None:
+            yield from _single(catalogue.REDIS_UP, float(redis.failing is None))
+            yield from _single(catalogue.REDIS_FAILURES, redis.failures)
+            yield from _single(catalogue.REDIS_CONNECTIONS, redis.connections)
+
     def _leadership(self) -> Iterator[Metric]:
         leadership = self._parts.leadership()
         yield from _single(catalogue.ACTIVE_TOKEN, leadership.token)
         yield from _single(catalogue.ACTIVE_LOCK_HELD, float(leadership.has_lock))
         yield from _single(catalogue.ACTIVE_LOCKS_LOST, leadership.locks_lost)
+
+    def _keys(self) -> Iterator[Metric]:
+        keys = self._parts.keys()
+        yield from _single(catalogue.KEYS, keys.working)
+        yield from _single(catalogue.KEYS_ENDING, keys.ending)
 
     def _medic(self) -> Iterator[Metric]:
         components = self._health.report().components

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from medic.access.endings import KeyStatistics
 from medic.actors.directory import DirectoryStatistics
 from medic.actors.host import HostStatistics
 from medic.actors.outbox import OutboxStatistics
@@ -17,6 +18,7 @@ from medic.metrics.stall import StallStatistics
 from medic.store.journal.statistics import JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
+from medic.store.redis.client import RedisStatistics
 from medic.store.snapshot.keeper import SnapshotStatistics
 from medic.store.tables.writer import WriterStatistics
 
@@ -40,3 +42,5 @@ class Parts:
     database: Callable[[], DatabaseStatistics]
     leadership: Callable[[], LeadershipStatistics]
     alerting: Callable[[], AlertingStatistics]
+    keys: Callable[[], KeyStatistics]
+    redis: Callable[[], RedisStatistics | None]

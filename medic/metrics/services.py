@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from medic.access.reach import EVERYTHING, Reach
 from medic.core.deadline import late_deadline
 from medic.core.names import name_key
 from medic.core.service import Service
@@ -42,6 +43,7 @@ class ServiceFilter:
         team: The team, exactly.
         name: The heartbeat's name, case of A-Z aside; `*` stands for any characters.
         status: The status.
+        reach: What whoever asks may see.
         shard: (i, n): the i-th of n parts, counted from 1. A service stays in its part as long as its name does.
     """
 
@@ -49,6 +51,7 @@ class ServiceFilter:
     name: str | None = None
     status: Status | None = None
     shard: tuple[int, int] | None = None
+    reach: Reach = EVERYTHING
 
     @classmethod
     def parse(
@@ -77,13 +80,14 @@ class ServiceFilter:
     def _accept(self) -> Callable[[Service], bool] | None:
         if self == ServiceFilter():
             return None
-        team, status, shard = self.team, self.status, self.shard
+        team, status, shard, reach = self.team, self.status, self.shard, self.reach
         pattern = None if self.name is None else _star_pattern(name_key(self.name))
 
         def accept(service: Service) -> bool:
             key = name_key(service.row.heartbeat_name)
             return (
                 (team is None or service.row.team == team)
+                and (reach.is_everything or reach.covers(key, service.row.team))
                 and (status is None or service.status is status)
                 and (pattern is None or pattern.fullmatch(key) is not None)
                 and (shard is None or zlib.crc32(key.encode()) % shard[1] == shard[0] - 1)

@@ -188,6 +188,7 @@ class _HeartbeatsOf:
         self.require_room = journal.require_room
         self.require_intake = journal.require_intake
         self.append_nowait = journal.append_nowait
+        self.append_turn_nowait = journal.append_turn_nowait
         self.append_heartbeat_nowait = journal.append_heartbeat_nowait
         self.append_heartbeats_nowait = journal.append_heartbeats_nowait
         self.wait_durable = journal.wait_durable
@@ -216,7 +217,7 @@ class _HeartbeatsOf:
         return self._journal.durable
 
     async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
-        """The heartbeats among the next records, or among those after them where there are none."""
+        """The heartbeats among the next records, or among those after them where there are none; whole turns."""
         while entries := await self._journal.read_after(position, most=most):
             heartbeats = [entry for entry in entries if isinstance(entry.effect, RecordHeartbeat)]
             if heartbeats:

@@ -13,8 +13,8 @@ from medic.alerting.attempt import Delivered, Refused, Retry
 from medic.alerting.pipeline import UNTOLD_GATHERED_SECONDS
 from medic.alerting.untold import UNTOLD_SECONDS
 from medic.core.status import NotificationKind, Outcome
-from medic.ports import Webhook
-from tests.fakes.alerting import Scripted, follow, hang, running, trigger
+from medic.core.webhook import Webhook
+from tests.fakes.alerting import Scripted, answer_after, follow, hang, running, trigger
 
 K = NotificationKind
 DOWN = Retry("connection refused", maybe_taken=False)
@@ -192,3 +192,34 @@ async def test_webhooks_come_and_go_at_run_time(autojump_clock):
         bench.offer(trigger(7))
         await wait_all_tasks_blocked()
         assert [made.ids for made in bench.made] == [["1.0", "2.0", "3.0"], [], ["7.0"]]
+
+
+async def test_a_webhook_that_changed_keeps_what_waits_for_it(autojump_clock):
+    webhook = Webhook(webhook_id=4, url="http://x", secret="whsec_1")
+    async with running(Scripted()) as bench:
+        bench.alerting.add_webhook(webhook)
+        (first,) = bench.made
+        first.otherwise = answer_after(5)
+        bench.offer(trigger(1), follow(trigger(1), K.REMINDER, 1))
+        await wait_all_tasks_blocked()
+        bench.alerting.add_webhook(replace(webhook, secret="whsec_2"))
+        second = bench.made[1]
+        await trio.sleep(4)
+        # What is under way is not cut off, and nothing of the same alert overtakes it.
+        assert (first.under_way, first.closed, second.ids) == (1, False, [])
+        await trio.sleep(4)
+        assert (first.ids, first.closed, second.ids) == (["1.0"], True, ["1.1"])
+        assert [outcome for _, outcome in bench.outcomes("webhook:4")] == [Outcome.DELIVERED] * 2
+
+
+async def test_the_connections_of_a_webhook_that_changed_are_closed(autojump_clock):
+    webhook = Webhook(webhook_id=4, url="http://x", secret="whsec_1")
+    async with running(Scripted()) as bench:
+        for number in range(3):
+            bench.alerting.add_webhook(replace(webhook, secret=f"whsec_{number}"))
+        await wait_all_tasks_blocked()
+        assert [made.closed for made in bench.made] == [True, True, False]
+        bench.offer(trigger(1))
+        await wait_all_tasks_blocked()
+        assert [made.ids for made in bench.made] == [[], [], ["1.0"]]
+    assert bench.made[-1].closed

@@ -150,8 +150,10 @@ def test_a_nap_shorter_than_a_client_waits_is_none_but_naps_add_up():
 
 
 def test_the_system_tells_how_long_it_slept():
-    assert seconds_asleep() >= -0.001
-    assert seconds_asleep() == pytest.approx(seconds_asleep(), abs=0.01)
+    # It reads two clocks, and another program may run for long in between: the quickest of many readings counts.
+    first, second = (min(seconds_asleep() for _ in range(100)) for _ in range(2))
+    assert first >= -0.001
+    assert second == pytest.approx(first, abs=0.01)
 
 
 def test_only_a_step_of_the_wall_clock_or_a_credit_moves_wall_timers():
@@ -237,22 +239,22 @@ async def test_the_report_says_how_many_deadlines_moved_and_who_gets_a_fresh_int
 
 
 async def test_a_step_of_the_wall_clock_makes_nobody_late(autojump_clock, nursery):
-    world = await watching(nursery, seconds=3_600)
+    world = await watching(nursery, seconds=360)
     for step_hours in (5, -9, 4):
         world.wall.step_ms += step_hours * 3_600_000
-        await trio.sleep(600)
+        await trio.sleep(60)
         assert world.directory.find("job").status is Status.UP
-    await trio.sleep(1_801)
+    await trio.sleep(181)
     assert world.directory.find("job").status is Status.LATE
 
 
-@pytest.mark.parametrize(("step_minutes", "ends_after"), [(0, 60), (30, 30), (-30, 90), (120, 1)])
+@pytest.mark.parametrize(("step_minutes", "ends_after"), [(0, 6), (3, 3), (-3, 9), (12, 1)])
 async def test_a_mute_ends_at_its_instant_on_the_wall_however_that_is_stepped(
     autojump_clock, nursery, step_minutes, ends_after
 ):
     world = await watching(nursery, seconds=86_400)
     began = trio.current_time()
-    await world.changes.mute("job", until=InstantMs(world.wall() + 3_600_000), reason="", by=Author("test"))
+    await world.changes.mute("job", until=InstantMs(world.wall() + 360_000), reason="", by=Author("test"))
     await trio.sleep(30)
     world.wall.step_ms += step_minutes * 60_000
     await trio.sleep(ends_after * 60 - 31)

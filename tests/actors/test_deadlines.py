@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import trio
 
 from medic.actors.host import TICK_MS
@@ -73,17 +71,15 @@ async def test_a_shorter_interval_brings_the_deadline_forward_at_once(autojump_c
     assert 65.0 <= opened_after(world) <= 65.0 + TICK_SECONDS
 
 
-async def test_a_week_of_heartbeats_passes_in_a_moment(autojump_clock, nursery):
+async def test_a_week_of_heartbeats_pages_for_the_silent_one_only(autojump_clock, nursery):
     world = World(clock=SteadyClock)
     await world.start(nursery, sight=False)
     for number in range(1, 11):
         world.add(row(number, 3_600))
-    began = time.perf_counter()
     for _ in range(7 * 24 * 2):
         await trio.sleep(1_800)
         for number in range(1, 10):
             await world.beat(f"service-{number:06d}")
-    assert time.perf_counter() - began < 10
     assert [effect.service_id for effect in world.effects(OpenAlert)] == [10]
     assert world.host.statistics().timers_armed == 9
     assert world.outbox.statistics().heartbeats["UP"] == 7 * 24 * 2 * 9

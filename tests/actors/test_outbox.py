@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import trio
 
-from medic.core.effects import ChangeStatus, Notify, OpenAlert, RecordHeartbeat, SettleNotification
+from medic.core.effects import (
+    ChangeStatus,
+    CloseAlert,
+    Notify,
+    OpenAlert,
+    RecordBlindSpan,
+    RecordHeartbeat,
+    SettleNotification,
+    StoreService,
+)
 from medic.core.notification import Notification
 from medic.core.status import NotificationKind, Outcome, Status
 from medic.errors import JournalRefusedError
@@ -20,6 +29,15 @@ async def late_world(nursery, *names, seconds=60):
         await world.register(name, seconds)
         await world.beat(name)
     return world
+
+
+async def journaled_turns(world) -> list[list[type]]:
+    """What stands in the journal, as it is given to a reader who asks for one record at a time."""
+    turns, position = [], 0
+    while entries := await world.journal.read_after(position, most=1):
+        turns.append([type(entry.effect) for entry in entries])
+        position = entries[-1].position
+    return turns
 
 
 async def test_nobody_is_told_before_the_record_is_durable(autojump_clock, nursery):
@@ -41,6 +59,24 @@ async def test_the_transition_and_the_alert_stand_before_the_notification(autoju
     await trio.sleep(61)
     kinds = [type(effect) for effect in world.journal.effects()]
     assert kinds[-3:] == [ChangeStatus, OpenAlert, Notify]
+
+
+async def test_what_is_decided_in_one_turn_is_journaled_as_one(autojump_clock, nursery):
+    world = await late_world(nursery, "job")
+    await trio.sleep(61)
+    await world.beat("job")
+    turns = [[StoreService], [RecordHeartbeat, ChangeStatus], [ChangeStatus, OpenAlert, Notify]]
+    turns += [[RecordHeartbeat, ChangeStatus, CloseAlert, Notify]]
+    assert await journaled_turns(world) == turns
+
+
+async def test_a_blind_span_and_what_is_told_of_it_are_one_turn(autojump_clock, nursery):
+    world = await late_world(nursery, "job", seconds=3_600)
+    world.journal.refuse("The disk is full.")
+    await trio.sleep(60)
+    world.journal.take_again()
+    await trio.sleep(5)
+    assert (await journaled_turns(world))[2:] == [[RecordBlindSpan, Notify]]
 
 
 async def test_a_notification_is_journaled_with_the_targets_it_goes_to(autojump_clock, nursery):

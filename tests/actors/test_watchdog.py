@@ -10,6 +10,7 @@ import trio
 
 from medic.app import watchdog
 from medic.app.watchdog import Watchdog, stacks
+from tests.patience import PATIENCE_SECONDS
 
 
 class Reports:
@@ -24,13 +25,17 @@ class Reports:
         self.came.set()
 
 
+def running_threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
 @pytest.mark.slow
 async def test_a_loop_that_stands_still_is_reported_once_with_its_stack():
     reports = Reports()
     dog = Watchdog(reports)
 
     def stand_still_until_reported() -> None:
-        assert reports.came.wait(10)
+        assert reports.came.wait(PATIENCE_SECONDS)
         reports.came.clear()
         assert not reports.came.wait(0.6), "one stall, one report"
 
@@ -45,13 +50,13 @@ async def test_a_loop_that_stands_still_is_reported_once_with_its_stack():
     assert text.startswith("thread MainThread")
 
 
-async def test_its_thread_ends_with_it():
-    before = threading.active_count()
+async def test_its_thread_ends_with_it(monkeypatch):
+    monkeypatch.setattr(watchdog, "END_SECONDS", PATIENCE_SECONDS)
     async with trio.open_nursery() as nursery:
         await nursery.start(Watchdog(Reports()).run)
-        assert threading.active_count() == before + 1
+        assert "medic-watchdog" in running_threads()
         nursery.cancel_scope.cancel()
-    assert threading.active_count() == before
+    assert "medic-watchdog" not in running_threads()
 
 
 @pytest.mark.slow
@@ -65,7 +70,8 @@ async def test_a_process_that_was_stopped_is_not_blamed_on_the_loop():
         leap = 3_600.0
         await trio.sleep(3 * watchdog.LOOK_EVERY_SECONDS)
         nursery.cancel_scope.cancel()
-    assert reports.lines == []
+    # A loop that is late by itself, on a machine that is busy, may be told of.
+    assert [seconds for seconds, _ in reports.lines if seconds >= leap] == []
 
 
 def test_stacks_name_every_thread():
@@ -73,11 +79,11 @@ def test_stacks_name_every_thread():
 
     def wait_in_the_cellar() -> None:
         reached.set()
-        released.wait(10)
+        released.wait(PATIENCE_SECONDS)
 
     thread = threading.Thread(target=wait_in_the_cellar, name="cellar")
     thread.start()
-    reached.wait(10)
+    reached.wait(PATIENCE_SECONDS)
     text = stacks()
     released.set()
     thread.join()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
+from medic.access.gcra import Limit
+from medic.access.limits import Counted, Limits
 from medic.actors.changes import OperatorChanges
 from medic.actors.clock import SightedClock
 from medic.actors.directory import Directory
@@ -28,6 +30,7 @@ from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedM
 from medic.errors import DatabaseUnavailableError, OverloadedError
 from medic.ports import Beat
 from medic.store.journal.memory_journal import MemoryJournal
+from medic.store.limiter import Limiter
 from tests.fakes.history import MemoryHistory
 from tests.fakes.services import MemoryServiceStore
 
@@ -137,8 +140,14 @@ class World:
             supervisor=self.supervisor,
             on_blindness=self.sight.note,
         )
+        self.limiter = Limiter(Limits(), None)
         self.intake = HeartbeatIntake(
-            directory=self.directory, host=self.host, journal=self.journal, clock=self.clock, ids=self.ids
+            directory=self.directory,
+            host=self.host,
+            journal=self.journal,
+            clock=self.clock,
+            ids=self.ids,
+            limits=self.limiter,
         )
         self.services = MemoryServiceStore(now=self.wall)
         self.history = MemoryHistory()
@@ -154,6 +163,20 @@ class World:
             defaults=defaults,
             ring_bytes_max=RING_BYTES_MAX,
         )
+
+    def limit(self, **requests: int) -> None:
+        """So many requests a minute and caller from now on, by the values of `Counted`.
+
+        Those of a service apply to who is registered afterwards.
+        """
+        for word, most in requests.items():
+            if word == Counted.SERVICE.value:
+                self.changes._defaults = replace(self.defaults, heartbeats_a_minute=most)
+            else:
+                limiter, counted = self.limiter, Counted(word)
+                tallies = (limiter._caller, limiter._unknown, *limiter._requests.values())
+                next(tally for tally in tallies if tally.counted is counted).limit = Limit(most)
+        self.intake._counts_callers = self.limiter.counts_callers
 
     async def start(self, nursery: trio.Nursery, *, sight: bool = True) -> None:
         """Run host, outbox, supervisor and, unless the test does without it, sight."""

@@ -20,3 +20,11 @@ async def api(way: Way) -> AsyncIterator[Api]:
     """The API over real actors. In a test that asks for `mock_clock` as well, time stands still."""
     async with way(None) as opened:
         yield opened
+
+
+@pytest.fixture
+async def shut(api: Api) -> Api:
+    """With one service, and asking for keys."""
+    await api.register("job", team="payments")
+    api.world.ask_for_keys()
+    return api

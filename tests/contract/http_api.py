@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import jsonschema
 
+from medic.alerting.guard import Guard
 from medic.core.author import Author
 from medic.http.application import create_app
 from medic.http.call import canonical_path
@@ -109,9 +110,9 @@ Way = Callable[[ApiSettings | None], AbstractAsyncContextManager[Api]]
 
 
 @asynccontextmanager
-async def open_api(settings: ApiSettings | None = None) -> AsyncIterator[Api]:
+async def open_api(settings: ApiSettings | None = None, guard: Guard | None = None) -> AsyncIterator[Api]:
     """The API over real actors, with a journal, a PostgreSQL and vendors of paper."""
-    world = ApiWorld(settings)
+    world = ApiWorld(settings, guard)
     transport = httpx.ASGITransport(app=create_app(world.parts), client=(CALLER, 4711))
     async with httpx.AsyncClient(transport=transport, base_url="http://medic") as http:
         yield Api(world, http, address=CALLER)

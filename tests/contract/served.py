@@ -18,6 +18,7 @@ from medic.http.listening import bind_sockets
 from medic.http.parts import ApiSettings
 from medic.http.serving import HttpServer
 from tests.fakes.http_parts import ApiWorld
+from tests.patience import PATIENCE_SECONDS
 
 HEARTBEAT = b'{"heartbeat_name":"job","status":"UP"}'
 
@@ -50,7 +51,7 @@ async def serve(
     by_quart: bool = False,
     tls: ssl.SSLContext | None = None,
     settings: ApiSettings | None = None,
-    patience: float = 30.0,
+    patience: float = PATIENCE_SECONDS,
     send_buffer: int | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a world with one service, `job`. `by_quart`: without the express lane, all of it by Hypercorn and Quart."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import pytest
 
+from medic.access.reach import Reach
 from medic.core.policy import Defaults
 from medic.core.service import Service, ServiceRow
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
@@ -241,6 +242,23 @@ async def test_all_heartbeats_are_listed_where_nothing_is_asked_for(archive: Arc
     assert list(await archive.history.heartbeats(service=None, service_name=None, limit=250)) == rows
 
 
+async def test_heartbeats_are_those_within_reach(archive: Archive) -> None:
+    one, two, three = service(1, label="pay"), service(2, label="pay"), service(3)
+    rows = [heartbeat(number, of, NOON + number) for number, of in enumerate((one, two, three), 1)]
+    await archive.keep_heartbeats([one, two, three], rows)
+    first = rows[0].heartbeat_name
+
+    async def found(reach: Reach, label: str | None = None) -> list[HeartbeatRow]:
+        return list(await archive.history.heartbeats(service=None, service_name=label, limit=9, reach=reach))
+
+    assert await found(Reach(names=(first.replace("N", "n"),))) == [rows[0]]
+    assert await found(Reach(names=("*",))) == rows[::-1]
+    assert await found(Reach(names=("%", f"{first[:-1]}_"))) == []
+    assert await found(Reach(teams=("team-2", "team-3"))) == [rows[2], rows[1]]
+    assert await found(Reach(teams=("team-2", "team-3")), "pay") == [rows[1]]
+    assert await found(Reach(names=(first,), teams=("team-2",))) == []
+
+
 async def test_heartbeats_outlive_their_service_and_keep_its_name(archive: Archive) -> None:
     one = service(1, label="pay")
     rows = [heartbeat(1, one, NOON)]
@@ -288,6 +306,10 @@ async def test_pages_follow_one_another_without_gap_or_repetition(archive: Archi
         (AlertQuery(team="search"), [1]),
         (AlertQuery(heartbeat_name="nightly", active=True, team="platform"), [3]),
         (AlertQuery(heartbeat_name="unheard of"), []),
+        (AlertQuery(reach=Reach(names=("NIGHT*",))), [3, 2]),
+        (AlertQuery(reach=Reach(names=("*ly", "x"), teams=("search", "y"))), [1]),
+        (AlertQuery(reach=Reach(names=("night%", "n_ghtly", "\\*", "weekl"))), []),
+        (AlertQuery(heartbeat_name="weekly", reach=Reach(teams=("platform",))), []),
     ],
 )
 async def test_alerts_are_chosen_by_state_name_and_team(archive: Archive, query: AlertQuery, found: list[int]) -> None:

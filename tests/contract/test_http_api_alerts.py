@@ -6,9 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from medic.http.parts import ApiSettings
-from tests.actors.world import until
+from medic.access.signed import read_secret
+from medic.core.units import HOUR_MS, InstantMs, isoformat
 from tests.contract.http_api import Api, faults, open_api
+from tests.fakes import names
 
 
 async def test_an_alert_has_every_field(api: Api) -> None:
@@ -34,7 +35,7 @@ async def test_silence_opens_an_alert_and_a_heartbeat_closes_it(api: Api, autoju
         await api.world.start(nursery)
         await api.register("job", alert_interval=1)
         await api.beat("job")
-        await until(lambda: api.world.directory.find("job").alert is not None)
+        await trio.sleep(60.1)
         [alert] = (await api.get("/alerts?active=1")).json()["results"]
         assert (alert["reason"], alert["alert_cycle"]) == ("late", 1)
         await trio.sleep(65)
@@ -197,7 +198,8 @@ async def test_a_webhook_is_created_listed_and_deleted(api: Api) -> None:
     webhook = answer.json()["results"]
     assert (webhook["url"], webhook["heartbeat_name"], webhook["added_by"]) == (body["url"], "Job", "ann")
     assert webhook["headers"] == {"Authorization": "***"}
-    assert "secret" not in answer.text
+    assert "Bearer" not in answer.text
+    assert len(read_secret(webhook.pop("secret"))) == 32
     [stored] = api.world.webhooks.store._webhooks.values()
     assert stored.headers == (("Authorization", "Bearer secret"),)
     listed = (await api.get("/v2/webhooks")).json()
@@ -231,7 +233,13 @@ async def test_a_webhook_is_created_listed_and_deleted(api: Api) -> None:
         ({"url": "https://example.com", "headers": {"X": 5}}, "headers"),
         ({"url": "https://example.com", "headers": {"X": "x" * 4_097}}, "headers"),
         ({"url": "https://example.com", "headers": {f"X-{number}": "1" for number in range(33)}}, "headers"),
+        ({"url": "https://example.com", "headers": {"Webhook-Signature": "v1,"}}, "headers"),
         ({"url": "https://example.com", "secret": "x"}, "secret"),
+        ({"url": "https://ann:pass@example.com"}, "url"),
+        ({"url": "http://127.0.0.1:5432/"}, "url"),
+        ({"url": "http://2130706433/"}, "url"),
+        ({"url": "http://example.com:22/"}, "url"),
+        ({"url": "http://[fe80::1%25eth0]/"}, "url"),
     ],
 )
 async def test_a_faulty_webhook_is_refused(api: Api, body: dict, field: str) -> None:
@@ -247,8 +255,45 @@ async def test_headers_may_be_left_out(api: Api) -> None:
 
 
 async def test_only_allowed_hosts_may_be_webhooks(mock_clock: MockClock) -> None:
-    async with open_api(ApiSettings(webhook_hosts=("Hooks.example.com",))) as api:
+    async with open_api(guard=names.guard("Hooks.example.com")) as api:
         assert (await api.post("/v2/webhooks", {"url": "https://hooks.EXAMPLE.com/x"})).status_code == 201
-        answer = await api.post("/v2/webhooks", {"url": "https://169.254.169.254/latest"})
-        assert answer.status_code == 400
-        assert "MEDIC_ALLOWED_WEBHOOK_HOSTS" in faults(answer)["url"]
+        for url, sentence in (
+            ("https://example.org", "must name a host of MEDIC_ALLOWED_WEBHOOK_HOSTS"),
+            ("https://169.254.169.254/latest", "MEDIC_ALLOWED_WEBHOOK_HOSTS"),
+        ):
+            answer = await api.post("/v2/webhooks", {"url": url})
+            assert answer.status_code == 400
+            assert sentence in faults(answer)["url"]
+
+
+async def test_a_webhook_of_a_name_that_leads_inside_is_refused(mock_clock: MockClock) -> None:
+    async with open_api(guard=names.guard(names=names.Names(inside_example=["10.1.2.3"]))) as api:
+        answer = await api.post("/v2/webhooks", {"url": "https://inside.example/"})
+    assert answer.status_code == 400
+    assert "an address that is private" in faults(answer)["url"]
+    assert "10.1.2.3" not in answer.text
+
+
+async def test_a_secret_is_shown_when_it_is_made_and_never_again(api: Api) -> None:
+    made = (await api.post("/v2/webhooks", {"url": "https://example.com"})).json()["results"]
+    assert made["former_secret_until"] is None
+    path = f"/v2/webhooks/{made['webhook_id']}"
+    rotated = (await api.post(f"{path}/rotate", {"overlap_hours": 1.5})).json()["results"]
+    assert rotated["secret"] != made["secret"]
+    until = api.world.webhooks.store._webhooks[made["webhook_id"]].former_until
+    assert rotated["former_secret_until"] == isoformat(until)
+    listed = await api.get("/v2/webhooks")
+    assert listed.json()["results"] == [{name: value for name, value in rotated.items() if name != "secret"}]
+    assert "whsec_" not in listed.text
+
+
+async def test_a_rotation_may_leave_its_body_out_and_says_what_is_wrong_with_it(api: Api) -> None:
+    made = (await api.post("/v2/webhooks", {"url": "https://example.com"})).json()["results"]
+    path = f"/v2/webhooks/{made['webhook_id']}/rotate"
+    day = (await api.post(path, None)).json()["results"]["former_secret_until"]
+    assert day == isoformat(InstantMs(api.world.webhooks.store._now() + 24 * HOUR_MS))
+    for overlap in (-1, 721, "1", None, True):
+        answer = await api.post(path, {"overlap_hours": overlap})
+        assert (answer.status_code, list(faults(answer))) == (400, ["overlap_hours"])
+    assert (await api.post("/v2/webhooks/99/rotate", {})).status_code == 404
+    assert (await api.post("/v2/webhooks/99999999999999999999/rotate", {})).status_code == 404

@@ -12,6 +12,7 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from medic.access.caller import Caller
 from medic.actors.actor import Mailbox
 from medic.core.effects import RecordHeartbeat
 from medic.errors import ActorBusyError, OverloadedError
@@ -311,6 +312,12 @@ async def test_the_gatekeeper_is_asked_for_each(mock_clock: MockClock) -> None:
     asked: list[str] = []
 
     class Closed:
+        version = 0
+        verifies_signatures = False
+
+        def recognise(self, introduction: object, address: str, entrance: object) -> Caller:
+            return Caller(address)
+
         def admit_heartbeat(self, caller: object, name: str) -> OverloadedError | None:
             asked.append(name)
             return ActorBusyError("Not now.") if name == "closed" else None

@@ -24,7 +24,7 @@ async def test_a_registration_is_answered_201_with_the_service_and_every_field(a
         "service_id", "heartbeat_name", "service_name", "active", "alert_interval", "threshold", "team", "priority",
         "muted", "down", "runbook", "grace_period_seconds", "recovery_seconds", "renotify_minutes", "date_added",
         "date_modified", "date_muted", "mute_until", "mute_reason", "muted_by", "status", "last_heartbeat_at",
-        "last_status", "deadline_at", "last_refusal",
+        "last_status", "deadline_at", "last_refusal", "require_key",
     }  # fmt: skip
     assert (service["active"], service["muted"], service["down"], service["status"]) == (1, 0, 0, "new")
     assert (service["threshold"], service["grace_period_seconds"], service["alert_interval"]) == (1, 0, 5)

@@ -9,6 +9,7 @@ import trio
 
 from medic.http.limits import HEAD_BYTES_MAX
 from tests.contract.served import HEARTBEAT, get, post, read_all, serve, status_of
+from tests.patience import PATIENCE_SECONDS
 
 CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(HEARTBEAT), HEARTBEAT)
 
@@ -93,7 +94,7 @@ async def test_a_refusal_is_read_by_a_client_that_goes_on_writing() -> None:
     async with serve() as served, await served.connect() as stream:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream.send_all, get("/health", "X: " + "x" * 4_000_000)[:-4])
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_SECONDS):
                 answer = await stream.receive_some()
         assert status_of(answer) == 431
 

@@ -27,6 +27,7 @@ from medic.http import express_lane, hypercorn_server
 from tests.actors.world import until
 from tests.contract.served import HEARTBEAT, Served, get, post, read_all, read_answer, receive, serve, status_of
 from tests.fakes.http_parts import ApiWorld
+from tests.patience import NEVER_SECONDS
 
 # ------------------------------------------------------------------------------------------------- Hypercorn's names
 
@@ -217,16 +218,15 @@ def _row(draft: ServiceDraft, number: int) -> ServiceRow:
 async def test_a_long_listing_is_streamed_and_others_are_answered_meanwhile() -> None:
     async with serve() as served:
         fill(served.world, 20_000)
-        longest = 0.0
+        meanwhile = 0
 
         async def beat() -> None:
-            nonlocal longest
+            nonlocal meanwhile
             async with await served.connect() as stream:
                 while True:
-                    began = trio.current_time()
                     await stream.send_all(post("/heartbeat", HEARTBEAT))
                     assert status_of(await read_answer(stream)) == 201
-                    longest = max(longest, trio.current_time() - began)
+                    meanwhile += 1
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(beat)
@@ -235,7 +235,7 @@ async def test_a_long_listing_is_streamed_and_others_are_answered_meanwhile() ->
         assert b"chunked" in answer
         assert answer.count(b'"heartbeat_name"') == 20_001
         assert b'"total_count":20001}' in answer
-        assert 0 < longest < 0.5, "a heartbeat waits for a slice, not for the listing"
+        assert meanwhile > 10, "a heartbeat waits for a slice, not for the listing"
 
 
 async def test_a_client_that_reads_no_further_loses_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,21 +344,19 @@ async def open_many(served: Served, count: int, prepare: Callable[[trio.SocketSt
     return streams
 
 
-async def test_a_thousand_idle_connections_drain_in_under_a_second() -> None:
+async def test_a_thousand_idle_connections_drain_at_once() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8_192), hard))
     try:
-        wall, own = await _drain_seconds(1_000)
+        opened, drained = await _opened_and_drained_seconds(1_000)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    # Left to Hypercorn it takes the whole deadline of 20 s. What a busy machine adds to the wall clock is not ours: the
-    # second is counted in our own time.
-    assert own < 1.0
-    assert wall < 5.0
+    # Left to Hypercorn it takes the whole deadline, which never comes here. It is less work than opening them was.
+    assert drained < opened
 
 
-async def _drain_seconds(count: int) -> tuple[float, float]:
-    """Seconds of the drain by the wall, and of our own work."""
+async def _opened_and_drained_seconds(count: int) -> tuple[float, float]:
+    """Seconds of our own work to open so many connections, and to drain them."""
 
     async def prepare(stream: trio.SocketStream, number: int) -> None:
         if number % 4 == 1:
@@ -371,16 +369,17 @@ async def _drain_seconds(count: int) -> tuple[float, float]:
             await stream.send_all(HTTP2_PREFACE)
             await stream.receive_some()
 
-    async with serve() as served:
+    async with serve(drain_seconds=NEVER_SECONDS) as served:
+        began = time.process_time()
         streams = await open_many(served, count, prepare)
         assert served.server.statistics().open == count
-        began, worked = trio.current_time(), time.process_time()
+        opened = time.process_time()
         served.drain.set()
         await served.ended.wait()
-        seconds = trio.current_time() - began, time.process_time() - worked
+        drained = time.process_time()
         for stream in streams:
             await stream.aclose()
-    return seconds
+    return opened - began, drained - opened
 
 
 async def test_what_was_begun_is_answered_before_the_drain_ends() -> None:
@@ -400,13 +399,13 @@ async def test_what_was_begun_is_answered_before_the_drain_ends() -> None:
             await served.ended.wait()
 
 
-async def test_after_the_deadline_whoever_is_left_is_cut() -> None:
+async def test_after_the_deadline_whoever_is_left_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without the deadline it would end when the write is given up on.
+    monkeypatch.setattr(hypercorn_server, "WRITE_SECONDS_MAX", NEVER_SECONDS)
     async with serve(drain_seconds=0.3) as served:
         fill(served.world, 20_000)
         async with await served.connect() as stream:
             await stream.send_all(get("/service"))
             await stream.receive_some()
-            began = trio.current_time()
             served.drain.set()
             await served.ended.wait()
-            assert trio.current_time() - began < 10.0, "not the 30 s that a write may take"

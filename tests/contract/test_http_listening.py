@@ -17,6 +17,7 @@ from medic.http.application import create_app
 from medic.http.listening import bind_sockets, connections_allowed, listen
 from medic.http.serving import HttpServer
 from tests.fakes.http_parts import ApiWorld
+from tests.patience import PATIENCE_SECONDS
 
 
 def test_a_taken_port_is_one_sentence_that_says_what_to_do() -> None:
@@ -73,7 +74,7 @@ async def test_ipv6_is_served_as_well() -> None:
     async with trio.open_nursery() as nursery:
         server = HttpServer(world.parts, create_app(world.parts), when_durable=world.journal.call_when_durable)
         await nursery.start(_serve, server, bound, drain)
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as http:
             answer = await http.get(f"http://[::1]:{bound[0].getsockname()[1]}/health/live")
         assert answer.status_code == 200
         drain.set()

@@ -19,6 +19,7 @@ from medic.http import stream_lane
 from medic.http.tls import server_context
 from tests.actors.world import until
 from tests.contract.served import HEARTBEAT, Served, get, post, serve, status_of
+from tests.patience import NEVER_SECONDS
 
 Stream = trio.SSLStream[trio.SocketStream]
 
@@ -110,16 +111,16 @@ async def test_a_body_in_two_pieces_is_waited_for_and_one_that_stops_is_a_408(
 
 
 @pytest.mark.parametrize("begun", [b"", post("/heartbeat", HEARTBEAT), post("/heartbeat", HEARTBEAT) + b"POST /hea"])
-async def test_a_silent_connection_is_closed(
-    served: Served, files: Files, monkeypatch: pytest.MonkeyPatch, begun: bytes
-) -> None:
-    monkeypatch.setattr(stream_lane, "KEEP_ALIVE_SECONDS", 0.05)
-    monkeypatch.setattr(stream_lane, "REQUEST_SECONDS_MAX", 0.05)
-    async with await connect(served, files) as stream:
-        if begun:
-            await stream.send_all(begun)
-        assert (await read_all(stream)).count(b"HTTP/1.1 201") == begun.count(HEARTBEAT)
-    await until(lambda: served.server.statistics().open == 0)
+async def test_a_silent_connection_is_closed(files: Files, mock_clock: trio.testing.MockClock, begun: bytes) -> None:
+    async with serve(tls=server_context(files.chain, files.key), patience=NEVER_SECONDS) as served:
+        async with await connect(served, files) as stream:
+            if begun:
+                await stream.send_all(begun)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            mock_clock.jump(stream_lane.KEEP_ALIVE_SECONDS + stream_lane.REQUEST_SECONDS_MAX)
+            assert (await read_all(stream)).count(b"HTTP/1.1 201") == begun.count(HEARTBEAT)
+        mock_clock.rate = 1.0
+        await until(lambda: served.server.statistics().open == 0)
 
 
 async def test_a_client_that_speaks_no_tls_and_one_that_leaves_upset_nobody(served: Served, files: Files) -> None:
@@ -137,7 +138,7 @@ async def test_a_fault_of_ours_ends_one_connection(
     def crash(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(stream_lane, "caller_address", crash)
+    monkeypatch.setattr(stream_lane, "address_of", crash)
     async with await connect(served, files) as stream:
         await stream.send_all(post("/heartbeat", HEARTBEAT))
         assert await read_all(stream) == b""

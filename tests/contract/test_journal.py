@@ -150,6 +150,38 @@ async def test_a_read_gives_at_most_what_was_asked_for(opened):
         assert [entry.position for entry in entries] == positions[2:5]
 
 
+async def test_a_turn_has_one_position_and_is_read_as_a_whole(opened):
+    turn = [
+        heartbeat(2),
+        EndMute(service_id=1, at=3, sighted=3, by="Ann"),
+        EndMute(service_id=1, at=4, sighted=4, by=""),
+    ]
+    async with opened() as journal:
+        journal.append_nowait(heartbeat(1))
+        end = journal.append_turn_nowait(turn)
+        assert end == journal.newest
+        alone = journal.append_turn_nowait([heartbeat(5)])
+        await journal.wait_durable(alone)
+        entries = await journal.read_after(0, most=10)
+        assert [entry.effect for entry in entries] == [heartbeat(1), *turn, heartbeat(5)]
+        assert [entry.position for entry in entries][3:] == [end, alone]
+    async with opened() as journal:
+        for behind, most, expected in ((0, 1, 1), (0, 2, 4), (0, 4, 4), (1, 1, 4), (2, 1, 4), (3, 1, 4), (4, 1, 5)):
+            position = entries[behind - 1].position if behind else 0
+            if journal.newest:
+                assert list(await journal.read_after(position, most=most)) == entries[behind:expected]
+
+
+async def test_who_waits_for_a_turn_is_answered_for_all_of_it(opened):
+    async with opened() as journal:
+        seen = []
+        end = journal.append_turn_nowait([heartbeat(1), heartbeat(2)])
+        journal.call_when_durable(end, lambda _: seen.append(journal.durable))
+        await journal.wait_durable(1)
+        assert journal.durable >= end
+        assert seen == [journal.durable]
+
+
 async def test_many_wait_for_one_commit_and_all_are_woken(opened):
     async with opened() as journal:
         woken = []
@@ -256,6 +288,8 @@ async def test_who_waits_is_told_when_it_never_will_be(opened):
         assert isinstance(told.pop(), JournalRefusedError)
         with pytest.raises(JournalRefusedError):
             journal.append_nowait(heartbeat(2))
+        with pytest.raises(JournalRefusedError):
+            journal.append_turn_nowait([heartbeat(2), heartbeat(3)])
         with pytest.raises(JournalRefusedError):
             journal.require_room()
         journal.take_again()

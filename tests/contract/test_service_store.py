@@ -32,6 +32,7 @@ DRAFT = ServiceDraft(
     team="platform",
     priority="p1",
     runbook="https://example.org/run?a=b",
+    require_key=True,
 )
 
 
@@ -79,7 +80,7 @@ async def test_a_name_that_is_taken_but_for_its_case_gives_the_row_that_has_it(s
 
 async def test_the_next_version_replaces_the_one_before(store: ServiceStore) -> None:
     row, _ = await store.insert(DRAFT, by=Author("anna"))
-    edited = ServiceEdit(interval_ms=DurationMs(300_000), renotify_default=True, active=False).apply(
+    edited = ServiceEdit(interval_ms=DurationMs(300_000), renotify_default=True, active=False, require_key=False).apply(
         row, InstantMs(NOW + 1), "ben"
     )
 

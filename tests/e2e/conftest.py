@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.mounting import may_mount
+from tests.e2e.postgres import PostgresProcess
 from tests.e2e.process import MedicProcess
 from tests.vendors import VendorProcess
 
@@ -30,7 +31,26 @@ def first_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of a Medic that was started once and stopped: initdb and migrations take most of a start."""
     process = MedicProcess(tmp_path_factory.mktemp("first") / "data").start()
     assert process.stop() == 0, process.output()
+    # Without its watermark and its snapshot nobody can tell that this Medic was ever away, so nothing is said of that.
+    (process.data_dir / "watermark").unlink()
+    shutil.rmtree(process.data_dir / "snapshot")
     return process.data_dir
+
+
+@pytest.fixture(scope="session")
+def first_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a PostgreSQL that was started once and stopped: nothing is in it yet."""
+    directory = tmp_path_factory.mktemp("first") / "database"
+    with PostgresProcess(directory):
+        return directory
+
+
+@pytest.fixture
+def postgres(tmp_path: Path, first_database: Path) -> Iterator[PostgresProcess]:
+    """A real server of the test's own, to stop and to start; not the one that other tests share."""
+    subprocess.run(["cp", "-a", first_database, tmp_path / "database"], check=True)
+    with PostgresProcess(tmp_path / "database") as process:
+        yield process
 
 
 @pytest.fixture
@@ -38,9 +58,6 @@ def medic(tmp_path: Path, first_data_dir: Path, request: pytest.FixtureRequest) 
     """A running Medic with an embedded PostgreSQL; told to page the vendors where the test asks for them."""
     environment = request.getfixturevalue("vendors").environment if "vendors" in request.fixturenames else {}
     subprocess.run(["cp", "-a", first_data_dir, tmp_path / "data"], check=True)
-    # Without its watermark and its snapshot nobody can tell that this Medic was ever away, so nothing is said of that.
-    (tmp_path / "data" / "watermark").unlink()
-    shutil.rmtree(tmp_path / "data" / "snapshot")
     process = MedicProcess(tmp_path / "data", **environment)
     process.start()
     yield process

@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 from typing import Any
 
+from tests.patience import PATIENCE_SECONDS
 from tests.vendors import VendorProcess
 
 
@@ -14,7 +15,9 @@ def pages(vendors: VendorProcess, action: str) -> list[dict[str, Any]]:
     return [event for event in vendors.taken("pagerduty") if event["document"]["event_action"] == action]
 
 
-def wait_for_pages(vendors: VendorProcess, action: str, count: int, *, seconds: float) -> list[dict[str, Any]]:
+def wait_for_pages(
+    vendors: VendorProcess, action: str, count: int, *, seconds: float = PATIENCE_SECONDS
+) -> list[dict[str, Any]]:
     """The first `count` of them, or more; fails with what there is after `seconds`."""
     deadline = time.monotonic() + seconds
     while len(found := pages(vendors, action)) < count:
@@ -26,6 +29,12 @@ def wait_for_pages(vendors: VendorProcess, action: str, count: int, *, seconds: 
 def due_at(event: dict[str, Any]) -> float:
     """The instant of lateness a trigger states, in seconds of wall time."""
     return datetime.fromisoformat(event["document"]["payload"]["timestamp"]).timestamp()
+
+
+def slack_said(vendors: VendorProcess, kind: str) -> list[str]:
+    """The notification ids of the Slack messages of that kind taken so far, in order."""
+    payloads = [message["document"]["metadata"]["event_payload"] for message in vendors.taken("slack")]
+    return [payload["notification_id"] for payload in payloads if payload["kind"] == kind]
 
 
 def slack_ids(vendors: VendorProcess) -> set[str]:

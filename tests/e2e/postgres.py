@@ -18,6 +18,7 @@ import trio
 from medic.store.embedded.leftovers import server_processes
 from medic.store.embedded.server import open_embedded_server
 from medic.store.postgres.bridge import open_bridge
+from tests.patience import PATIENCE_SECONDS
 
 OURS = ("DB_HOST", "DB_PORT", "DB_NAME", "PG_USER", "PG_PASS")
 
@@ -56,7 +57,7 @@ class PostgresProcess:
         if self._child is None:
             return
         self._child.send_signal(signal.SIGTERM)
-        self._child.wait(30)
+        self._child.wait(PATIENCE_SECONDS)
         if self._child.stdout is not None:
             self._child.stdout.close()
         self._child = None

@@ -15,14 +15,19 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-READY_SECONDS = 60.0
-"""A start on a busy machine, embedded PostgreSQL and its initdb included."""
+from tests.patience import PATIENCE_SECONDS
 
 BASE_ENVIRONMENT = {
     "MEDIC_JOURNAL_RESERVE_BYTES": str(1 << 20),
     "MEDIC_FIRST_HEARTBEAT_MINUTES": "0",
     "MEDIC_TIMEZONE": "UTC",
+    "MEDIC_ALLOWED_HOSTS": "medic-host",  # by this name the runbook's curl lines call it
     "LOG_LEVEL": "INFO",
+    # Tests ask again and again until something has come.
+    "RATE_LIMIT_HEARTBEAT_REQUESTS": "0",
+    "RATE_LIMIT_UNKNOWN_REQUESTS": "0",
+    "RATE_LIMIT_MANAGEMENT_REQUESTS": "0",
+    "RATE_LIMIT_READ_REQUESTS": "0",
 }
 
 
@@ -86,7 +91,7 @@ class MedicProcess:
     def wait_answer(self, path: str, status: int) -> MedicProcess:
         """Return once it answers so; fails as soon as it has ended."""
         assert self.child is not None
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             if self.child.poll() is not None:
                 raise AssertionError(f"medic ended with {self.child.returncode}:\n{self.output()}")
@@ -94,18 +99,18 @@ class MedicProcess:
                 if self.get(path).status == status:
                     return self
             time.sleep(0.05)
-        raise AssertionError(f"{path} was not {status} after {READY_SECONDS} s:\n{self.output()}")
+        raise AssertionError(f"{path} was not {status} after {PATIENCE_SECONDS} s:\n{self.output()}")
 
     def output(self) -> str:
         """All it has printed so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
-    def stop(self, signal_number: int = signal.SIGTERM, *, seconds: float = 40.0) -> int:
+    def stop(self, signal_number: int = signal.SIGTERM) -> int:
         """Send the signal and return the exit status."""
         assert self.child is not None
         if self.child.poll() is None:
             self.child.send_signal(signal_number)
-        return self.child.wait(seconds)
+        return self.child.wait(PATIENCE_SECONDS)
 
     def kill(self) -> None:
         """Kill -9, as a machine that runs out of memory does."""
@@ -123,7 +128,7 @@ class MedicProcess:
         if payload is not None:
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=15) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
                 return Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as refusal:
             with refusal:
@@ -131,6 +136,17 @@ class MedicProcess:
 
     def get(self, path: str) -> Answer:
         return self.request("GET", path)
+
+    def results(self, path: str) -> Any:
+        """The results of a question, asked again while Medic says that it cannot tell just now."""
+        return self.wait_for(lambda: (answer := self.get(path)).status != 503 and answer).json["results"]
+
+    def takes(self, name: str) -> bool:
+        """Whether it takes a heartbeat now. At a takeover it may cut the connection instead."""
+        try:
+            return self.beat(name).status == 201
+        except ConnectionError:
+            return False
 
     def post(self, path: str, body: object = None, **headers: str) -> Answer:
         return self.request("POST", path, body, **headers)
@@ -144,7 +160,7 @@ class MedicProcess:
         """One heartbeat."""
         return self.post("/heartbeat", {"heartbeat_name": name, "service_name": "", "status": status})
 
-    def wait_for(self, question: Any, *, seconds: float = 15.0) -> Any:
+    def wait_for(self, question: Any, *, seconds: float = PATIENCE_SECONDS) -> Any:
         """The first true answer of `question()`; fails with the log after `seconds`."""
         deadline = time.monotonic() + seconds
         while True:

@@ -9,26 +9,31 @@ import sys
 from typing import Any
 
 from tests.e2e.process import MedicProcess
+from tests.patience import PATIENCE_SECONDS
 from tests.postgres_server import find_tool
+
+
+def run(words: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The command once it has ended."""
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 def verify(medic: MedicProcess) -> tuple[int, Any]:
     """Exit status and answer of `medic audit verify`."""
     words = [sys.executable, "-m", "medic", "audit", "verify", "--output", "json"]
-    done = subprocess.run(words, env=medic.environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        words, env=medic.environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 
 
 def sql(medic: MedicProcess, statement: str) -> str:
     """What psql prints, run as an operator runs it."""
-    words = [sys.executable, "-m", "medic", "env"]
-    exports = subprocess.run(
-        words, env=medic.environment, capture_output=True, text=True, timeout=60, check=True
-    ).stdout
+    exports = run([sys.executable, "-m", "medic", "env"], medic.environment).stdout
     line = f'{exports}\nexec "$PSQL" -v ON_ERROR_STOP=1 -qtA -c "$STATEMENT"'
     environment = {**os.environ, "PSQL": str(find_tool("psql")), "STATEMENT": statement}
-    done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = run(["sh", "-c", line], environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

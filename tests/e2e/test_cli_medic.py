@@ -20,6 +20,7 @@ from medic.store.embedded.server import ServerState, open_embedded_server
 from medic.store.postgres.bridge import open_bridge
 from medic.store.postgres.database import open_database
 from tests.e2e.process import BASE_ENVIRONMENT, MedicProcess, free_port
+from tests.patience import PATIENCE_SECONDS
 
 COMMAND = str(Path(sys.executable).parent / "medic")
 
@@ -34,7 +35,9 @@ def environment(data_dir: Path, **more: str) -> dict[str, str]:
 
 def run(words: list[str], env: dict[str, str], *, status: int) -> str:
     """What `medic` says; the exit status has to be this one."""
-    done = subprocess.run([COMMAND, *words], env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [COMMAND, *words], env=env, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == status, f"{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
@@ -117,26 +120,31 @@ def test_beside_a_running_medic_psql_doctor_and_migrate_work(medic: MedicProcess
     psql -Atc "DELETE FROM \\"heartbeatEvents\\" WHERE time <= (NOW() - INTERVAL '30 days')"
     """
     env = {**medic.environment, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-euc", script], env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["bash", "-euc", script], env=env, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == 0, done.stderr
     tools = str(find_install() / "bin")  # the server's own release, whatever stands on the path
     assert done.stdout.splitlines() == [tools, tools, "1", "from-sql", "DELETE 0"]
     said = run(["doctor"], medic.environment, status=0)
-    for part in ("configuration", "data folder", "disk", "PostgreSQL", "schema", "active Medic", "Medic"):
+    # On a busy machine the doctor says that the disk is slow, and that Medic was blind for a second.
+    for part in ("data folder", "Medic"):
+        assert re.search(rf"^{part}\s+(ok|note)\s", said, re.MULTILINE), said
+    for part in ("configuration", "disk", "PostgreSQL", "schema", "active Medic"):
         assert re.search(rf"^{part}\s+ok\s", said, re.MULTILINE), said
     assert run(["migrate"], medic.environment, status=0) == "The schema is up to date.\n"
 
 
 def test_the_demo_ends_after_its_seconds_and_leaves_nothing(tmp_path: Path) -> None:
     env = environment(tmp_path / "unused", TMPDIR=str(tmp_path))
-    assert "50 simulated services" in run(["demo", "--seconds", "6"], env, status=0)
+    assert "50 simulated services" in run(["demo", "--seconds", "1"], env, status=0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_demo_shows_an_alert_that_opens_and_closes_and_ctrl_c_removes_all_of_it(tmp_path: Path) -> None:
     env = environment(tmp_path / "unused", TMPDIR=str(tmp_path))
     with subprocess.Popen(
-        [COMMAND, "demo", "--seconds", "90"],
+        [COMMAND, "demo", "--seconds", "1000"],
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -153,6 +161,6 @@ def test_the_demo_shows_an_alert_that_opens_and_closes_and_ctrl_c_removes_all_of
         assert "RECOVERED" in lines[-1], lines
         demo.send_signal(signal.SIGINT)
         rest = demo.stdout.read()
-        assert demo.wait(40) == 0, rest
+        assert demo.wait(PATIENCE_SECONDS) == 0, rest
     assert "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []

@@ -28,13 +28,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[PostgresProcess]:
-    """A real server, on another disk."""
-    with PostgresProcess(tmp_path / "database") as process:
-        yield process
-
-
-@pytest.fixture
 def medic(small_disk: Path, vendors: VendorProcess, postgres: PostgresProcess) -> Iterator[MedicProcess]:
     """Medic with its data on the small disk."""
     reserve = {"MEDIC_JOURNAL_RESERVE_BYTES": str(RESERVE_BYTES)}
@@ -57,28 +50,28 @@ def test_paging_outlives_intake_while_the_disk_is_full(
     for name in ("well", "down"):
         assert medic.register(name, seconds=600).status == 201
     assert medic.beat("down", "DOWN").status == 201
-    wait_for_pages(vendors, "trigger", 1, seconds=15)
+    wait_for_pages(vendors, "trigger", 1)
     assert (small_disk / "data" / "journal" / "reserve").stat().st_size == RESERVE_BYTES
 
     fill(small_disk / "filler")
     refused = medic.wait_for(lambda: (answer := medic.beat("well")).status == 503 and answer)
     assert int(refused.headers["Retry-After"]) > 0
-    told = wait_for_pages(vendors, "trigger", 2, seconds=15)
+    told = wait_for_pages(vendors, "trigger", 2)
     assert told[1]["document"]["dedup_key"] == "medic-self"
     assert "takes no heartbeats" in told[1]["document"]["payload"]["summary"]
     assert medic.get("/health/ready").status == 503
     assert medic.get("/health/live").status == 200
     assert medic.beat("well").status == 503
 
-    [alert] = medic.get("/alerts?active=1").json["results"]
+    [alert] = medic.results("/alerts?active=1")
     assert medic.post(f"/alerts/{alert['alert_id']}/resolve", {}).status == 200
     assert medic.post("/service/well", {"muted": 1, "mute_minutes": 5}).status == 200
-    resolved = wait_for_pages(vendors, "resolve", 1, seconds=15)
+    resolved = wait_for_pages(vendors, "resolve", 1)
     assert resolved[0]["document"]["dedup_key"] == "medic-down"
 
     (small_disk / "filler").unlink()
     medic.wait_for(lambda: medic.beat("well").status == 201)
-    resolved = wait_for_pages(vendors, "resolve", 2, seconds=15)
+    resolved = wait_for_pages(vendors, "resolve", 2)
     assert resolved[1]["document"]["dedup_key"] == "medic-self"
     assert medic.get("/health").json["components"]["sight"]["cause"] == "journal"
     assert len(pages(vendors, "trigger")) == 2

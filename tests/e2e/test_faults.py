@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.e2e.process import BASE_ENVIRONMENT, MedicProcess, free_port
+from tests.patience import PATIENCE_SECONDS
 
 SECRET = "marked-secret-value-of-a-token"
 
@@ -22,7 +23,7 @@ def serve(cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

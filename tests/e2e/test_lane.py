@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 from tests.e2e.process import MedicProcess
+from tests.patience import PATIENCE_SECONDS
 
 
 def beat(name: str, count: int) -> bytes:
@@ -20,15 +21,17 @@ def beat(name: str, count: int) -> bytes:
 
 def test_what_was_answered_201_on_a_pipeline_survives_kill_9(medic: MedicProcess) -> None:
     medic.register("fast")
-    with socket.create_connection(("127.0.0.1", medic.port), timeout=15) as client:
+    with socket.create_connection(("127.0.0.1", medic.port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(beat("fast", 200))
         received = b""
         while received.count(b"HTTP/1.1 201") < 50:
-            received += client.recv(65_536)
+            piece = client.recv(65_536)
+            assert piece, received
+            received += piece
         medic.kill()
     acknowledged = received.count(b'"results":""}')
     medic.start()
-    rows = medic.get("/heartbeat?heartbeat_name=fast&maxCount=250").json["results"]
+    rows = medic.results("/heartbeat?heartbeat_name=fast&maxCount=250")
     assert acknowledged <= len(rows) <= 200
     assert len({row["heartbeat_id"] for row in rows}) == len(rows)
 
@@ -52,13 +55,15 @@ def test_heartbeats_come_over_tls(tmp_path: Path, first_data_dir: Path, monkeypa
         assert f"listens on https://127.0.0.1:{medic.port}" in medic.output()
         context = ssl.create_default_context(cafile=str(files["authority"]))
         with (
-            socket.create_connection(("127.0.0.1", medic.port), timeout=15) as plain,
+            socket.create_connection(("127.0.0.1", medic.port), timeout=PATIENCE_SECONDS) as plain,
             context.wrap_socket(plain, server_hostname="localhost") as client,
         ):
             client.sendall(beat("job", 3))
             received = b""
             while received.count(b'"results":""}') < 3:
-                received += client.recv(65_536)
+                piece = client.recv(65_536)
+                assert piece, received
+                received += piece
         assert received.count(b"HTTP/1.1 201") == 3
     finally:
         assert medic.stop() == 0, medic.output()

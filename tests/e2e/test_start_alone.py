@@ -14,13 +14,6 @@ from tests.vendors import VendorProcess
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[PostgresProcess]:
-    """A real server that the test stops and starts."""
-    with PostgresProcess(tmp_path / "database") as process:
-        yield process
-
-
-@pytest.fixture
 def medic(tmp_path: Path, vendors: VendorProcess, postgres: PostgresProcess) -> Iterator[MedicProcess]:
     """Medic on that server, not started yet."""
     process = MedicProcess(tmp_path / "data", **vendors.environment, **postgres.environment)
@@ -46,7 +39,7 @@ def test_a_start_without_postgresql_knows_what_was_open_muted_and_told(
         assert medic.register(name, seconds=600).status == 201
     assert medic.post("/service/muted", {"muted": 1, "mute_minutes": 60}).status == 200
     assert medic.beat("reporting", "DOWN").status == 201
-    wait_for_pages(vendors, "trigger", 1, seconds=15)
+    wait_for_pages(vendors, "trigger", 1)
     postgres.stop()
     assert medic.beat("muted", "DOWN").status == 201
     assert [medic.beat("well", f"before-{number}").status for number in range(5)] == [201] * 5
@@ -55,7 +48,7 @@ def test_a_start_without_postgresql_knows_what_was_open_muted_and_told(
     medic.start()
     assert "which does not answer" in medic.wait_for(lambda: "database" in (said := medic.output()) and said)
     assert [medic.beat("well", f"after-{number}").status for number in range(5)] == [201] * 5
-    services = {row["heartbeat_name"]: row for row in medic.get("/service").json["results"]}
+    services = {row["heartbeat_name"]: row for row in medic.results("/service")}
     assert {name: (row["down"], row["muted"]) for name, row in services.items()} == {
         "well": (0, 0),
         "reporting": (1, 0),
@@ -66,9 +59,9 @@ def test_a_start_without_postgresql_knows_what_was_open_muted_and_told(
     assert medic.register("new", seconds=60).status == 503
     assert medic.beat("later", "FAILED").status == 201
     assert medic.beat("reporting", "UP").status == 201
-    told = wait_for_pages(vendors, "trigger", 2, seconds=15)
+    told = wait_for_pages(vendors, "trigger", 2)
     assert [event["document"]["dedup_key"] for event in told] == ["medic-reporting", "medic-later"]
-    wait_for_pages(vendors, "resolve", 1, seconds=15)
+    wait_for_pages(vendors, "resolve", 1)
 
     postgres.start()
     rows = medic.wait_for(
@@ -77,17 +70,14 @@ def test_a_start_without_postgresql_knows_what_was_open_muted_and_told(
             and len(found.json["results"]) == 10
             and found.json["results"]
         ),
-        seconds=30,
     )
     sent = [f"{when}-{number}" for when in ("before", "after") for number in range(5)]
     assert [row["status"] for row in rows] == sent[::-1]
-    alerts = medic.get("/alerts?limit=50").json["results"]
-    assert sorted((row["heartbeat_name"], row["active"]) for row in alerts) == [
-        ("later", 1),
-        ("muted", 1),
-        ("reporting", 0),
-    ]
+    listed = [("later", 1), ("muted", 1), ("reporting", 0)]
+    medic.wait_for(
+        lambda: sorted((row["heartbeat_name"], row["active"]) for row in medic.results("/alerts?limit=50")) == listed
+    )
     assert medic.register("new", seconds=60).status == 201
-    medic.wait_for(lambda: medic.get("/health").status == 200, seconds=20)
+    medic.wait_for(lambda: medic.get("/health").status == 200)
     assert len(pages(vendors, "trigger")) == 2
     assert medic.stop() == 0, medic.output()

@@ -22,7 +22,7 @@ from medic.core.effects import SettleNotification
 from medic.core.notification import Notification, alert_key
 from medic.core.status import NotificationKind, OpenedReason, Outcome
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
-from medic.ports import Webhook
+from medic.core.webhook import Webhook
 
 NOON = InstantMs(1_767_268_800_000)
 """2026-01-01T12:00:00Z."""

@@ -58,16 +58,6 @@ class MemorySnapshots:
         return self._services.snapshots.get(snapshot_id)
 
 
-class KeptSignIns:
-    """Implements `audit.SignInNotes`: a list."""
-
-    def __init__(self) -> None:
-        self.refused: list[tuple[str, str, str]] = []
-
-    def note_refused_sign_in(self, reason: str, address: str, key_id: str) -> None:
-        self.refused.append((reason, address, key_id))
-
-
 def _place(entry: AuditEntry) -> AuditPlace:
     return AuditPlace(entry.at * 1000, entry.audit_id)
 

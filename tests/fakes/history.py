@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medic.access.reach import EVERYTHING, Reach
 from medic.core.names import name_key
 from medic.core.service import Service
 from medic.core.units import EventId
@@ -23,7 +24,7 @@ class MemoryHistory:
         self.alert_histories: list[AlertHistory] = []
 
     async def heartbeats(
-        self, *, service: Service | None, service_name: str | None, limit: int
+        self, *, service: Service | None, service_name: str | None, limit: int, reach: Reach = EVERYTHING
     ) -> Sequence[HeartbeatRow]:
         self._require_available()
         rows = [
@@ -31,6 +32,7 @@ class MemoryHistory:
             for row in self.heartbeat_rows
             if (service is None or row.service_id == service.row.service_id)
             and (service_name is None or row.service_name == service_name)
+            and (service is not None or reach.covers(row.heartbeat_name, row.team))
         ]
         return sorted(rows, key=lambda row: (row.time, row.heartbeat_id), reverse=True)[:limit]
 
@@ -56,4 +58,5 @@ def _matches(row: AlertRow, query: AlertQuery) -> bool:
         (query.active is None or query.active == (row.closed_date is None))
         and (query.heartbeat_name is None or name_key(query.heartbeat_name) == name_key(row.heartbeat_name))
         and (query.team is None or query.team == row.team)
+        and query.reach.covers(row.heartbeat_name, row.team)
     )

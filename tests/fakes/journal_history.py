@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from medic.access.reach import EVERYTHING, Reach
 from medic.core.effects import (
     AmendAlert,
     CloseAlert,
@@ -29,10 +30,10 @@ class JournalHistory(MemoryHistory):
         self._journal = journal
 
     async def heartbeats(
-        self, *, service: Service | None, service_name: str | None, limit: int
+        self, *, service: Service | None, service_name: str | None, limit: int, reach: Reach = EVERYTHING
     ) -> Sequence[HeartbeatRow]:
         self._read()
-        return await super().heartbeats(service=service, service_name=service_name, limit=limit)
+        return await super().heartbeats(service=service, service_name=service_name, limit=limit, reach=reach)
 
     async def alerts(self, query: AlertQuery) -> tuple[Sequence[AlertRow], int]:
         self._read()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count
+from os import urandom
 
+from medic.access.signed import write_secret
 from medic.core.author import Author
-from medic.core.units import InstantMs
+from medic.core.units import DurationMs, InstantMs
+from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
-from medic.ports import Webhook
 
 
 class MemoryWebhookStore:
@@ -24,13 +27,28 @@ class MemoryWebhookStore:
         self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook:
         self._require_available()
-        webhook = Webhook(next(self._ids), url, heartbeat_name, headers, self._now(), by.name)
+        webhook = Webhook(
+            next(self._ids), url, heartbeat_name, headers, self._now(), by.name, write_secret(urandom(32))
+        )
         self._webhooks[webhook.webhook_id] = webhook
         return webhook
 
     async def all(self) -> Sequence[Webhook]:
         self._require_available()
         return tuple(self._webhooks.values())
+
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook | None:
+        self._require_available()
+        webhook = self._webhooks.get(webhook_id)
+        if webhook is None:
+            return None
+        self._webhooks[webhook_id] = replace(
+            webhook,
+            secret=write_secret(urandom(32)),
+            former_secret=webhook.secret,
+            former_until=InstantMs(self._now() + overlap),
+        )
+        return self._webhooks[webhook_id]
 
     async def delete(self, webhook_id: int, *, by: Author) -> bool:
         self._require_available()

@@ -19,6 +19,7 @@ from medic.store.postgres.database import Database, RowRefusedError, open_databa
 from medic.store.tables.change_log import NOTES_AT_ONCE, ChangeLog
 from medic.store.tables.services import PgServiceStore
 from tests.fakes.ticking import CountedIds, HandClock
+from tests.patience import PATIENCE_SECONDS
 
 NAMED = "INSERT INTO services (heartbeat_name, service_name, alert_interval) VALUES ($1, 'label', 5)"
 DAY_MS = 86_400_000
@@ -258,7 +259,7 @@ async def test_a_change_is_followed_when_it_is_notified_not_at_the_next_interval
 ) -> None:
     async with running(log):
         await sql.execute(NAMED, "before")
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             while len(recorder.told) < 1:
                 await recorder.heard.wait()
             await sql.execute(NAMED, "after")
@@ -327,7 +328,7 @@ async def test_a_database_that_is_away_is_tried_again(sql: Database, database: D
     log = ChangeLog(database, recorder, defaults=Defaults(), interval_seconds=0.01)
     await sql.execute(NAMED, "first")
     async with running(log):
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             while not recorder.told:
                 await recorder.heard.wait()
             await sql.execute(
@@ -343,7 +344,7 @@ async def test_a_full_journal_is_waited_for_while_running(sql: Database, log: Ch
     await sql.execute(NAMED, "by-sql")
     recorder.refusals.append(JournalRefusedError("the journal is full", retry_after_seconds=0))
     async with running(log):
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             while not recorder.told:
                 await recorder.heard.wait()
 
@@ -354,7 +355,7 @@ async def test_a_table_that_cannot_be_read_is_tried_again(
     log = ChangeLog(database, recorder, defaults=Defaults(), interval_seconds=0.01)
     await database.execute("ALTER TABLE medic.service_changes RENAME TO away")
     async with running(log):
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             while not database.statistics().connections_open:
                 await trio.lowlevel.checkpoint()
             await database.execute("ALTER TABLE medic.away RENAME TO service_changes")

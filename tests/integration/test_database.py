@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from medic.store.postgres.database import (
     open_database,
 )
 from tests.integration.postgres_proxy import Fault, PostgresProxy, proxied
+from tests.patience import PATIENCE_SECONDS
 
 INSTANTS = (0, 1, 999, 1_700_000_000_123, 253_402_300_799_999)
 
@@ -82,21 +83,22 @@ async def test_every_session_is_known_as_medics_own(database: Database) -> None:
 
 
 async def test_a_cancelled_query_ends_on_the_server_and_costs_only_its_connection(database: Database) -> None:
+    await database.fetch("SELECT 1")
     with trio.move_on_after(0.05) as scope:
-        await database.fetch("SELECT pg_sleep(60)")
+        await database.fetch("SELECT pg_sleep(1_000)")
     assert scope.cancelled_caught
     assert database.statistics().connections_open == 0
     assert database.statistics().connection_errors == 0
 
-    with trio.fail_after(10):
-        while await database.fetch("SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'"):
+    with trio.fail_after(PATIENCE_SECONDS):
+        while await database.fetch("SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(1_000)'"):
             await trio.lowlevel.checkpoint()
 
 
 async def test_wherever_a_query_is_cancelled_the_next_gets_its_own_answer(database: Database) -> None:
     finished = 0
     for step in range(60):
-        with trio.move_on_after(step * 0.0002):
+        with trio.move_on_after(0.0002 * 1.2**step):  # from before it is sent until long after its answer
             await database.fetch("SELECT n, repeat('x', 100) FROM generate_series(1, 500) n")
             finished += 1
         row = await database.fetchrow("SELECT $1::int AS number", step)
@@ -108,10 +110,11 @@ async def test_wherever_a_query_is_cancelled_the_next_gets_its_own_answer(databa
 
 
 async def test_a_cancelled_transaction_leaves_nothing(table: Database) -> None:
-    with trio.move_on_after(0.2):
+    with trio.CancelScope() as scope:
         async with table.transaction() as transaction:
             await transaction.execute("INSERT INTO medic.kept VALUES (1)")
-            await trio.sleep_forever()
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
 
     assert await numbers(table) == []
     assert table.statistics().connections_busy == 0
@@ -198,7 +201,7 @@ async def test_connections_that_do_not_say_farewell_are_closed_all_the_same(
     table: Database, proxy: PostgresProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "CLOSE_SECONDS", 0.2)
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_database(replace(table.target, host=str(proxy.folder))) as fragile:
             await fragile.fetch("SELECT 1")
             proxy.fault = Fault.SILENCE
@@ -304,13 +307,9 @@ async def test_a_connection_that_fails_while_it_is_set_up_is_not_kept(
 
 async def test_connections_that_the_server_ended_cost_one_failure_at_most(database: Database) -> None:
     async with open_database(database.target) as other:
-
-        async def use() -> None:
-            await other.fetch("SELECT pg_sleep(0.05)")
-
-        async with trio.open_nursery() as nursery:
+        async with AsyncExitStack() as held:
             for _ in range(4):
-                nursery.start_soon(use)
+                await held.enter_async_context(other.transaction())
         assert other.statistics().connections_open == 4
         await database.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -326,15 +325,16 @@ async def test_connections_that_the_server_ended_cost_one_failure_at_most(databa
 
 
 async def test_a_server_that_says_nothing_is_given_up_on(table: Database, proxy: PostgresProxy) -> None:
-    limits = Limits(acquire_seconds=1, operation_seconds=0.3)
-    async with open_database(replace(table.target, host=str(proxy.folder)), limits=limits) as patient:
+    async with open_database(replace(table.target, host=str(proxy.folder))) as patient:
         await patient.fetch("SELECT 1")
+        limits, patient._limits = patient._limits, Limits(acquire_seconds=1, operation_seconds=0.3)
         proxy.fault = Fault.SILENCE
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             with pytest.raises(DatabaseUnavailableError, match="timed out"):
                 await patient.execute("SELECT 1")
             with pytest.raises(DatabaseUnavailableError, match="timed out"):
                 await patient.fetch("SELECT 1")
+        patient._limits = limits
         proxy.fault = Fault.NONE
 
         assert await patient.fetch("SELECT 1")
@@ -352,9 +352,9 @@ async def test_a_copy_that_hangs_can_be_cancelled(table: Database, proxy: Postgr
 
 
 async def test_a_pool_in_use_says_so(database: Database) -> None:
-    limits = Limits(connections=1, acquire_seconds=0.5)
-    async with open_database(database.target, limits=limits) as small, small.transaction() as transaction:
+    async with open_database(database.target, connections_max=1) as small, small.transaction() as transaction:
         await transaction.execute("SELECT 1")
+        small._limits = Limits(connections=1, acquire_seconds=0.1)
         with pytest.raises(DatabaseUnavailableError, match="every connection to PostgreSQL is in use"):
             await small.fetch("SELECT 1")
 
@@ -432,14 +432,14 @@ async def test_a_listener_hears_what_is_notified_and_that_its_connection_is_lost
     async with open_database(database.target) as other, other.listening("news") as listener:
         for _ in range(2):
             await database.execute("NOTIFY news")
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_SECONDS):
                 await listener.wait()
 
         await database.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        with trio.fail_after(10), pytest.raises(DatabaseUnavailableError):
+        with trio.fail_after(PATIENCE_SECONDS), pytest.raises(DatabaseUnavailableError):
             await listener.wait()
 
 

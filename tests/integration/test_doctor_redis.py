@@ -13,9 +13,9 @@ import trio
 
 from medic.cli.doctor import Finding, Verdict, examine
 from medic.config.load import load_settings
+from tests.patience import PATIENCE_SECONDS
 
 PASSWORD = "hidden"
-START_SECONDS = 20.0
 
 
 def redis_server() -> Path:
@@ -32,7 +32,7 @@ def redis_socket(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "redis.sock"
     options = ["--port", "0", "--unixsocket", str(path), "--requirepass", PASSWORD, "--save", ""]
     with subprocess.Popen([redis_server(), *options], stdout=subprocess.DEVNULL) as server:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         try:
             while not path.exists():
                 assert server.poll() is None, "redis-server ended"
@@ -50,7 +50,7 @@ async def found(tmp_path: Path, url: str) -> Finding:
 
 
 async def test_a_real_redis_answers_whoever_knows_its_password(tmp_path: Path, redis_socket: Path) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_SECONDS):
         assert (await found(tmp_path, f"unix://:{PASSWORD}@{redis_socket}")).verdict is Verdict.OK
         refused = await found(tmp_path, f"unix://:wrong@{redis_socket}")
     assert refused.verdict is Verdict.BAD

@@ -22,12 +22,12 @@ from medic.store.embedded.leftovers import read_pid_file, server_processes
 from medic.store.embedded.server import EmbeddedServer, FirstStart, ServerState, open_embedded_server, running_target
 from medic.store.postgres.bridge import open_bridge
 from medic.store.postgres.database import Database, open_database
+from tests.patience import PATIENCE_SECONDS
 from tests.postgres_server import find_tool
 
 SCRIPT = Path(__file__).with_name("run_embedded.py")
 IS_ROOT = os.geteuid() == 0
 NOBODY = 65_534
-PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -343,7 +343,7 @@ async def test_where_medic_can_do_without_it_a_server_that_cannot_start_is_tried
     async with running(data_dir, first_start=FirstStart.MAY_FAIL) as (server, _):
         assert server.statistics().state is not ServerState.READY
         rules.write_text(good)
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             await server.wait_state(ServerState.READY)
 
 

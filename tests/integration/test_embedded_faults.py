@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from medic.errors import ConfigurationError
 from medic.store.embedded import cluster as cluster_module
@@ -25,7 +26,6 @@ from medic.store.embedded.leftovers import end_left_over, read_pid_file, server_
 from medic.store.embedded.server import ServerState, bound_log
 from tests.integration.test_embedded import (
     IS_ROOT,
-    PATIENCE_SECONDS,
     cluster,
     data_dir,
     medic_process,
@@ -34,6 +34,7 @@ from tests.integration.test_embedded import (
     refusal,
     running,
 )
+from tests.patience import NEVER_SECONDS, PATIENCE_SECONDS
 
 __all__ = ["cluster", "data_dir"]
 
@@ -304,19 +305,26 @@ def child_process(
     executable = data_dir / "postgres" / "bin" / name
     executable.parent.mkdir()
     shutil.copy2("/bin/sleep", executable)
-    with subprocess.Popen([str(executable), str(seconds)], cwd=data_dir / place) as process:
+    # Whoever runs the tests in the background of a shell hands on that SIGINT is ignored.
+    hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    with subprocess.Popen([str(executable), str(seconds)], cwd=data_dir / place, preexec_fn=hear) as process:  # noqa: PLW1509
         yield process
         process.kill()
 
 
 async def test_children_without_their_server_are_waited_for(data_dir: Path) -> None:
-    with child_process(data_dir, 0.5) as child:
+    ends_by_itself = signal.SIGUSR1
+    with child_process(data_dir, NEVER_SECONDS) as child:
         assert server_processes(pgdata(data_dir)) == {child.pid}
 
         with trio.fail_after(PATIENCE_SECONDS):
-            assert await end_left_over(pgdata(data_dir))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(end_left_over, pgdata(data_dir))
+                await trio.testing.wait_all_tasks_blocked()
+                child.send_signal(ends_by_itself)
 
-        assert child.wait() == 0
+        assert not server_processes(pgdata(data_dir))
+        assert child.wait() == -ends_by_itself
 
 
 async def test_children_that_do_not_end_are_the_operators(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

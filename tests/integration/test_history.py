@@ -20,6 +20,7 @@ from medic.store.tables.services import PgServiceStore
 from tests.contract.test_history import NOON, service
 from tests.fakes.ticking import CountedIds, HandClock
 from tests.fakes.written import CaughtUp, FixedRoster, StuckAt
+from tests.patience import PATIENCE_SECONDS
 
 ONE, TWO = service(1, label="pay"), service(2, label="pay")
 ROSTER = FixedRoster([ONE, TWO])
@@ -118,7 +119,7 @@ async def test_postgresql_away_is_an_error_and_never_an_empty_list(
     nowhere = type(stored.target)(host="/nonexistent", database="x", user="x")
     async with open_database(nowhere) as away:
         history = PgHistory(away, records, StuckAt(committed), ROSTER)
-        with pytest.raises(DatabaseUnavailableError), trio.fail_after(10):
+        with pytest.raises(DatabaseUnavailableError), trio.fail_after(PATIENCE_SECONDS):
             await history.heartbeats(service=ONE, service_name=None, limit=250)
 
 

@@ -185,6 +185,26 @@ async def test_a_disk_that_hangs_refuses_and_is_taken_up_again_by_itself(tmp_pat
     assert stored(tmp_path) == [1]
 
 
+async def test_a_process_that_was_stopped_does_not_blame_its_disk(tmp_path, monkeypatch, mock_clock):
+    monkeypatch.setattr(limits, "COMMIT_PATIENCE_SECONDS", 4 * limits.WATCH_EVERY_SECONDS)
+    disk = FailingDisk()
+    async with running(tmp_path, disk=disk) as journal:
+        disk.may_sync.clear()
+        position = journal.append_nowait(heartbeat(1))
+        await trio.to_thread.run_sync(disk.sync_begun.wait)
+        mock_clock.jump(3_600)
+        await trio.testing.wait_all_tasks_blocked()
+        journal.require_intake()
+        for _ in range(4):
+            mock_clock.jump(limits.WATCH_EVERY_SECONDS)
+            await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(JournalRefusedError, match="does not answer"):
+            journal.require_intake()
+        disk.may_sync.set()
+        await journal.wait_newer(0)
+        await journal.wait_durable(position)
+
+
 async def test_with_sync_interval_a_heartbeat_is_answered_for_before_it_is_synced(tmp_path):
     disk = FailingDisk()
     async with running(tmp_path, sync=Sync.INTERVAL, disk=disk) as journal:
@@ -205,6 +225,19 @@ async def test_with_sync_interval_what_tells_people_is_synced_first(tmp_path):
         await journal.wait_durable(journal.append_nowait(EndMute(service_id=1, at=2, sighted=2, by="")))
         assert disk.syncs == 1
         assert journal.statistics().pending_bytes == 0
+
+
+async def test_with_sync_interval_a_turn_is_synced_first_if_anything_in_it_tells_people(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "SYNC_EVERY_SECONDS", 1e6)
+    disk = FailingDisk()
+    async with running(tmp_path, sync=Sync.INTERVAL, disk=disk) as journal:
+        mute_ended = EndMute(service_id=1, at=2, sighted=2, by="")
+        await journal.wait_durable(journal.append_turn_nowait([heartbeat(1), mute_ended, heartbeat(3)]))
+        assert journal.synced == journal.durable == journal.newest
+        assert disk.syncs == 1
+        await journal.wait_durable(journal.append_turn_nowait([heartbeat(4), heartbeat(5)]))
+        assert disk.syncs == 1
+        assert journal.synced < journal.durable
 
 
 async def test_with_sync_interval_a_failed_sync_loses_nothing_that_was_answered_for(tmp_path):
@@ -275,6 +308,19 @@ async def test_a_record_no_reader_could_hold_is_a_bug(tmp_path):
         with pytest.raises(InvariantError):
             journal.append_nowait(EndMute(service_id=1, at=2, sighted=3, by="x" * RECORD_BYTES_MAX))
         assert journal.newest == 0
+
+
+async def test_a_turn_of_which_one_record_is_too_long_or_all_are_is_not_taken_at_all(tmp_path):
+    def said(length: int) -> EndMute:
+        return EndMute(service_id=1, at=2, sighted=3, by="x" * length)
+
+    async with running(tmp_path) as journal:
+        with pytest.raises(InvariantError, match="a record of"):
+            journal.append_turn_nowait([heartbeat(1), said(RECORD_BYTES_MAX)])
+        with pytest.raises(InvariantError, match="a turn of"):
+            journal.append_turn_nowait([heartbeat(1), *[said(RECORD_BYTES_MAX // 2)] * 8])
+        assert journal.newest == 0
+        assert journal.statistics().records == 0
 
 
 async def test_a_reader_far_behind_reads_from_the_files_in_bounded_reads(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from medic.store.journal.file_journal import FileJournal
 from medic.store.journal.files import Disk
 from medic.store.journal.space import JournalSpace
 from tests.integration.test_journal_file import heartbeat
+from tests.patience import PATIENCE_SECONDS
 
 RESERVE_BYTES = 256 << 10
 
@@ -98,7 +99,7 @@ async def test_on_a_full_disk_decisions_go_on_in_the_reserve(tmp_path, monkeypat
         await journal.wait_durable(journal.append_nowait(decision(2)))
         monkeypatch.undo()
         monkeypatch.setattr(space, "SPACE_LOOK_SECONDS", 0.01)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_SECONDS):
             while journal.statistics().refusing_intake is not None:  # noqa: ASYNC110 - it is looked at, not told
                 await trio.sleep(0.01)
         journal.require_intake()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 import trio
 
+from medic.access.signed import SECRET_BYTES, read_secret
 from medic.errors import ConfigurationError
 from medic.store.postgres import migrate as migrate_module
 from medic.store.postgres.database import Database, StatementRefusedError, open_database
 from medic.store.postgres.migrate import Migration, known_migrations, migrate
+from medic.store.tables.webhooks import PgWebhookStore
+from tests.fakes.ticking import HandClock
 from tests.postgres_server import PostgresServer
 
 
@@ -44,7 +47,8 @@ async def test_two_processes_that_migrate_together_apply_each_migration_once(pos
             for _ in range(3):
                 nursery.start_soon(apply)
 
-    assert applied == [migration.name for migration in known_migrations()]
+    # In turns, perhaps: which of them applied which is nobody's concern.
+    assert sorted(applied) == [migration.name for migration in known_migrations()]
 
 
 async def test_a_schema_from_the_future_is_refused_by_name(database: Database) -> None:
@@ -64,6 +68,19 @@ async def test_a_migration_that_fails_leaves_the_schema_as_it_was(database: Data
     assert row is not None
     assert row["gone"]
     assert await migrate(database) == []
+
+
+async def test_webhooks_that_were_there_get_a_secret_each(postgres: PostgresServer) -> None:
+    before = [migration for migration in known_migrations() if migration.version < 6]
+    async with postgres.fresh_database(template="template1") as (database, _):
+        await migrate(database, before)
+        await database.execute("INSERT INTO medic.webhooks (url) VALUES ('https://a.example'), ('https://b.example')")
+        await migrate(database)
+        webhooks = await PgWebhookStore(database, HandClock(5)).all()
+
+    secrets = {webhook.secret for webhook in webhooks}
+    assert len(secrets) == 2
+    assert {len(read_secret(secret)) for secret in secrets} == {SECRET_BYTES}
 
 
 async def test_a_role_without_the_right_to_create_is_told_which_right_it_lacks(postgres: PostgresServer) -> None:

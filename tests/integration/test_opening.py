@@ -23,6 +23,7 @@ from medic.ports import Position
 from medic.store.snapshot.keeper import SnapshotKeeper
 from medic.store.watermark import Mark
 from tests.integration.postgres_proxy import PostgresProxy
+from tests.patience import PATIENCE_SECONDS
 
 
 class NoServices:
@@ -132,7 +133,7 @@ async def test_postgresql_is_joined_when_it_is_found_and_away_for_everybody_befo
             await opened.stores.webhooks.all()
         nursery.start_soon(opened.join)
         await nursery.start(PostgresProxy(database.target, socket_folder).serve)
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             while opened.stores.database.statistics().reachable is False:
                 await trio.sleep(0.01)
                 try:

@@ -29,6 +29,7 @@ from medic.store.recovery import recover, recover_one
 from medic.store.tables.services import PgServiceStore
 from medic.store.tables.writer import ANSWER_MS, Writer
 from medic.store.watermark import Mark
+from tests.patience import PATIENCE_SECONDS
 
 NOW = 1_790_000_000_000
 MINUTE = 60_000
@@ -82,7 +83,7 @@ class Directory:
             yield journal
             await journal.wait_durable(journal.newest)
             if finish:
-                with trio.fail_after(20):
+                with trio.fail_after(PATIENCE_SECONDS):
                     await writer.finish()
             nursery.cancel_scope.cancel()
 

@@ -11,6 +11,7 @@ import trio
 
 from medic.store.postgres.database import Database, RowRefusedError
 from medic.store.postgres.migrate import migrate
+from tests.patience import PATIENCE_SECONDS
 from tests.postgres_server import PostgresServer, find_tool
 
 ALERT = (
@@ -77,7 +78,7 @@ async def test_a_day_is_made_while_others_write_and_read(database: Database) -> 
             "heartbeatEvents", ("heartbeat_id", "time", "status", "service_id"), [(1, 1_767_268_800_000, "UP", 7)]
         )
         await writing.execute('LOCK TABLE medic."heartbeatEvents" IN ACCESS SHARE MODE')
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_SECONDS):
             await database.execute("SELECT medic.ensure_heartbeat_day('2026-01-02')")
 
 

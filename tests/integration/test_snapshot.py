@@ -26,6 +26,7 @@ from medic.store.snapshot.content import read_snapshot
 from medic.store.snapshot.files import SnapshotDisk, SnapshotFiles
 from medic.store.snapshot.keeper import SnapshotKeeper
 from tests.integration.test_recovery import NOW, StillClock
+from tests.patience import PATIENCE_SECONDS
 from tests.unit.store.snapshot.test_services import row
 
 DEFAULTS = Defaults()
@@ -275,7 +276,7 @@ async def test_it_is_written_at_the_start_and_whenever_the_journal_has_grown(tmp
     async with running(tmp_path) as fleet, trio.open_nursery() as nursery:
         fleet.register(1)
         await nursery.start(fleet.keeper.run)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_SECONDS):
             while fleet.keeper.statistics().written < 3:
                 fleet.beat(1)
                 await trio.sleep(0.005)

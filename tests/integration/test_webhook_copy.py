@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from medic.core.author import Author
+from medic.core.units import DurationMs, InstantMs
+from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
 from medic.store.tables.webhook_copy import CopiedWebhooks
 from tests.fakes.ticking import HandClock
@@ -38,6 +40,9 @@ async def test_each_change_and_each_question_renews_the_copy(store, tmp_path):
     assert await another.last_seen() == (first,)
     assert list(await webhooks.all()) == [first, second]
     assert await another.last_seen() == (first, second)
+    rotated = await webhooks.rotate(first.webhook_id, overlap=DurationMs(1_000), by=Author("Ann"))
+    assert await another.last_seen() == (rotated, second)
+    assert first.secret.encode() in (tmp_path / "webhooks").read_bytes()
     assert await webhooks.delete(first.webhook_id, by=Author("Ann"))
     assert await another.last_seen() == (second,)
     assert (tmp_path / "webhooks").stat().st_mode & 0o777 == 0o600
@@ -50,6 +55,16 @@ async def test_a_change_that_cannot_be_copied_is_made_all_the_same(store, tmp_pa
     assert await webhooks.last_seen() == ()
     store.away = False
     assert list(await CopiedWebhooks(store, tmp_path / "missing" / "webhooks").all()) == [made]
+
+
+async def test_a_copy_of_an_earlier_release_knows_no_secrets(store, tmp_path):
+    written = (
+        b'[{"webhook_id":1,"url":"https://a.example","heartbeat_name":null,"headers":[],"date_added":5,"added_by":""}]'
+    )
+    (tmp_path / "webhooks").write_bytes(written)
+    (webhook,) = await CopiedWebhooks(store, tmp_path / "webhooks").last_seen()
+    assert webhook == Webhook(1, "https://a.example", date_added=InstantMs(5))
+    assert webhook.secrets_at(InstantMs(6)) == ()
 
 
 async def test_a_copy_that_cannot_be_read_is_none(store, tmp_path):

@@ -27,9 +27,11 @@ from medic.core.service import Mute
 from medic.core.status import ClosedReason, HeartbeatStatus, Outcome, Status
 from medic.core.units import isoformat
 from medic.store.codec import decode, unpack_state
+from medic.store.tables import writer as writer_module
 from medic.store.tables.batch_tables import ROWS_AT_ONCE
 from medic.store.tables.writer import ANSWER_MS
 from tests.integration.writing import DAY, HEARTBEATS, MINUTE, NOW, World, alert, closed, heartbeat, notify, opened, row
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -277,7 +279,7 @@ async def test_a_state_is_written_at_once_where_something_changed_and_recovers_a
         ChangeStatus(service_id=1, at=NOW, sighted=NOW, previous=Status.UP, status=Status.LATE, reason="late")
     )
     async with world.writing():
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             while not world.writer.statistics().states:
                 await trio.lowlevel.checkpoint()
     stored = await world.database.fetchrow("SELECT * FROM medic.service_states")
@@ -293,7 +295,7 @@ async def test_a_service_that_was_only_heard_of_waits_and_is_written_at_the_end(
         world.journal.append_nowait(heartbeat(number))
     service.position = world.journal.newest
     async with world.writing():
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             await world.writer.wait_committed(world.journal.newest)
             assert world.writer.statistics().states_due == 1
             assert await world.rows("SELECT count(*) FROM medic.service_states") == [(0,)]
@@ -302,6 +304,37 @@ async def test_a_service_that_was_only_heard_of_waits_and_is_written_at_the_end(
     deadline = late_deadline(service) + world.clock.skew
     rows = "SELECT deadline_at, position FROM medic.service_states"
     assert await world.rows(rows) == [(deadline, world.journal.newest)]
+
+
+@pytest.mark.parametrize(("patience", "after"), [(3_600.0, [0, 0, 0]), (0.0, [2, 1, 0])])
+async def test_states_let_the_records_go_first_while_the_writer_is_behind_but_not_for_ever(
+    world, monkeypatch, patience, after
+):
+    monkeypatch.setattr(writer_module, "BATCH_RECORDS_MAX", 1)
+    monkeypatch.setattr(writer_module, "STATES_WAIT_SECONDS", patience)
+    changes = [
+        ChangeStatus(service_id=number, at=NOW, sighted=NOW, previous=Status.UP, status=Status.LATE, reason="late")
+        for number in (1, 2, 3)
+    ]
+    behind: list[int] = []
+
+    def state_of(_service_id: int) -> None:
+        behind.append(len(changes) - writer.statistics().batches)
+
+    writer = world.another_writer(state_of=state_of)
+    await world.write(*changes, writer=writer)
+    assert behind == after
+
+
+async def test_no_batch_ends_within_a_turn(world, monkeypatch):
+    """Another Medic that takes over in between would find an alert closed and the telling of it undecided."""
+    monkeypatch.setattr("medic.store.tables.writer.BATCH_RECORDS_MAX", 1)
+    world.journal.append_nowait(heartbeat(1))
+    turn = world.journal.append_turn_nowait([heartbeat(2), heartbeat(3), heartbeat(4)])
+    async with world.writing():
+        with trio.fail_after(PATIENCE_SECONDS):
+            await world.writer.wait_committed(turn)
+    assert (world.writer.statistics().batches, world.writer.statistics().rows) == (2, 4)
 
 
 async def test_a_service_that_is_being_rebuilt_is_not_written(world):
@@ -325,7 +358,7 @@ async def test_a_state_waits_for_the_journal_that_it_is_of(world):
     world.journal.append_nowait(heartbeat(2))
     service.position = world.journal.newest
     async with world.writing():
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             while not world.writer.statistics().batches:
                 await trio.lowlevel.checkpoint()
             await trio.testing.wait_all_tasks_blocked()
@@ -333,3 +366,36 @@ async def test_a_state_waits_for_the_journal_that_it_is_of(world):
             world.journal.release()
             await world.writer.finish()
     assert await world.rows("SELECT position FROM medic.service_states") == [(world.journal.newest,)]
+
+
+# ----------------------------------------------------------------------------------------------------------- giving way
+
+
+async def test_a_batch_gives_way_to_what_is_more_urgent_until_somebody_waits_for_it(world, monkeypatch):
+    monkeypatch.setattr(writer_module, "GIVES_WAY_SECONDS", 3_600.0)
+    asked = trio.Event()
+
+    async def never_calm() -> None:
+        asked.set()
+        await trio.sleep_forever()
+
+    writer = world.another_writer(calm=never_calm)
+    async with world.writing(writer):
+        position = world.journal.append_nowait(heartbeat(1))
+        with trio.fail_after(PATIENCE_SECONDS):
+            await asked.wait()
+            assert writer.committed < position
+            await writer.wait_committed(position)
+            world.journal.append_nowait(heartbeat(2))
+            await writer.finish()
+    assert await world.rows(HEARTBEATS)
+
+
+async def test_a_batch_does_not_give_way_for_ever(world, monkeypatch):
+    monkeypatch.setattr(writer_module, "GIVES_WAY_SECONDS", 0.0)
+    writer = world.another_writer(calm=trio.sleep_forever)
+    async with world.writing(writer):
+        world.journal.append_nowait(heartbeat(1))
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not writer.statistics().batches:
+                await trio.lowlevel.checkpoint()

@@ -22,6 +22,7 @@ from medic.store.tables import rejected
 from medic.store.tables import writer as writer_module
 from medic.store.tables.writer import ANSWER_MS
 from tests.integration.writing import DAY, HEARTBEATS, NOW, World, closed, heartbeat, notify, opened, row
+from tests.patience import PATIENCE_SECONDS
 
 WATERMARK = "SELECT watermark_at, watermark_sighted FROM medic.journal_positions"
 
@@ -76,7 +77,7 @@ async def test_postgresql_away_keeps_the_order_and_nothing_is_lost(world, monkey
             await elsewhere.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
 
     async with open_database(replace(world.database.target, database="postgres")) as elsewhere, world.writing():
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_SECONDS):
             await world.writer.wait_committed(world.journal.append_nowait(heartbeat(1)))
             await away(allow=False)
             for number in range(2, 50):
@@ -118,7 +119,7 @@ async def test_where_nothing_comes_the_watermark_moves_all_the_same(world, monke
         for later in (10_000, 20_000):
             world.clock.at = NOW + later
             expected = [(world.clock.at - ANSWER_MS, world.clock.sighted() - ANSWER_MS)]
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_SECONDS):
                 while await world.rows(WATERMARK) != expected:
                     await trio.lowlevel.checkpoint()
     assert world.writer.statistics().batches == 1
@@ -154,7 +155,7 @@ async def test_states_that_somebody_waits_for_are_written_at_once(world):
     service = await world.register(1)
     await world.register(2)
     async with world.writing():
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             await world.writer.write_states([1, 2])
             await world.writer.write_states([])
     assert await world.rows("SELECT service_id FROM medic.service_states ORDER BY 1") == [(1,), (2,)]
@@ -222,7 +223,7 @@ async def test_a_schema_that_is_not_medics_is_waited_for(world, monkeypatch):
     world.journal.append_nowait(opened(1, 100))
     await world.database.execute("ALTER TABLE medic.alerts RENAME TO alerts_elsewhere")
     async with world.writing():
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_SECONDS):
             while world.writer.statistics().failing is None:
                 await trio.lowlevel.checkpoint()
             assert "alerts" in world.writer.statistics().failing
@@ -248,7 +249,7 @@ async def test_a_stretch_of_the_journal_that_cannot_be_read_is_passed_over(world
         await nursery.start(journal.run)
         writer = world.another_writer(journal=journal)
         async with world.writing(writer):
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_SECONDS):
                 await writer.finish()
         nursery.cancel_scope.cancel()
     assert [one[0] for one in await world.rows(HEARTBEATS)] == [1, 2]
@@ -257,7 +258,7 @@ async def test_a_stretch_of_the_journal_that_cannot_be_read_is_passed_over(world
 async def test_who_waits_for_a_record_wakes_the_writer(world, monkeypatch):
     monkeypatch.setattr(writer_module, "BATCH_SECONDS", 1_000)
     async with world.writing():
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_SECONDS):
             await world.writer.wait_committed(world.journal.append_nowait(heartbeat(1)))
             await world.writer.wait_committed(world.journal.append_nowait(heartbeat(2)))
     assert len(await world.rows(HEARTBEATS)) == 2

@@ -20,6 +20,7 @@ from medic.core.status import ClosedReason, HeartbeatStatus, NotificationKind, O
 from medic.store.journal.memory_journal import MemoryJournal
 from medic.store.postgres.database import Database
 from medic.store.tables.writer import Writer
+from tests.patience import PATIENCE_SECONDS
 
 NOW = 1_790_000_000_000
 MINUTE = 60_000
@@ -159,7 +160,7 @@ class World:
             self.journal.append_nowait(effect)
         writing = writer or self.writer
         async with self.writing(writing):
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE_SECONDS):
                 await writing.finish()
 
     async def rows(self, sql: str, *args):

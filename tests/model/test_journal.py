@@ -1,9 +1,9 @@
 """The file journal against a list of records, with crashes, failing disks and damaged bytes.
 
 The model is a list and three counts: how many records were discarded, synced, written. Whatever happens, an opened
-journal holds a prefix of the list without what was discarded, and the prefix contains everything that was synced; after
-a `kill -9`, which leaves what the operating system has, everything that was written. Segments are so short that nearly
-every commit begins one.
+journal holds a prefix of the list without what was discarded, which ends where a turn does, and the prefix contains
+everything that was synced; after a `kill -9`, which leaves what the operating system has, everything that was written.
+Segments are so short that nearly every commit begins one. A running journal gives whole turns to read, too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from medic.store.journal.files import Disk, JournalFiles
 from medic.store.journal.frames import HEADER_BYTES, Damage, Pending
 
 SEGMENT_BYTES = 120
-RECORDS = st.lists(st.text("abcäöü\x01\x00", max_size=12), min_size=1, max_size=4)
+TURN = st.lists(st.text("abcäöü\x01\x00", max_size=12), min_size=1, max_size=5)
+TURNS = st.lists(TURN, min_size=1, max_size=4)
 
 
 def record(text: str) -> bytes:
@@ -65,6 +66,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp(prefix="medic-journal-"))
         self.records: list[str] = []
         self.ends: list[int] = []
+        self.turns: list[int] = [0]
         self.synced = 0
         self.written = 0
         self.discarded = 0
@@ -87,11 +89,12 @@ class JournalMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------------------------------- what a journal does
 
-    @rule(texts=RECORDS)
-    def append(self, texts):
-        for text in texts:
-            self.records.append(text)
-            self.ends.append(self.pending.add(record(text)))
+    @rule(turns=TURNS)
+    def append(self, turns):
+        for texts in turns:
+            self.records += texts
+            self.ends += self.pending.add_turn([record(text) for text in texts])
+            self.turns.append(len(self.records))
 
     def take(self) -> bytes:
         frames = self.pending.take(self.synced_position)
@@ -128,9 +131,9 @@ class JournalMachine(RuleBasedStateMachine):
             self.files.append(self.take(), at)
         self.begin_anew()
 
-    @rule(attempts=st.integers(1, 3), texts=RECORDS)
-    def sync_fails_and_so_do_new_files(self, attempts, texts):
-        self.append(texts)
+    @rule(attempts=st.integers(1, 3), turns=TURNS)
+    def sync_fails_and_so_do_new_files(self, attempts, turns):
+        self.append(turns)
         at = self.synced_position + len(self.unsynced)
         self.disk.syncs_fail = attempts
         with pytest.raises(OSError, match="Input/output"):
@@ -191,7 +194,9 @@ class JournalMachine(RuleBasedStateMachine):
         assert [text_of(frame) for frame in found] == self.records[self.discarded : count]
         assert [frame.end for frame in found] == self.ends[self.discarded : count]
         assert count >= at_least
+        assert count in self.turns
         del self.records[count:], self.ends[count:]
+        self.turns = [turn for turn in self.turns if turn <= count]
         self.synced = self.written = count
 
     @invariant()
@@ -201,6 +206,17 @@ class JournalMachine(RuleBasedStateMachine):
         until = self.ends[self.written - 1] if self.written else 0
         entries = self.files.read(0, until, most=10_000)
         assert [entry.effect.by for entry in entries] == self.records[self.discarded : self.written]
+
+    @precondition(lambda self: self.written > self.discarded)
+    @rule(data=st.data())
+    def read_some(self, data):
+        """What is asked for, and the rest of the last turn; never more turns than that, and from any record on."""
+        behind = data.draw(st.integers(self.discarded, self.written - 1), label="behind")
+        most = data.draw(st.integers(1, 6), label="most")
+        position, until = self.ends[behind - 1] if behind else 0, self.ends[self.written - 1]
+        entries = self.files.read(position, until, most=most)
+        last = next(turn for turn in self.turns if turn >= min(behind + most, self.written))
+        assert [entry.position for entry in entries] == self.ends[behind:last]
 
 
 TestJournal = JournalMachine.TestCase

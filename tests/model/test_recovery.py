@@ -20,10 +20,11 @@ from medic.core.author import Author
 from medic.core.blind import SIGHTED_ALWAYS, BlindSpan
 from medic.core.deadline import next_deadline
 from medic.core.draft import ServiceDraft
-from medic.core.effects import RecordBlindSpan, SettleNotification
+from medic.core.effects import Effect, Notify, RecordBlindSpan, SettleNotification
 from medic.core.events import (
     AcknowledgeRequested,
     DeadlineExpired,
+    HeartbeatLimited,
     HeartbeatReceived,
     MuteRequested,
     ResolveRequested,
@@ -101,17 +102,28 @@ class Life:
     sighted: int = NOW
     drawn: int = 1_000
     moments: list[Moment] = field(default_factory=list)
+    turns: list[tuple[Effect, ...]] = field(default_factory=list)
 
     def draw(self) -> int:
         self.drawn += 1
         return self.drawn
 
-    def carry(self, service: Service, effects) -> None:
+    def append(self, *effects: Effect) -> int:
+        """One turn."""
+        self.turns.append(effects)
         for effect in effects:
-            if hasattr(effect, "notification"):
-                effect = replace(effect, notification=replace(effect.notification, targets=TARGETS))  # noqa: PLW2901
-            service.position = self.journal.append_nowait(effect)
             self.ledger.fold(effect)
+        return self.journal.append_turn_nowait(effects)
+
+    def carry(self, service: Service, effects) -> None:
+        addressed = [
+            replace(effect, notification=replace(effect.notification, targets=TARGETS))
+            if isinstance(effect, Notify)
+            else effect
+            for effect in effects
+        ]
+        if addressed:
+            service.position = self.append(*addressed)
 
     def register(self, service_id: int, threshold: int) -> None:
         if service_id in self.services:
@@ -144,7 +156,9 @@ class Life:
                 status = ("UP", "DOWN", "FAILED", "DEGRADED", "STARTED", "COMPLETED", "läuft")[value % 7]
                 # One in three is sent twice, and then with an hour-old time of its own.
                 key = f"k{value % 2}" if value % 3 == 0 else None
-                event = HeartbeatReceived(**times, event_id=self.draw(), kind=kind_of(status), status=status, key=key)
+                # One in five is over its service's limit.
+                kind = HeartbeatReceived if value % 5 else HeartbeatLimited
+                event = kind(**times, event_id=self.draw(), kind=kind_of(status), status=status, key=key)
                 self.tell(service_id, event)
                 if key is None:
                     return
@@ -193,22 +207,22 @@ class Life:
         if not pending:
             return
         notification = pending[value % len(pending)]
-        settled = SettleNotification(
-            at=self.at,
-            sighted=self.sighted,
-            notification_id=notification.notification_id,
-            service_id=notification.service_id,
-            target=notification.targets[value % len(notification.targets)],
-            outcome=(Outcome.DELIVERED, Outcome.GIVEN_UP)[value % 2],
-            attempts=1,
+        self.append(
+            SettleNotification(
+                at=self.at,
+                sighted=self.sighted,
+                notification_id=notification.notification_id,
+                service_id=notification.service_id,
+                target=notification.targets[value % len(notification.targets)],
+                outcome=(Outcome.DELIVERED, Outcome.GIVEN_UP)[value % 2],
+                attempts=1,
+            )
         )
-        self.journal.append_nowait(settled)
-        self.ledger.fold(settled)
 
     def go_blind(self, value: int) -> None:
         span = BlindSpan(begun_at=self.at, ended_at=self.at + value, sighted=self.sighted, cause="stopped")
         self.at, self.sighted = self.at + value, self.sighted + 1
-        self.journal.append_nowait(RecordBlindSpan(at=self.at, sighted=self.sighted, span=span))
+        self.append(RecordBlindSpan(at=self.at, sighted=self.sighted, span=span))
         self.blind = self.blind.with_span(span)
 
     def remember(self) -> None:

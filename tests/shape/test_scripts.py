@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.shape.checkout import ROOT
 
 SCRIPTS = ("serve", "test", "medic", "medic-cli", "lock")
@@ -52,7 +53,7 @@ def run(checkout: Path, *command: str, path: Path, cwd: Path | None = None, **en
         env={"PATH": str(path), "HOME": str(checkout), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

@@ -52,6 +52,7 @@ ALLOWED = {
 }
 
 FOREIGN = {
+    "alerting/guard.py": {"handle_async_request": "httpx's method of a transport"},
     "cli/alerts.py": {"get_alert": "the verb is `alerts get`"},
     "cli/service.py": {"get_service": "the verb is `service get`"},
     "http/hypercorn_server.py": {

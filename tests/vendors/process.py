@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
+from tests.patience import PATIENCE_SECONDS
 from tests.vendors.behaviour import Behaviour, as_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +48,7 @@ class VendorProcess:
         self._control = ports["control"]
         self.webhook_url = ports["webhook"]
         self.environment = {
+            "MEDIC_ALLOWED_WEBHOOK_HOSTS": "127.0.0.1",
             "PAGERDUTY_EVENTS_URL": ports["pagerduty"],
             "PAGERDUTY_ROUTING_KEY": ports["routing_key"],
             "SLACK_API_URL": ports["slack"],
@@ -58,7 +60,7 @@ class VendorProcess:
     def __exit__(self, *exc: object) -> None:
         assert self._child is not None
         self._child.terminate()
-        self._child.wait(10)
+        self._child.wait(PATIENCE_SECONDS)
         if self._child.stdout is not None:
             self._child.stdout.close()
 
@@ -83,7 +85,7 @@ class VendorProcess:
             for fault in arrival["faults"]
         ]
 
-    def wait_for(self, vendor: str, count: int, *, seconds: float = 10.0) -> list[dict[str, Any]]:
+    def wait_for(self, vendor: str, count: int, *, seconds: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
         """The first `count` requests that the vendor took, or more.
 
         Raises:
@@ -116,6 +118,6 @@ class VendorProcess:
         request = urllib.request.Request(
             self._control + path, method=method, data=None if document is None else json.dumps(document).encode()
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             found: dict[str, Any] = json.loads(answer.read())
             return found

@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from tests.patience import PATIENCE_SECONDS
 from tests.vendors.behaviour import Behaviour, Hang, Refuse, Reset, Slow, Works
 
-SLOW_MAX_SECONDS = 60.0
+SLOW_MAX_SECONDS = PATIENCE_SECONDS
 BODY_MAX_BYTES = 1_048_576
 
 
@@ -69,6 +70,7 @@ class VendorServer(ABC):
 
     def __init__(self, *, port: int = 0) -> None:
         self._port = port
+        self.now: Callable[[], float] = time.monotonic
         self._arrived = threading.Condition()
         self._arrivals: list[Arrival] = []
         self._orders: list[_Order] = []
@@ -152,7 +154,11 @@ class VendorServer(ABC):
             self._arrivals.clear()
 
     def wait_for(
-        self, count: int, *, seconds: float = 10.0, where: Callable[[Arrival], bool] = lambda arrival: arrival.taken
+        self,
+        count: int,
+        *,
+        seconds: float = PATIENCE_SECONDS,
+        where: Callable[[Arrival], bool] = lambda arrival: arrival.taken,
     ) -> list[Arrival]:
         """The arrivals that `where` holds for, as soon as there are `count`.
 
@@ -227,7 +233,7 @@ class VendorServer(ABC):
                         self._orders.remove(order)
                 return order.behaviour
         if self._limit_per_second is not None and isinstance(self._otherwise, Works):
-            now = time.monotonic()
+            now = self.now()
             while self._took and self._took[0] <= now - 1:
                 self._took.popleft()
             if len(self._took) >= self._limit_per_second:

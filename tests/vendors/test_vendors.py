@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.vendors import (
     Hang,
     PagerDutyServer,
@@ -23,7 +24,9 @@ from tests.vendors.pagerduty import ROUTING_KEY
 from tests.vendors.slack import CHANNEL, TOKEN
 
 
-def post(url: str, document: Any, *, timeout: float = 5.0, **headers: str) -> tuple[int, dict[str, str], Any]:
+def post(
+    url: str, document: Any, *, timeout: float = PATIENCE_SECONDS, **headers: str
+) -> tuple[int, dict[str, str], Any]:
     request = urllib.request.Request(url, data=json.dumps(document).encode(), method="POST")
     for name, value in {"Content-Type": "application/json", **headers}.items():
         request.add_header(name.replace("_", "-"), value)
@@ -146,6 +149,7 @@ def test_behaviours_apply_to_matching_requests_so_many_times():
 
 def test_a_limit_answers_429_beyond_it():
     with PagerDutyServer() as pagerduty:
+        pagerduty.now = lambda: 7.0  # all of it within one second
         pagerduty.limit(2)
         assert [post(pagerduty.url, event(key=f"medic-{n}"))[0] for n in range(4)] == [202, 202, 429, 429]
 

@@ -122,6 +122,8 @@ function tryForm(method, path, operation) {
     let target = path;
     const query = new URLSearchParams();
     const headers = {};
+    const key = document.getElementById("key").value.trim();
+    if (key) headers.Authorization = `Bearer ${key}`;
     for (const [parameter, input] of inputs) {
       if (parameter.in === "path") target = target.replace(`{${parameter.name}}`, encodeURIComponent(input.value));
       else if (input.value !== "" && parameter.in === "query") query.set(parameter.name, input.value);

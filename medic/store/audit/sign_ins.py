@@ -51,7 +51,7 @@ class _Count:
 
 
 class RefusedSignIns:
-    """Implements `audit.SignInNotes`."""
+    """Counts refused sign-ins as the gate tells of them, and writes them down."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database

@@ -18,15 +18,12 @@ journal refuse: who waits, `require_room`, heartbeats (503). What was appended b
 have already folded it: it stays in memory and is written first into a new file, which begins where the last good sync
 ended. The failed file is never synced again and believed. As soon as a new file is whole the journal takes records
 again, by itself. Where room is missing, the new file has that of the reserve, and heartbeats are refused until the
-reserve is there again (`space.py`).
-
-Numbers, and what was rejected, are in docs/decisions/0005-journal.md.
+reserve is there again (`space.py`). Numbers, and what was rejected: docs/decisions/0005-journal.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -34,16 +31,17 @@ from typing import Final
 import structlog
 import trio
 
-from medic.core.effects import CreditSigns, Effect, RecordHeartbeat
+from medic.core.effects import CreditSigns, Effect, NoteHeartbeat, RecordHeartbeat
 from medic.core.status import HeartbeatStatus
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
-from medic.errors import InvariantError, JournalRefusedError
+from medic.errors import JournalRefusedError
 from medic.ports import Entry, Position, Records, WhenDurable
-from medic.store.codec import encode, encode_plain_heartbeat, encode_plain_heartbeats
+from medic.store.codec import encode_plain_heartbeat, encode_plain_heartbeats
 from medic.store.journal import limits
-from medic.store.journal.commit import Commit, CommitMeter, run_call
+from medic.store.journal.commit import CommitMeter, Commits, Unsynced, run_call
+from medic.store.journal.encoding import records_of
 from medic.store.journal.files import SEGMENT_BYTES, Disk, JournalFiles, Opening
-from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
+from medic.store.journal.frames import Pending
 from medic.store.journal.reader import JournalReader
 from medic.store.journal.recent import RecentRecords
 from medic.store.journal.space import JOURNAL_BYTES_MAX, NO_ROOM, JournalSpace
@@ -56,7 +54,7 @@ _HANGING: Final = "The journal's disk does not answer at the moment."
 _FULL: Final = "The journal cannot keep up with what comes in."
 _STOPPING: Final = "Medic is stopping."
 
-_SYNCED_LATER: Final = (RecordHeartbeat, CreditSigns)
+_SYNCED_LATER: Final[frozenset[type[Effect]]] = frozenset({RecordHeartbeat, NoteHeartbeat, CreditSigns})
 """What `Sync.INTERVAL` may answer for before it is synced. Everything else tells people, or undoes what was told."""
 
 
@@ -95,15 +93,12 @@ class FileJournal:
         self.shard = shard
         self._durable = self._synced = Position(self._files.end)
         self._pending = Pending(self._files.seed, self._files.end)
-        self._unsynced: list[bytes] = []
-        self._unsynced_bytes = 0
+        self._unsynced = Unsynced()
         self._must_sync = False
-        self._unsynced_since = inf
         self._recent = RecentRecords(self._files.end)
         self._reader = JournalReader(self._files, self._recent)
         self._arrived = trio.Event()
-        self._next = Commit()
-        self._underway: Commit | None = None
+        self._commits = Commits()
         self._committing_since: float | None = None
         self._failed = False
         self._closing = False
@@ -182,19 +177,25 @@ class FileJournal:
             raise JournalRefusedError(refusal, retry_after_seconds=limits.INTAKE_RETRY_SECONDS)
 
     def append_nowait(self, effect: Effect) -> Position:
-        """Take the effect and assign its position. Costs some 2 µs for a heartbeat.
+        """As `append_turn_nowait` of an effect that is a turn of its own."""
+        return self.append_turn_nowait((effect,))
+
+    def append_turn_nowait(self, effects: Sequence[Effect]) -> Position:
+        """Take the effects of one turn, at least one, and assign their positions; that of the last.
+
+        All of them survive or none does: a commit holds the whole turn, and an opening cuts off what a crash left of
+        one (`tail.py`).
 
         Raises:
-            JournalRefusedError: full, failing or closed.
-            InvariantError: the record is longer than any can be.
+            JournalRefusedError: full, failing or closed; none was taken.
+            InvariantError: a record, or the turn, is longer than any can be.
         """
-        record = encode(effect)
-        if len(record) > RECORD_BYTES_MAX:
-            raise InvariantError(f"a record of {len(record)} bytes; {RECORD_BYTES_MAX} is the most")
-        position = self._append(record, effect)
-        if type(effect) not in _SYNCED_LATER:
-            self._must_sync = True
-        return position
+        records = records_of(effects)
+        ends: Sequence[Position] = self._pending_with_room().add_turn(records)  # type: ignore[assignment]  # integers
+        self._recent.add_turn(ends, effects)
+        self._records += len(records)
+        self._must_sync |= not _SYNCED_LATER.issuperset(map(type, effects))
+        return ends[-1]
 
     def append_heartbeat_nowait(
         self,
@@ -210,7 +211,10 @@ class FileJournal:
             JournalRefusedError: full, failing or closed.
         """
         record = encode_plain_heartbeat(service_id, at, sighted, heartbeat_id, kind)
-        return self._append(record, record)
+        position = Position(self._pending_with_room().add(record))
+        self._recent.add(position, record)
+        self._records += 1
+        return position
 
     def append_heartbeats_nowait(
         self,
@@ -230,13 +234,6 @@ class FileJournal:
         self._recent.add_many(positions, records)
         self._records += len(records)
         return positions
-
-    def _append(self, record: bytes, kept: bytes | Effect) -> Position:
-        end = self._pending_with_room().add(record)
-        position = Position(end)
-        self._recent.add(position, kept)
-        self._records += 1
-        return position
 
     def _pending_with_room(self) -> Pending:
         """Where the next frame goes, which the committer knows of by then.
@@ -272,7 +269,7 @@ class FileJournal:
         while self._durable < position:
             if self._refusal is not None:
                 raise JournalRefusedError(self._refusal)
-            await self._commit_of(position).wait_settled()
+            await self._commits.commit_of(position).wait_settled()
 
     def call_when_durable(self, position: Position, call: WhenDurable) -> None:
         """As `wait_durable`, without a task that waits: `call` is run in the turn that learns of the commit."""
@@ -281,12 +278,7 @@ class FileJournal:
         elif self._refusal is not None:
             run_call(call, JournalRefusedError(self._refusal))
         else:
-            self._commit_of(position).add_call(call)
-
-    def _commit_of(self, position: Position) -> Commit:
-        """The commit that makes the position durable, which it is not yet."""
-        underway = self._underway
-        return self._next if underway is None or position > underway.end else underway
+            self._commits.commit_of(position).add_call(call)
 
     async def wait_synced(self, position: Position) -> None:
         """Return once everything up to `position` survives a loss of power, whatever `sync` says.
@@ -300,16 +292,16 @@ class FileJournal:
                 raise JournalRefusedError(self._refusal)
             self._must_sync = True
             self._arrived.set()
-            await (self._underway or self._next).wait_settled()
+            await self._commits.soonest().wait_settled()
 
     async def wait_newer(self, position: Position) -> None:
         """Return once `durable > position`."""
         await trio.lowlevel.checkpoint()
         while self._durable <= position:
-            await (self._underway or self._next).wait_settled()
+            await self._commits.soonest().wait_settled()
 
     async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
-        """Up to `most` durable records after `position`, in order; none where there are none yet.
+        """Some `most` durable records after `position`, in order, whole turns; none where there are none yet.
 
         Raises:
             UnreadableRecordError: a whole frame holds what this release does not know.
@@ -340,7 +332,7 @@ class FileJournal:
             commit_seconds_total=self._meter.seconds_total,
             commit_seconds_max=self._meter.seconds_max,
             commit_seconds_last=self._meter.seconds_last,
-            pending_bytes=len(self._pending) + self._unsynced_bytes,
+            pending_bytes=len(self._pending) + self._unsynced.bytes,
             refusing=self._refusal,
             refusing_since=self._refusing_since,
             failures=self._failures,
@@ -371,15 +363,13 @@ class FileJournal:
 
     async def _wait_arrived(self) -> None:
         """Return once there is something to write, or to sync."""
-        with trio.move_on_after(max(0.0, self._unsynced_since + limits.SYNC_EVERY_SECONDS - trio.current_time())):
+        with trio.move_on_after(max(0.0, self._unsynced.since + limits.SYNC_EVERY_SECONDS - trio.current_time())):
             await self._arrived.wait()
 
     async def _commit(self) -> None:
         """Write what is pending, sync it if that is due, and wake who waits for it."""
         self._arrived = trio.Event()
-        if self._underway is None:
-            self._underway, self._next = self._next, Commit()
-        self._underway.end = self.newest
+        self._commits.begin(self.newest)
         self._committing_since = trio.current_time()
         began = perf_counter()
         try:
@@ -398,13 +388,10 @@ class FileJournal:
 
     async def _write(self) -> int:
         """Append what is pending to the file, and sync where that is due; the number of bytes."""
-        start = self._synced + self._unsynced_bytes
+        start = self._synced + self._unsynced.bytes
         frames = self._pending.take(self._synced)
-        if frames:
-            self._unsynced_since = min(self._unsynced_since, trio.current_time())
-            self._unsynced.append(frames)
-            self._unsynced_bytes += len(frames)
-        overdue = trio.current_time() - self._unsynced_since >= limits.SYNC_EVERY_SECONDS
+        self._unsynced.add(frames)
+        overdue = trio.current_time() - self._unsynced.since >= limits.SYNC_EVERY_SECONDS
         syncing = self._sync is Sync.ALWAYS or self._must_sync or overdue
         self._must_sync = False
         append = self._files.append_durably if syncing else self._files.append
@@ -417,9 +404,7 @@ class FileJournal:
 
     def _forget_unsynced(self) -> None:
         self._synced = self._durable
-        self._unsynced_since = inf
-        self._unsynced.clear()
-        self._unsynced_bytes = 0
+        self._unsynced.forget()
         self._measure_room()
 
     def _settle(self) -> None:
@@ -428,9 +413,7 @@ class FileJournal:
         self._refusing_since = None
         self._measure_room()
         self._space.note_held(self._durable - self._files.oldest)
-        commit, self._underway = self._underway, None
-        if commit is not None:
-            commit.settle(None)
+        self._commits.settle()
 
     # ------------------------------------------------------------------------------------------------ a disk that fails
 
@@ -439,17 +422,12 @@ class FileJournal:
         self._refusal = reason
         self._refusing_since = trio.current_time()
         self._measure_room()
-        refused = (self._underway, self._next)
-        self._underway = None if self._underway is None else Commit()
-        self._next = Commit()
-        for commit in refused:
-            if commit is not None:
-                commit.settle(JournalRefusedError(reason))
+        self._commits.refuse(JournalRefusedError(reason))
 
     async def _begin_anew(self) -> int:
         """Begin a new file with everything that no sync covers, until one is whole; the number of bytes in it."""
-        backlog = b"".join((*self._unsynced, self._pending.take(-1)))
-        self._unsynced, self._unsynced_bytes = [backlog], len(backlog)
+        self._unsynced.add(self._pending.take(-1))
+        backlog = self._unsynced.joined()
         pause = limits.RETRY_FIRST_SECONDS
         while True:
             try:
@@ -479,18 +457,21 @@ class FileJournal:
 
     async def _watch(self) -> None:
         """Refuse while a commit does not come back; it is taken up again by itself once it does."""
+        seen, looks = None, 0  # not the clock: while this process is stopped nobody looks, and its disk is not to blame
         while True:
             await trio.sleep(limits.WATCH_EVERY_SECONDS)
-            since, now = self._committing_since, trio.current_time()
-            if since is not None and self._refusal is None and now - since > limits.COMMIT_PATIENCE_SECONDS:
-                _log.error("the disk under the journal does not answer", seconds=round(now - since, 1))
+            since = self._committing_since
+            looks = looks + 1 if since is not None and since == seen else 0
+            seen = since
+            if looks * limits.WATCH_EVERY_SECONDS >= limits.COMMIT_PATIENCE_SECONDS and self._refusal is None:
+                _log.error("the disk under the journal does not answer", looks=looks)
                 self._refuse(_HANGING)
 
     async def _close(self) -> None:
         """Commit the rest and take nothing more."""
         self._closing = True
         with trio.CancelScope(deadline=trio.current_time() + limits.CLOSE_SECONDS, shield=True):
-            while len(self._pending) or self._unsynced:
+            while len(self._pending) or self._unsynced.bytes:
                 self._must_sync = True
                 await self._commit()
         lost = self.newest - self._synced

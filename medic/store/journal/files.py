@@ -12,7 +12,7 @@ one grows. A new one is begun for two reasons:
   whatever else it holds.
 
 Either way all but the last extent were synced to their ends, so only the last one can have a torn tail, and an opening
-reads no other.
+reads no other. And either way an extent begins where a commit does, so that no turn lies in two of them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from medic.errors import ConfigurationError, Fault
 from medic.ports import Entry, Position, Records
 from medic.store.codec import decode
 from medic.store.journal.frames import HEADER_BYTES, Damage, FileHeader, Frame, read_header, scan, seed_of
+from medic.store.journal.tail import find_end
 
 _log = structlog.get_logger(__name__)
 
@@ -39,7 +40,7 @@ SEGMENT_BYTES: Final = 64 << 20
 """How long a file grows: a minute or two of the promised peak. An opening reads one of them, a deletion frees one."""
 
 READ_FRAMES_BYTES: Final = 8 << 20
-"""The most one read takes from the files, however short its records are."""
+"""The most one read takes from the files, however short its records are; but for the rest of the last one's turn."""
 
 _FILE_NAME: Final = re.compile(r"(\d{20})-(\d{6})\.journal")
 _IDENTITY: Final = "identity"
@@ -198,7 +199,7 @@ class JournalFiles:
     # ------------------------------------------------------------------------------------------------------ reading
 
     def read(self, position: int, until: int, *, most: int) -> list[Entry]:
-        """Up to `most` records after `position` and not beyond `until`, which are positions of records.
+        """Up to `most` records after `position` and not beyond `until`, which are positions of records; whole turns.
 
         Raises:
             UnreadableRecordError: a whole frame holds what this release does not know.
@@ -216,7 +217,7 @@ class JournalFiles:
                 continue
             positions.append(Position(found.end))
             records.append(found.record)
-            if len(records) == most or found.end >= enough:
+            if not found.more_follows and (len(records) >= most or found.end >= enough):
                 break
         return Records(positions, records)
 
@@ -307,23 +308,14 @@ class JournalFiles:
         last = self._extents[-1]
         size = max(0, os.fstat(self._fd).st_size - HEADER_BYTES)
         written = last.start + size
-        damage: list[Damage] = []
-        end, certain = last.start, 0
-        for found in self.scan(end, written):
-            if isinstance(found, Damage):
-                damage.append(found)
-            elif found.marked:
-                certain = len(damage)
-            end = found.end
-        torn = next((stretch.start for stretch in damage[certain:]), end)
-        kept, end = tuple(stretch for stretch in damage if stretch.start < torn), torn
-        for stretch in kept:
+        end, damage = find_end(self.scan(last.start, written), last.start)
+        for stretch in damage:
             self._report(stretch)
         if end < written:
             _log.warning("the journal's torn tail was cut off", bytes=written - end, position=end)
         os.ftruncate(self._fd, HEADER_BYTES + end - last.start)
         os.fsync(self._fd)
-        return Opening(end=end, torn_bytes=written - end, damage=kept), end
+        return Opening(end=end, torn_bytes=written - end, damage=damage), end
 
     def _report(self, stretch: Damage) -> None:
         """Say it once, however often the place is read over."""

@@ -2,7 +2,8 @@
 
 A file begins with a header of `HEADER_BYTES`. The rest is frames, one a record, without a byte between them:
 
-    word     u32   bits 0 to 23: length of the record; bit 31: the mark, all before this was synced when it was written
+    word     u32   bits 0 to 23: length of the record; bit 30: the next frame is of the same turn; bit 31: the mark, all
+                   before this was synced when it was written; the others 0
     checksum u32   CRC32C over journal id, shard, word, position and record
     record         1 to RECORD_BYTES_MAX bytes, as medic.store.codec writes them
 
@@ -18,6 +19,12 @@ middle, or half old and half new; nobody was told that they are safe, so the jou
 not whole. A damaged place with a marked frame anywhere behind it was once synced, and then lost: that is reported,
 and reading goes on at the next whole frame. Without the mark both look alike, and a reader either drops what was safe
 or keeps what never was.
+
+Bit 30 keeps a turn together. What an actor decides in one turn is several records (the alert is closed, its end is to
+be told), each true only with the others. They are sealed in one go and so are in one commit, but a crash may leave the
+first of them on the disk and not the last; an opening then cuts all of them off (`tail.py`). A record alone, which
+nearly every heartbeat is, has the bit clear. So have all frames of releases that did not know the bit: each was a turn
+of its own to them, and is read as one. Those releases in turn look at no bit but the mark, so they read these frames.
 """
 
 from __future__ import annotations
@@ -41,6 +48,7 @@ FRAME_HEAD_BYTES: Final = 8
 _FRAME_BYTES_MAX: Final = FRAME_HEAD_BYTES + RECORD_BYTES_MAX
 
 SYNCED_BEFORE: Final = 1 << 31
+MORE_FOLLOWS: Final = 1 << 30
 _LENGTH: Final = 0x00FF_FFFF
 
 _HEADER: Final = struct.Struct("<8sHHIQ32s4xI")
@@ -51,8 +59,8 @@ _WORD: Final = struct.Struct("<I")
 _STAMP: Final = struct.Struct("<IQ")
 _extend: Final = google_crc32c.extend
 
-# What a frame can begin with: a length up to RECORD_BYTES_MAX, its mark, a checksum, a record's version. Not zeros.
-_CANDIDATE: Final = re.compile(rb"(?s)..[\x00-\x10][\x00\x80]....[\x01-\x0f]")
+# What a frame can begin with: a length up to RECORD_BYTES_MAX, its bits, a checksum, a record's version. Not zeros.
+_CANDIDATE: Final = re.compile(rb"(?s)..[\x00-\x10][\x00\x40\x80\xc0]....[\x01-\x0f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +102,10 @@ def seed_of(journal_id: str, shard: int) -> int:
     return int(google_crc32c.value(f"{journal_id}/{shard}".encode("ascii")))
 
 
-def seal(seed: int, start: int, record: bytes, mark: int = 0) -> bytes:
+def seal(seed: int, start: int, record: bytes, bits: int = 0) -> bytes:
     """The head of the frame that begins at the position `start` and holds `record`."""
-    word = len(record) | mark
-    return _HEAD.pack(word, google_crc32c.extend(seed, _STAMP.pack(word, start) + record))
+    word = len(record) | bits
+    return _HEAD.pack(word, _extend(seed, _STAMP.pack(word, start) + record))
 
 
 class Frame(NamedTuple):
@@ -107,11 +115,13 @@ class Frame(NamedTuple):
         end: The position of its record.
         marked: Whether everything before it was synced when it was written.
         record: What it holds.
+        more_follows: Whether the next frame is of the same turn.
     """
 
     end: int
     marked: bool
     record: bytes
+    more_follows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +154,7 @@ class Pending:
         return len(self._frames)
 
     def add(self, record: bytes) -> int:
-        """Seal a record behind the others and return its position."""
+        """Seal a record that is a turn of its own behind the others and return its position."""
         start = self.newest
         length = len(record)
         checksum = _extend(self._seed, _STAMP.pack(length, start) + record)
@@ -152,8 +162,22 @@ class Pending:
         self.newest = end = start + FRAME_HEAD_BYTES + length
         return end
 
+    def add_turn(self, records: Sequence[bytes]) -> list[int]:
+        """Seal the records of one turn behind the others and return their positions: they survive together or not."""
+        seed, stamp, head, extend = self._seed, _STAMP.pack, _HEAD.pack, _extend
+        frames, end, left = self._frames, self.newest, len(records)
+        ends: list[int] = []
+        for record in records:
+            left -= 1
+            word = len(record) | MORE_FOLLOWS if left else len(record)
+            frames += head(word, extend(seed, stamp(word, end) + record)) + record
+            end += FRAME_HEAD_BYTES + len(record)
+            ends.append(end)
+        self.newest = end
+        return ends
+
     def add_many(self, records: Sequence[bytes]) -> range:
-        """Seal records of one length behind the others and return their positions, in order."""
+        """Seal records of one length behind the others, each a turn of its own, and return their positions."""
         length = len(records[0])
         stride = FRAME_HEAD_BYTES + length
         starts = range(self.newest, self.newest + stride * len(records), stride)
@@ -180,8 +204,9 @@ class Pending:
 
 def mark(seed: int, start: int, frames: bytes) -> bytes:
     """The frames, which begin at position `start`, with the first one marked."""
-    length = _WORD.unpack_from(frames)[0] & _LENGTH
-    head = seal(seed, start, frames[FRAME_HEAD_BYTES : FRAME_HEAD_BYTES + length], SYNCED_BEFORE)
+    word = _WORD.unpack_from(frames)[0]
+    record = frames[FRAME_HEAD_BYTES : FRAME_HEAD_BYTES + (word & _LENGTH)]
+    head = seal(seed, start, record, SYNCED_BEFORE | (word & MORE_FOLLOWS))
     return head + frames[FRAME_HEAD_BYTES:]
 
 
@@ -232,7 +257,8 @@ def _frame_at(seed: int, block: bytes, place: int, position: int) -> Frame | Non
         return None
     if google_crc32c.extend(seed, _STAMP.pack(word, position) + record) != checksum:
         return None
-    return Frame(position + FRAME_HEAD_BYTES + length, word & SYNCED_BEFORE != 0, record)
+    end = position + FRAME_HEAD_BYTES + length
+    return Frame(end, word & SYNCED_BEFORE != 0, record, word & MORE_FOLLOWS != 0)
 
 
 def _next_whole(seed: int, block: bytes, place: int, limit: int, base: int) -> int:

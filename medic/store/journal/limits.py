@@ -8,7 +8,8 @@ PENDING_BYTES_MAX: Final = 64 << 20
 """Records in memory that no sync covers yet: a minute of intake at the promised peak, for a disk that hangs."""
 
 TURN_BYTES_MAX: Final = 4 << 20
-"""What `require_room` keeps, so that a turn that was begun can write down all it decided: a dozen short records."""
+"""What `require_room` keeps, so that a turn that was begun can write down all it decided: a dozen short records. No
+turn is longer, so that whoever reads whole turns has a limit too."""
 
 SYNC_EVERY_SECONDS: Final = 0.05
 """What `Sync.INTERVAL` may lose with the machine's power."""
@@ -17,6 +18,8 @@ COMMIT_PATIENCE_SECONDS: Final = 2.0
 """A commit not back after this long is a disk that hangs: clients are told to try again and not kept waiting."""
 
 WATCH_EVERY_SECONDS: Final = 0.5
+"""Between two looks at a commit. Looks that were not made, because this process was stopped, do not count."""
+
 CLOSE_SECONDS: Final = 10.0
 """How long the last commit may take at the end before the journal gives up and says what is lost."""
 

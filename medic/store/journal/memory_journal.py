@@ -28,6 +28,7 @@ class MemoryJournal:
         self._held = False
         self._refusal: str | None = None
         self._entries: list[Entry] = []
+        self._within: set[Position] = set()
         self.intake_refusal: str | None = None
         self._moved = trio.Event()
         self._calls: list[tuple[Position, WhenDurable]] = []
@@ -77,9 +78,20 @@ class MemoryJournal:
         Raises:
             JournalRefusedError: `refuse` was called.
         """
+        return self.append_turn_nowait((effect,))
+
+    def append_turn_nowait(self, effects: Sequence[Effect]) -> Position:
+        """Keep the effects of one turn.
+
+        Raises:
+            JournalRefusedError: `refuse` was called.
+        """
         self.require_room()
-        self._newest = Position(self._newest + FRAME_HEAD_BYTES + len(encode(effect)))
-        self._entries.append(Entry(self._newest, effect))
+        for effect in effects:
+            self._newest = Position(self._newest + FRAME_HEAD_BYTES + len(encode(effect)))
+            self._entries.append(Entry(self._newest, effect))
+            self._within.add(self._newest)
+        self._within.discard(self._newest)
         if not self._held:
             self._move(self._newest)
         return self._newest
@@ -140,10 +152,13 @@ class MemoryJournal:
             await self._moved.wait()
 
     async def read_after(self, position: Position, *, most: int) -> Sequence[Entry]:
-        """Up to `most` durable records after `position`, in order."""
+        """Some `most` durable records after `position`, in order, whole turns."""
         await trio.lowlevel.checkpoint()
         first = bisect_right(self._entries, position, key=_position_of)
-        return self._entries[first : min(first + most, bisect_right(self._entries, self._durable, key=_position_of))]
+        last = min(first + most, bisect_right(self._entries, self._durable, key=_position_of))
+        while first < last and self._entries[last - 1].position in self._within:
+            last += 1
+        return self._entries[first:last]
 
     async def read_records_after(self, position: Position, *, most: int) -> Records:
         """The same, encoded."""
@@ -160,7 +175,7 @@ class MemoryJournal:
         self._move(self._newest)
 
     def release_to(self, position: Position) -> None:
-        """Everything up to there is durable, what follows is held still."""
+        """Everything up to there, which is where a turn ends, is durable; what follows is held still."""
         self._move(position)
 
     def refuse(self, reason: str = "The journal cannot be written at the moment.") -> None:

@@ -12,7 +12,11 @@ from medic.store.journal.recent import RecentRecords
 
 
 class JournalReader:
-    """Runs of records up to a position that is durable. The files are read in a thread, at most 8 MiB at once."""
+    """Runs of records up to a position that is durable. The files are read in a thread, some 8 MiB at once.
+
+    A run ends where a turn ends, even if that makes it longer than was asked for: whoever moves it elsewhere and is cut
+    off behind it has left no turn half told.
+    """
 
     def __init__(self, files: JournalFiles, recent: RecentRecords) -> None:
         self._files = files
@@ -20,7 +24,7 @@ class JournalReader:
         self._reading = trio.CapacityLimiter(1)
 
     async def entries(self, position: Position, until: Position, *, most: int) -> Sequence[Entry]:
-        """Up to `most` records after `position` and not beyond `until`; those of the files are decoded in the thread.
+        """Some `most` records after `position` and not beyond `until`; those of the files are decoded in the thread.
 
         Raises:
             UnreadableRecordError: a whole frame holds what this release does not know.

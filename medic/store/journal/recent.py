@@ -25,16 +25,26 @@ class RecentRecords:
         self._most = most
         self._ends: list[Position] = []
         self._records: list[bytes | Effect] = []
+        # Behind which records more of their turn follows: of few, for nearly every turn is one record.
+        self._within: set[Position] = set()
 
     def add(self, end: Position, record: bytes | Effect) -> None:
-        """Keep the record whose position is `end`. Costs some 100 ns, forgetting included."""
+        """Keep the record whose position is `end`, a turn of its own. Costs some 100 ns, forgetting included."""
         self._ends.append(end)
         self._records.append(record)
         if len(self._ends) > 2 * self._most:
             self._forget()
 
+    def add_turn(self, ends: Sequence[Position], records: Sequence[Effect]) -> None:
+        """Keep the records of one turn; each has its position in `ends`."""
+        self._within.update(ends[:-1])
+        self._ends += ends
+        self._records += records
+        if len(self._ends) > 2 * self._most:
+            self._forget()
+
     def add_many(self, ends: Sequence[Position], records: Sequence[bytes]) -> None:
-        """Keep many in one go; each has its position in `ends`."""
+        """Keep many in one go, each a turn of its own; each has its position in `ends`."""
         self._ends += ends
         self._records += records
         if len(self._ends) > 2 * self._most:
@@ -46,16 +56,22 @@ class RecentRecords:
         self._start = self._ends[gone - 1]
         del self._ends[:gone]
         del self._records[:gone]
+        self._within = {end for end in self._within if end > self._start}
 
     def begin_at(self, position: int) -> None:
         """Forget all of them: the journal goes on behind `position`."""
         self._start = position
-        self._ends, self._records = [], []
+        self._ends, self._records, self._within = [], [], set()
 
     def read(self, position: int, until: int, *, most: int) -> Records | None:
-        """Up to `most` records after `position` and not beyond `until`; None where some of them are forgotten."""
+        """Up to `most` records after `position` and not beyond `until`, and the rest of the last one's turn.
+
+        `until` is where a turn ends. None where some of them are forgotten.
+        """
         if position < self._start:
             return None
         first = bisect_right(self._ends, position)
         last = min(first + most, bisect_right(self._ends, until))
+        while first < last and self._ends[last - 1] in self._within:
+            last += 1
         return Records(self._ends[first:last], self._records[first:last])

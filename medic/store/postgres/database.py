@@ -62,8 +62,9 @@ _Answer = TypeVar("_Answer")
 OVERTAKEN: Final = "MD001"
 """The SQLSTATE that `medic.require_token` raises."""
 
-CONNECTIONS_MAX: Final = 8
-"""The writer, the change log and a few readers. PostgreSQL allows 100 connections to everybody together."""
+CONNECTIONS_MAX: Final = 9
+"""The writer, those that listen for changes of services and of keys, and a few readers. PostgreSQL allows 100
+connections to everybody together."""
 
 ACQUIRE_SECONDS: Final = 2.0
 """Longest wait for a connection, connecting included; then callers answer 503. Clients wait longer than that."""

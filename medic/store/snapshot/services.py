@@ -31,7 +31,7 @@ SHARED_MAX: Final = 65_536
 """Texts remembered while reading, so that all who have one share it; beyond it they are only shared within a block."""
 
 _HEAD: Final = struct.Struct("<III")
-_Terms = tuple[bool, int, int, int, int, int | None, str, str, int]
+_Terms = tuple[bool | int | str | None, ...]
 
 
 def pack_services(services: Sequence[Service]) -> bytes:
@@ -98,7 +98,9 @@ class ServiceReader:
         for service_id, version, added, modified, term, label, runbook, author, name, state in zip(
             *columns[:8], names, states, strict=True
         ):
-            active, interval_ms, grace_ms, threshold, recovery_ms, renotify_ms, team, priority, shard = terms[term]
+            active, interval_ms, grace_ms, threshold, recovery_ms, renotify_ms, team, priority, shard, *more = terms[
+                term
+            ]
             row = ServiceRow(
                 service_id=ServiceId(service_id),
                 version=version,
@@ -117,6 +119,7 @@ class ServiceReader:
                 date_modified=modified_at(InstantMs(added), InstantMs(modified)),
                 changed_by=texts[author],
                 shard=shard,
+                require_key=bool(more),
             )
             policy = policies[term]
             if policy is None:
@@ -136,7 +139,8 @@ class ServiceReader:
 
 
 def _terms_of(row: ServiceRow) -> _Terms:
-    return (
+    """Nine terms, as the release before reads them; a tenth only where a key is required."""
+    terms = (
         row.active,
         row.interval_ms,
         row.grace_ms,
@@ -147,6 +151,7 @@ def _terms_of(row: ServiceRow) -> _Terms:
         row.priority,
         row.shard,
     )
+    return (*terms, True) if row.require_key else terms
 
 
 def _columns(count: int) -> str:

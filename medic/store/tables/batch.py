@@ -22,6 +22,7 @@ from medic.core.effects import (
     CreditSigns,
     Effect,
     EndMute,
+    NoteHeartbeat,
     Notify,
     OpenAlert,
     RecordBlindSpan,
@@ -96,7 +97,7 @@ class Batch:
         mutes: For each service whose mute was set or ended: the mute in force at the end, or None.
         removed: Services that are no more.
         changed: Services of which the state has to be written at once; a dict for its order.
-        credited: Services of which it may wait; those that were heard of are in `heartbeats`.
+        credited: Services of which it may wait and no row is kept; those that were heard of are in `heartbeats`.
     """
 
     heartbeats: HeartbeatRows = field(default_factory=HeartbeatRows)
@@ -135,7 +136,7 @@ class Batch:
         match effect:
             case RecordHeartbeat():
                 self.heartbeats.add(effect)
-            case CreditSigns():
+            case CreditSigns() | NoteHeartbeat():
                 self.credited.add(effect.service_id)
             case ChangeStatus() | StoreService():
                 self.changed[effect.service_id] = None

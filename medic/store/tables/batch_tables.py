@@ -23,7 +23,7 @@ from medic.core.notification import alert_key, alert_name
 from medic.core.service import Mute
 from medic.core.status import ClosedReason
 from medic.core.units import ServiceId
-from medic.store.codec import NOTIFY_PREFIX
+from medic.store.codec import PREFIX_BYTES
 from medic.store.postgres.database import Transaction
 from medic.store.tables.batch import AlertValues, Audit, Batch, Decided, storable
 from medic.store.tables.heartbeat_rows import HEARTBEAT_COLUMNS
@@ -113,9 +113,10 @@ ORDER BY n.place
 _DECIDED: Final = """
 INSERT INTO medic.notifications (notification_id, target, kind, alert_id, service_id, decided_at, body)
 SELECT DISTINCT ON (n.notification_id, target.name) n.notification_id, target.name, n.kind, n.alert_id, n.service_id,
-       to_timestamp(n.at / 1000.0), decode($2, 'hex') || convert_to(n.body, 'UTF8')
+       to_timestamp(n.at / 1000.0), decode(n.prefix, 'hex') || convert_to(n.body, 'UTF8')
 FROM jsonb_to_recordset($1)
-     AS n (notification_id text, kind text, alert_id bigint, service_id bigint, at bigint, targets jsonb, body text)
+     AS n (notification_id text, kind text, alert_id bigint, service_id bigint, at bigint, targets jsonb, prefix text,
+           body text)
 CROSS JOIN LATERAL jsonb_array_elements_text(n.targets) AS target (name)
 ON CONFLICT (notification_id, target) DO NOTHING
 """
@@ -219,7 +220,7 @@ def _mute_row(service_id: ServiceId, mute: Mute | None) -> tuple[object, ...]:
 
 async def _store_notifications(transaction: Transaction, batch: Batch) -> None:
     for document in _documents(map(_decided_row, batch.decided)):
-        await transaction.execute(_DECIDED, document, NOTIFY_PREFIX.hex())
+        await transaction.execute(_DECIDED, document)
     await _execute(transaction, _SETTLED, map(_settled_row, batch.settled.values()))
 
 
@@ -232,7 +233,8 @@ def _decided_row(decided: Decided) -> dict[str, object]:
         "service_id": notification.service_id,
         "at": decided.notify.at,
         "targets": notification.targets,
-        "body": decided.body[len(NOTIFY_PREFIX) :].decode(),
+        "prefix": decided.body[:PREFIX_BYTES].hex(),
+        "body": decided.body[PREFIX_BYTES:].decode(),
     }
 
 

@@ -8,13 +8,16 @@ an empty list would be a lie.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 import trio
 
+from medic.access.reach import EVERYTHING, Reach
+from medic.access.restriction import STAR
 from medic.core.effects import RecordHeartbeat
-from medic.core.names import name_key
+from medic.core.names import name_key, normal_name
 from medic.core.service import Service
 from medic.core.units import EventId, InstantMs, ServiceId
 from medic.history import AlertHistory, AlertMoment, AlertQuery, AlertRow, Delivery, HeartbeatRow
@@ -40,6 +43,11 @@ _HEARTBEATS: Final = (
     "SELECT service_id, heartbeat_name, service_name, team, priority FROM medic.services UNION ALL"
     " SELECT service_id, heartbeat_name, service_name, team, priority FROM medic.deleted_services"
     ") n USING (service_id)"
+)
+
+_HEARTBEATS_WITHIN: Final = (
+    " WHERE ($2::text IS NULL OR n.service_name = $2) AND ($3::text[] IS NULL OR n.team = ANY ($3))"
+    ' AND ($4::text[] IS NULL OR lower(n.heartbeat_name COLLATE "C") LIKE ANY ($4))'
 )
 
 _NEWEST_FIRST: Final = ' ORDER BY h."time" DESC, h.heartbeat_id DESC LIMIT $1'
@@ -80,24 +88,26 @@ class PgHistory:
         self._roster = roster
 
     async def heartbeats(
-        self, *, service: Service | None, service_name: str | None, limit: int
+        self, *, service: Service | None, service_name: str | None, limit: int, reach: Reach = EVERYTHING
     ) -> Sequence[HeartbeatRow]:
-        """The newest heartbeats, newest first: of one service, of all with that label, or of all.
+        """The newest heartbeats, newest first: of one service; or, within `reach`, of all with that label, or of all.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL does not answer.
         """
         with answered_within(READ_SECONDS):
-            return await self._heartbeats(service, service_name, limit)
+            return await self._heartbeats(service, service_name, limit, reach)
 
     async def _heartbeats(
-        self, service: Service | None, service_name: str | None, limit: int
+        self, service: Service | None, service_name: str | None, limit: int, reach: Reach
     ) -> Sequence[HeartbeatRow]:
         wanted = self._journal.newest if service is None else Position(service.position)
         committed = await self._wait_written(wanted)
-        rows = {row.heartbeat_id: row for row in await self._stored_heartbeats(service, service_name, limit)}
+        rows = {row.heartbeat_id: row for row in await self._stored_heartbeats(service, service_name, limit, reach)}
         if committed < wanted:
             for row in await self._journaled_heartbeats(committed, service, service_name):
+                if service is None and not reach.covers(row.heartbeat_name, row.team):
+                    continue
                 rows[row.heartbeat_id] = row
         return sorted(rows.values(), key=lambda row: (row.time, row.heartbeat_id), reverse=True)[:limit]
 
@@ -115,17 +125,20 @@ class PgHistory:
         conditions = (
             "($1::smallint IS NULL OR active = $1) AND ($2::text IS NULL OR"
             ' lower(heartbeat_name COLLATE "C") = $2 COLLATE "C") AND ($3::text IS NULL OR team = $3)'
+            " AND ($4::text[] IS NULL OR team = ANY ($4))"
+            ' AND ($5::text[] IS NULL OR lower(heartbeat_name COLLATE "C") LIKE ANY ($5))'
         )
         chosen = (
             None if query.active is None else int(query.active),
             None if query.heartbeat_name is None else name_key(query.heartbeat_name),
             query.team,
+            *_within(query.reach),
         )
         before_at, before_id = query.before or (None, None)
         records = await self._database.fetch(
             f"SELECT {_ALERT_COLUMNS} FROM medic.alerts WHERE {conditions}"  # noqa: S608 - constants
-            " AND ($4::timestamptz IS NULL OR (created_date, alert_id) < ($4, $5::bigint))"
-            " ORDER BY created_date DESC, alert_id DESC LIMIT $6",
+            " AND ($6::timestamptz IS NULL OR (created_date, alert_id) < ($6, $7::bigint))"
+            " ORDER BY created_date DESC, alert_id DESC LIMIT $8",
             *chosen,
             before_at,
             before_id,
@@ -181,7 +194,7 @@ class PgHistory:
         return self._written.committed
 
     async def _stored_heartbeats(
-        self, service: Service | None, service_name: str | None, limit: int
+        self, service: Service | None, service_name: str | None, limit: int, reach: Reach
     ) -> list[HeartbeatRow]:
         if service is not None:
             records = await self._database.fetch(
@@ -199,10 +212,14 @@ class PgHistory:
                 for record in records
             ]
         condition = "" if service_name is None else " WHERE n.service_name = $2"
+        chosen: tuple[object, ...] = () if service_name is None else (service_name,)
+        if not reach.is_everything:
+            condition = _HEARTBEATS_WITHIN
+            chosen = (service_name, *_within(reach))
         records = await self._database.fetch(
             _HEARTBEATS + condition + _NEWEST_FIRST,
             limit,
-            *(() if service_name is None else (service_name,)),
+            *chosen,
             operation="newest heartbeats",
         )
         return [
@@ -245,6 +262,16 @@ class PgHistory:
             run_id=effect.run_id,
             said_at=effect.said_at,
         )
+
+
+def _within(reach: Reach) -> tuple[list[str] | None, list[str] | None]:
+    """The teams, and the patterns of names as LIKE has them; None: all of them."""
+    return list(reach.teams) or None, [_like(pattern) for pattern in reach.names] or None
+
+
+def _like(pattern: str) -> str:
+    escaped = re.sub(r"([\\%_])", r"\\\1", name_key(normal_name(pattern)))
+    return escaped.replace(STAR, "%")
 
 
 def _heartbeat_of(record: Row, heartbeat_name: str, service_name: str, team: str, priority: str) -> HeartbeatRow:

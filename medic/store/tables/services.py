@@ -39,7 +39,8 @@ CHANGE_SECONDS: Final = 5.0
 
 ROW_COLUMNS: Final = (
     "service_id, version, heartbeat_name, service_name, active, interval_ms, grace_ms, threshold, recovery_ms, "
-    "renotify_ms, team, priority, runbook, date_added, date_modified, changed_by, shard"
+    "renotify_ms, team, priority, runbook, date_added, date_modified, changed_by, shard, "
+    "require_key"
 )
 
 _ROW_WIDTH: Final = len(ROW_COLUMNS.split(", "))
@@ -72,6 +73,7 @@ def row_of(record: Row) -> ServiceRow:
         date_modified,
         changed_by,
         shard,
+        require_key,
     ) = record[:_ROW_WIDTH]
     return ServiceRow(
         service_id=service_id,
@@ -91,6 +93,7 @@ def row_of(record: Row) -> ServiceRow:
         date_modified=modified_at(date_added, date_modified),
         changed_by=changed_by,
         shard=shard,
+        require_key=require_key == 1,
     )
 
 
@@ -170,8 +173,8 @@ class PgServiceStore:
                     tag = await transaction.execute(
                         "UPDATE medic.services SET version = $2, service_name = $3, active = $4, alert_interval = $5,"
                         " grace_period_seconds = $6, threshold = $7, recovery_seconds = $8, renotify_minutes = $9,"
-                        " team = $10, priority = $11, runbook = $12, date_modified = $13, changed_by = $14"
-                        " FROM set_config('medic.author', $15, true)"
+                        " team = $10, priority = $11, runbook = $12, date_modified = $13, changed_by = $14,"
+                        " require_key = $15 FROM set_config('medic.author', $16, true)"
                         " WHERE service_id = $1 AND version = $2 - 1",
                         row.service_id,
                         *_changing_values(row),
@@ -277,9 +280,9 @@ class PgServiceStore:
         tag = await transaction.execute(
             "INSERT INTO medic.services (service_id, version, service_name, active, alert_interval,"
             " grace_period_seconds, threshold, recovery_seconds, renotify_minutes, team, priority, runbook,"
-            " date_modified, changed_by, heartbeat_name, date_added, shard)"
-            " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17"
-            " FROM set_config('medic.author', $18, true)"
+            " date_modified, changed_by, require_key, heartbeat_name, date_added, shard)"
+            " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18"
+            " FROM set_config('medic.author', $19, true)"
             ' ON CONFLICT (lower(heartbeat_name COLLATE "C")) DO NOTHING',
             row.service_id,
             *_changing_values(row),
@@ -308,6 +311,7 @@ def _changing_values(row: ServiceRow) -> tuple[object, ...]:
         row.runbook,
         row.date_modified,
         row.changed_by,
+        int(row.require_key),
     )
 
 

@@ -109,6 +109,7 @@ def _snapshot_of(record: Row) -> ServiceSnapshot:
             priority=row["priority"],
             runbook=row["runbook"],
             active=row["active"] == 1,
+            require_key=row.get("require_key") == 1,
         ),
         action_type=record["action_type"],
         actor=record["actor"],

@@ -1,12 +1,12 @@
 """Webhooks, and a copy of them in the data directory: whom to tell is known while PostgreSQL is away as well.
 
 The copy is replaced as a whole after each change and each time PostgreSQL was asked; the file is readable by Medic
-alone, for headers may be secrets. Losing it costs a start without PostgreSQL its webhooks, and nothing else.
+alone: it holds the secrets to sign with, and headers may be secrets too. Losing it costs a start without PostgreSQL its
+webhooks, and nothing else.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -17,9 +17,11 @@ import trio
 from pydantic import TypeAdapter, ValidationError
 
 from medic.core.author import Author
+from medic.core.units import DurationMs
+from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
-from medic.ports import Webhook, WebhookStore
-from medic.store.journal.files import sync_directory
+from medic.ports import WebhookStore
+from medic.store.private_file import replace_private_file
 
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +57,12 @@ class CopiedWebhooks:
             self._known = webhooks
         return webhooks
 
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook | None:
+        """The webhook with a new secret; None if there was none."""
+        webhook = await self._store.rotate(webhook_id, overlap=overlap, by=by)
+        await self._copy_again()
+        return webhook
+
     async def delete(self, webhook_id: int, *, by: Author) -> bool:
         """Remove one; False if there was none."""
         was_there = await self._store.delete(webhook_id, by=by)
@@ -73,15 +81,8 @@ class CopiedWebhooks:
             _log.warning("the copy of the webhooks is out of date", reason=error.message)
 
     def _replace(self, webhooks: tuple[Webhook, ...]) -> None:
-        unfinished = self._path.with_suffix(".unfinished")
         try:
-            unfinished.touch(mode=0o600)
-            with unfinished.open("wb") as file:
-                file.write(orjson.dumps(webhooks))
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self._path)
-            sync_directory(self._path.parent)
+            replace_private_file(self._path, orjson.dumps(webhooks))
         except OSError as error:
             _log.warning("the copy of the webhooks cannot be written", reason=str(error))
 

@@ -1,4 +1,8 @@
-"""Webhooks in PostgreSQL, each change with its audit entry. Values of headers may be secrets: no entry shows them."""
+"""Webhooks in PostgreSQL, each change with its audit entry. Values of headers may be secrets: no entry shows them.
+
+PostgreSQL makes the secrets that requests are signed with, as the default of their column (migration 0006): so rows
+that an earlier release or somebody's SQL puts there have one too, and no logged statement carries one.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,13 @@ from collections.abc import Sequence
 import orjson
 
 from medic.core.author import Author
-from medic.core.units import InstantMs
-from medic.ports import Clock, Webhook
+from medic.core.units import DurationMs, InstantMs, isoformat
+from medic.core.webhook import Webhook
+from medic.ports import Clock
 from medic.store.postgres.database import Database, Row, Transaction
 from medic.store.tables.audit import Shown, audit
 
-_COLUMNS = "webhook_id, url, heartbeat_name, headers, date_added, added_by"
+_COLUMNS = "webhook_id, url, heartbeat_name, headers, date_added, added_by, secret, former_secret, former_until"
 
 
 class PgWebhookStore:
@@ -50,6 +55,30 @@ class PgWebhookStore:
         )
         return [_webhook_of(record) for record in records]
 
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook | None:
+        """The webhook with a new secret, and the one before for `overlap`; None if there was none."""
+        until = InstantMs(self._clock.now() + overlap)
+        async with self._database.transaction() as transaction:
+            record = await transaction.fetchrow(
+                "UPDATE medic.webhooks SET former_secret = secret, former_until = $2, secret = DEFAULT"  # noqa: S608
+                f" WHERE webhook_id = $1 RETURNING {_COLUMNS}",
+                webhook_id,
+                until,
+                operation="rotate webhook",
+            )
+            if record is None:
+                return None
+            webhook = _webhook_of(record)
+            await audit(
+                transaction,
+                at=self._clock.now(),
+                author=by,
+                action="webhook secret rotated",
+                subject=webhook.url,
+                after={"webhook_id": webhook_id, "former_secret_until": isoformat(until)},
+            )
+        return webhook
+
     async def delete(self, webhook_id: int, *, by: Author) -> bool:
         """Remove one; False if there was none."""
         async with self._database.transaction() as transaction:
@@ -84,6 +113,7 @@ class PgWebhookStore:
 
 
 def _webhook_of(record: Row) -> Webhook:
+    until = record["former_until"]
     return Webhook(
         webhook_id=record["webhook_id"],
         url=record["url"],
@@ -91,4 +121,7 @@ def _webhook_of(record: Row) -> Webhook:
         headers=tuple((name, value) for name, value in orjson.loads(record["headers"])),
         date_added=InstantMs(record["date_added"]),
         added_by=record["added_by"],
+        secret=record["secret"],
+        former_secret=record["former_secret"] or "",
+        former_until=None if until is None else InstantMs(until),
     )

@@ -11,8 +11,9 @@ from medic.alerting.slack import Slack
 from medic.alerting.webhook import WebhookNotifier
 from medic.core.notification import SELF_KEY, Notification
 from medic.core.status import NotificationKind
-from medic.ports import Webhook
+from medic.core.webhook import Webhook
 from tests.fakes.alerting import StandingClock
+from tests.fakes.names import guard
 from tests.vendors.pagerduty import EVENT_SCHEMA, ROUTING_KEY
 from tests.vendors.slack import CHANNEL, MESSAGE_SCHEMA, TOKEN
 from tests.vendors.webhook import BODY_SCHEMA
@@ -42,6 +43,6 @@ def test_slack_and_webhooks_say_it_without_a_link():
     jsonschema.validate(message, MESSAGE_SCHEMA)
     assert TEXT in message["text"]
     assert "/alerts/" not in str(message)
-    body = WebhookNotifier(Webhook(webhook_id=1, url=BASE), base_url=BASE, clock=clock).body(RAISED)
+    body = WebhookNotifier(Webhook(webhook_id=1, url=BASE), base_url=BASE, clock=clock, guard=guard()).body(RAISED)
     jsonschema.validate(body, BODY_SCHEMA)
     assert (body["alert_url"], body["summary"]) == ("", f"ALERT {TEXT}")

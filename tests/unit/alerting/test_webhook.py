@@ -7,8 +7,9 @@ import pytest
 
 from medic.alerting.webhook import WebhookNotifier
 from medic.core.status import NotificationKind
-from medic.ports import Webhook
+from medic.core.webhook import Webhook
 from tests.fakes.alerting import StandingClock, follow, trigger
+from tests.fakes.names import guard
 from tests.vendors.webhook import BODY_SCHEMA
 
 K = NotificationKind
@@ -16,13 +17,13 @@ K = NotificationKind
 
 def notifier(**fields) -> WebhookNotifier:
     webhook = Webhook(webhook_id=3, url="https://hooks.example/secret/path", **fields)
-    return WebhookNotifier(webhook, base_url="https://medic.example/", clock=StandingClock())
+    return WebhookNotifier(webhook, base_url="https://medic.example/", clock=StandingClock(), guard=guard())
 
 
 def test_the_body_has_the_documented_shape_for_every_kind_it_takes():
     hook = notifier()
     taken = [kind for kind in K if hook.takes(trigger(kind=kind))]
-    assert set(K) - set(taken) == {K.MUTE_ENDED, K.BLIND}
+    assert set(K) - set(taken) == {K.MUTE_ENDED, K.BLIND, K.KEY_ENDS}
     for kind in taken:
         jsonschema.validate(hook.body(trigger(kind=kind)), BODY_SCHEMA)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from medic.access.endings import KeyStatistics
 from medic.actors.sight import BlindReport
 from medic.alerting.statistics import AlertingStatistics
 from medic.app.health import SystemHealth
@@ -43,6 +44,7 @@ class Watched:
         self.bench.host = replace(self.bench.host, overdue_seconds=0.0)
         self.bench.outbox = replace(self.bench.outbox, pending=0)
         self.bench.supervisor = replace(self.bench.supervisor, waiting=0)
+        self.bench.keys = KeyStatistics(working=2, ending=0)
         self.clock = HandClock()
         self.refusal = ""
         self.health = SystemHealth(
@@ -83,6 +85,7 @@ def test_all_is_well():
         "slack": "not_configured",
         "alerts": "healthy",
         "sight": "healthy",
+        "keys": "healthy",
     }
     assert watched.facts("database") == {"kind": "embedded"}
     assert watched.facts("journal")["sync"] == "always"
@@ -226,3 +229,15 @@ def test_a_medic_that_stops_is_not_ready():
     watched = Watched()
     watched.health.leave("Medic is stopping.")
     assert watched.health.ready() == "Medic is stopping."
+
+
+def test_a_key_about_to_expire_is_degraded_and_not_named():
+    watched = Watched()
+    assert (watched.component("keys").status, watched.facts("keys")) == ("healthy", {"working": 2})
+    watched.bench.keys = KeyStatistics(working=2, ending=1)
+    assert watched.health.report().status == "degraded"
+    assert watched.facts("keys") == {
+        "working": 2,
+        "ending": 1,
+        "reason": "a key is about to expire: 1 within 14 days",
+    }

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
+
 PROGRAM = """
 import sys
 import structlog
@@ -30,7 +32,11 @@ except ValueError as error:
 @pytest.mark.parametrize("debug", ["debug", "quiet"])
 def test_a_traceback_says_where_and_what_and_shows_no_local_variable(form: str, debug: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, form, debug], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", PROGRAM, form, debug],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
     )
     said = done.stderr
     if form == "json":

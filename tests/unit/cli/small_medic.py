@@ -28,6 +28,7 @@ SERVICE = {
     "grace_period_seconds": 0,
     "recovery_seconds": 0,
     "renotify_minutes": 60,
+    "require_key": 0,
     "date_added": "2026-11-24T00:00:00.000Z",
     "date_modified": "2026-11-24T00:00:00.000Z",
     "date_muted": None,
@@ -174,6 +175,8 @@ class SmallMedic:
                 return self._alert(number, parts[2:])
             case "POST", ["v2", "webhooks"]:
                 return self._add_webhook(asked)
+            case "POST", ["v2", "webhooks", number, "rotate"]:
+                return self._rotate_webhook(int(number))
             case "GET", ["v2", "webhooks"]:
                 return good(200, "", self.webhooks, total_count=len(self.webhooks))
             case "DELETE", ["v2", "webhooks", number]:
@@ -259,11 +262,19 @@ class SmallMedic:
             "heartbeat_name": None,
             "date_added": "2026-11-24T00:00:00.000Z",
             "added_by": asked.headers.get("x-actor"),
+            "former_secret_until": None,
             **asked.body,
             "headers": dict.fromkeys(asked.body.get("headers", {}), "***"),
         }
         self.webhooks.append(row)
-        return good(201, "Webhook created.", row)
+        return good(201, "Webhook created.", {**row, "secret": "whsec_new"})
+
+    def _rotate_webhook(self, number: int) -> Answer:
+        row = next((row for row in self.webhooks if row["webhook_id"] == number), None)
+        if row is None:
+            return bad(404, f"There is no webhook {number}.")
+        row["former_secret_until"] = "2026-11-25T00:00:00.000Z"
+        return good(200, "Webhook secret rotated.", {**row, "secret": "whsec_newer"})
 
 
 def good(status: int, message: str, results: Any, **beside: Any) -> Answer:

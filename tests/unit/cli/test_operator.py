@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -130,7 +129,9 @@ def test_a_test_page_that_nobody_gets_is_a_failure(small: SmallMedic, run: Run) 
 
 def test_webhooks_are_added_listed_and_removed(small: SmallMedic, run: Run) -> None:
     ended = run("webhook", "add", "https://h.example", "--name", "x", "-H", "X-Token: a:b", "-H", "Y:1")
-    assert ended.out == "Webhook created. Its id is 1.\n"
+    assert ended.out == (
+        "Webhook created. Its id is 1.\nIts requests are signed with whsec_new, which is not shown again.\n"
+    )
     assert small.last.body == {
         "url": "https://h.example",
         "heartbeat_name": "x",
@@ -144,6 +145,19 @@ def test_webhooks_are_added_listed_and_removed(small: SmallMedic, run: Run) -> N
     assert run("webhook", "remove", "1").status == 0
     assert run("webhook", "remove", "9").status == 1
     assert run("webhook", "add", "https://h", "--header", "no colon").status == 2
+
+
+def test_a_webhooks_secret_is_shown_when_it_is_made_and_never_in_a_list(small: SmallMedic, run: Run) -> None:
+    assert run("webhook", "add", "https://h.example", "-o", "json").json["secret"] == "whsec_new"
+    said = run("webhook", "rotate", "1").out
+    assert "whsec_newer" in said
+    assert "2026-11-25" in said
+    assert small.last.body == {}
+    assert run("webhook", "rotate", "1", "--overlap", "90m", "-o", "json").json["secret"] == "whsec_newer"
+    assert small.last.body == {"overlap_hours": 1.5}
+    assert "whsec" not in run("webhook", "list").out
+    assert run("webhook", "rotate", "9").status == 1
+    assert run("webhook", "rotate", "1", "--overlap", "2").status == 2
 
 
 @pytest.mark.parametrize(("status", "code"), [("healthy", 0), ("degraded", 1), ("unhealthy", 1)])
@@ -283,17 +297,15 @@ def test_wrong_usage_is_exit_2(small: SmallMedic, run: Run, words: tuple[str, ..
 def test_version_and_help(run: Run) -> None:
     assert run("--version").out.startswith("Medic ")
     assert "MEDIC_BASE_URL" in run("--help").out
-    for group in ("service", "heartbeat", "alerts", "webhook"):
+    for group in ("service", "heartbeat", "alerts", "webhook", "key"):
         assert run(group, "--help").status == 0
 
 
 @pytest.mark.slow
-def test_the_command_starts_quickly_and_without_heavy_modules() -> None:
+def test_the_command_starts_without_heavy_modules() -> None:
     heavy = "('httpx', 'rich.table', 'pydantic', 'trio')"
     code = f"import sys, medic.cli.operator; print([name for name in {heavy} if name in sys.modules])"
-    begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": ""}
     )
     assert done.stdout.strip() == "[]"
-    assert time.monotonic() - begun < 3, "some 0.2 s on a machine that is not busy"

@@ -95,10 +95,32 @@ def test_what_an_answer_needs_of_the_headers_is_read() -> None:
     assert found.forwarded == ("for=192.0.2.4",)
 
 
+def test_a_head_says_who_sends_it_and_the_same_is_one_object() -> None:
+    lines = ("Authorization: Bearer one", "authorization:  Basic two ", "X-API-Key: three")
+    found = hot(head(*lines))
+    assert found.introduction.authorization == ("Bearer one", "Basic two")
+    assert found.introduction.api_key == ("three",)
+    assert found.introduction.host
+    assert not found.introduction.is_relayed
+    framing = Framing(ROUTES)
+    heads = [framing.head(head(*lines, f"X-Number: {number}")) for number in range(2)]
+    assert isinstance(heads[0], HotHead)
+    assert isinstance(heads[1], HotHead)
+    assert heads[0] is not heads[1]
+    assert heads[0].introduction is heads[1].introduction
+
+
+@pytest.mark.parametrize("line", ["X-Forwarded-For: 192.0.2.1", "forwarded: x", "Via: 1.1 x", "X-REAL-IP: x"])
+def test_a_head_says_that_a_proxy_stands_between(line: str) -> None:
+    assert hot(head(line)).introduction.is_relayed
+
+
 @pytest.mark.parametrize(
     "received",
     [
         pytest.param(head(request="GET /heartbeat HTTP/1.1"), id="another method"),
+        pytest.param(head("Origin: http://medic"), id="a browser's"),
+        pytest.param(head("sec-fetch-site: none"), id="a browser's without an origin"),
         pytest.param(head(request="POST /heartbeat?x=1 HTTP/1.1"), id="a query where there is none"),
         pytest.param(head(request="POST /Heartbeat HTTP/1.1"), id="another path"),
         pytest.param(head(request="POST http://medic/heartbeat HTTP/1.1"), id="an absolute target"),
@@ -126,6 +148,8 @@ def test_what_an_answer_needs_of_the_headers_is_read() -> None:
         pytest.param(head("Transfer-Encoding: identity"), id="any encoding"),
         pytest.param(head("Expect: 100-continue"), id="Expect"),
         pytest.param(head("Upgrade: h2c"), id="Upgrade"),
+        pytest.param(head("Webhook-Signature: v1,x"), id="Webhook-Signature"),
+        pytest.param(head("webhook-SIGNATURE:"), id="empty Webhook-Signature"),
         pytest.param(head("Connection: Upgrade, HTTP2-Settings"), id="Connection: Upgrade"),
         pytest.param(head("Connection: close, keep-alive"), id="two wishes"),
         pytest.param(head("Connection: close", "Connection: close"), id="two Connections"),

@@ -43,7 +43,8 @@ def test_every_operation_has_a_name_of_its_own_a_summary_and_answers() -> None:
 
 
 def test_every_field_of_a_body_says_what_it_is() -> None:
-    for name in ("Registration", "ServiceUpdate", "HeartbeatBody", "NoteBody", "WebhookBody"):
+    bodies = ("Registration", "ServiceUpdate", "HeartbeatBody", "NoteBody", "WebhookBody", "KeyBody", "RotationBody")
+    for name in bodies:
         for field, schema in DESCRIPTION["components"]["schemas"][name]["properties"].items():
             said = [schema.get("description")] + [part.get("description") for part in schema.get("anyOf", [])]
             assert any(said), f"{name}.{field}"

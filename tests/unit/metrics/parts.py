@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from medic.access.endings import KeyStatistics
 from medic.actors.directory import DirectoryStatistics
 from medic.actors.host import LATENESS_BOUNDS_SECONDS, HostStatistics
 from medic.actors.outbox import OutboxStatistics
@@ -26,6 +27,7 @@ from medic.ports import ComponentHealth, HealthReport
 from medic.store.journal.statistics import COMMIT_BOUNDS_SECONDS, JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
+from medic.store.redis.client import RedisStatistics
 from medic.store.snapshot.keeper import SnapshotStatistics
 from medic.store.tables.writer import WriterStatistics
 
@@ -153,6 +155,9 @@ ALERTING = AlertingStatistics(
 )
 
 
+KEYS = KeyStatistics(working=90, ending=91)
+
+
 class Bench:
     """A `Parts` and what it reads; replace an attribute and the next reading shows it."""
 
@@ -169,6 +174,8 @@ class Bench:
         self.database = DATABASE
         self.leadership = LEADERSHIP
         self.alerting = ALERTING
+        self.keys = KEYS
+        self.redis: RedisStatistics | None = None
         self.meter = RequestMeter()
         self.operations = OperationMeter()
         self.stall = LoopStall()
@@ -188,6 +195,8 @@ class Bench:
             database=lambda: self.database,
             leadership=lambda: self.leadership,
             alerting=lambda: self.alerting,
+            keys=lambda: self.keys,
+            redis=lambda: self.redis,
         )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,9 +89,8 @@ def test_only_the_first_by_name_are_listed_where_there_is_a_limit():
 
 def test_a_pattern_of_many_stars_costs_one_pass():
     fleet = [service(number, "a" * 240 + str(number)) for number in range(20)]
-    began = time.perf_counter()
+    # One that tries every way to divide 240 letters among 100 stars does not end while anybody waits for a test.
     assert listed(fleet, ServiceFilter.parse(name="*a" * 100 + "x")) == []
-    assert time.perf_counter() - began < 1.0
 
 
 # The parser ends lines at these too. No name or team may hold them: they are not printable.

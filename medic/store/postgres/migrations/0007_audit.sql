@@ -112,9 +112,11 @@ AS $$
     SELECT CASE
         WHEN new.active < old.active THEN 'deactivate'
         WHEN new.active > old.active THEN 'activate'
-        WHEN (old.service_name, old.interval_ms, old.grace_ms, old.threshold, old.recovery_ms, old.renotify_ms, old.runbook)
+        WHEN (old.service_name, old.interval_ms, old.grace_ms, old.threshold, old.recovery_ms, old.renotify_ms, old.runbook,
+              old.require_key)
              IS DISTINCT FROM
-             (new.service_name, new.interval_ms, new.grace_ms, new.threshold, new.recovery_ms, new.renotify_ms, new.runbook)
+             (new.service_name, new.interval_ms, new.grace_ms, new.threshold, new.recovery_ms, new.renotify_ms, new.runbook,
+              new.require_key)
              THEN 'edit'
         WHEN new.priority <> old.priority AND new.team = old.team THEN 'priority_change'
         WHEN new.team <> old.team AND new.priority = old.priority THEN 'team_change'

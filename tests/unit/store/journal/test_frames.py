@@ -142,6 +142,39 @@ def test_a_frame_costs_eight_bytes_beside_its_record():
     assert len(block) == FRAME_HEAD_BYTES + 2
 
 
+def test_all_frames_of_a_turn_but_the_last_say_that_more_follows_and_a_mark_leaves_that_be():
+    pending = Pending(SEED, START)
+    ends = [*pending.add_turn([b"\x01one", b"\x01two", b"\x01three"]), pending.add(b"\x01alone")]
+    assert pending.newest == ends[-1]
+    for synced, marked in ((-1, False), (START, True)):
+        taken = Pending(SEED, START)
+        taken.add_turn([b"\x01one", b"\x01two", b"\x01three"])
+        taken.add(b"\x01alone")
+        assert scanned(taken.take(synced)) == [
+            Frame(ends[0], marked, b"\x01one", more_follows=True),
+            Frame(ends[1], False, b"\x01two", more_follows=True),
+            Frame(ends[2], False, b"\x01three"),
+            Frame(ends[3], False, b"\x01alone"),
+        ]
+
+
+def test_a_frame_of_a_turn_is_found_behind_damage():
+    pending = Pending(SEED, START)
+    ends = pending.add_turn([b"\x01one", b"\x01two", b"\x01three"])
+    block = b"\xff" + pending.take(synced=-1)[1:]
+    found = [Damage(START, ends[0]), Frame(ends[1], False, b"\x01two", more_follows=True)]
+    assert scanned(block)[:2] == found
+
+
+def test_a_turn_of_one_record_is_the_frame_it_always_was():
+    """As releases wrote it that knew no turns: a marked frame and one that is not."""
+    pending = Pending(SEED, START)
+    ends = [*pending.add_turn([b"\x01first"]), *pending.add_turn([b"\x01second"])]
+    block = pending.take(synced=START)
+    assert block.hex() == "06000080ce4d0aef0166697273740700000031074d4e017365636f6e64"
+    assert scanned(block) == [Frame(ends[0], True, b"\x01first"), Frame(ends[1], False, b"\x01second")]
+
+
 @given(st.integers(1, 60), st.integers(1, 12))
 def test_many_records_of_one_length_are_sealed_as_one_after_the_other(length, count):
     contents = [bytes([1]) * (length - 1) + bytes([number]) for number in range(count)]

@@ -37,6 +37,14 @@ def row(number: int) -> ServiceRow:
     )
 
 
+def test_a_block_of_the_release_before_is_read_and_one_that_needs_no_key_is_as_it_was():
+    plain, locked = pack_services([service_of(row(1))]), pack_services([service_of(replace(row(1), require_key=True))])
+    assert b"true]" not in plain
+    assert b"0,true]" in locked
+    assert [one.row.require_key for one in ServiceReader(DEFAULTS).unpack(plain)] == [False]
+    assert [one.row.require_key for one in ServiceReader(DEFAULTS).unpack(locked)] == [True]
+
+
 def service_of(one: ServiceRow) -> Service:
     return Service(one, one.policy(DEFAULTS), registered=5)
 
@@ -58,6 +66,7 @@ rows = st.builds(
     date_added=NUMBERS,
     date_modified=NUMBERS,
     changed_by=TEXTS,
+    require_key=st.booleans(),
     shard=st.integers(0, 3),
 )
 

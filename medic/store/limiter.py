@@ -1,0 +1,201 @@
+"""Who may send how much: counted in this process, and with Redis in all processes that share one.
+
+Every limit is kept in this process's memory, which never waits and is never away. Where there is a Redis that works,
+heartbeats are counted there behind their backs, by leases (`medic.access.leases`), and other requests, of which there
+are few, by a question of their own. Where it does not, within 50 ms or at once, the limits of this process hold alone:
+with n processes n times as much passes then, and nobody is refused or made to wait because Redis is ill.
+
+Medics that share a database of a Redis share their limits, by the names of services and callers. Installations that
+are to count apart have a database number each in `REDIS_URL`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import trio
+
+from medic.access.caller import Caller
+from medic.access.counters import Counters
+from medic.access.gcra import Limit, Standing, standing, wait_us
+from medic.access.leases import Asking, Leases
+from medic.access.limits import Counted, Limits, name_of, refusal
+from medic.core.service import Service
+from medic.core.units import InstantMs, SightedMs
+from medic.errors import RateLimitedError
+from medic.store.redis.client import Redis, RedisStatistics
+from medic.store.redis.script import PREFIX, Told, count_all
+from medic.store.redis.wire import RedisUnavailableError
+
+ASKING_MAX: Final = 256
+"""Names counted in one round trip: 2 ms of this process's time and 1 ms of Redis's."""
+
+PAUSE_SECONDS: Final = 0.004
+"""Between two round trips: what falls due meanwhile shares the next one. A round trip is 150 µs of this process's time,
+whatever it carries; the first after a rest is made at once."""
+
+
+def monotonic_us() -> int:
+    """Time that never goes back, in microseconds."""
+    return int(trio.current_time() * 1_000_000)
+
+
+class _Tally:
+    """What is counted together: its limit where all have the same, and what is remembered by name."""
+
+    __slots__ = ("counted", "counters", "leases", "limit")
+
+    def __init__(self, counted: Counted, limit: Limit | None) -> None:
+        self.counted = counted
+        self.limit = limit
+        self.counters = Counters()
+        self.leases = Leases()
+
+    def asking(self, name: str, limit: Limit, *, owed: int, wanted: int) -> Asking:
+        """The question for Redis, by its name there."""
+        return Asking(f"{PREFIX}{self.counted.value}:{name}", limit, owed, wanted)
+
+
+class Limiter:
+    """Implements `HeartbeatLimits` and `RequestLimits` of `medic.access.limits`.
+
+    Args:
+        limits: Those of callers; a service's stands in its policy.
+        redis: Where several processes count together; None: this one alone.
+        now: Time in microseconds.
+    """
+
+    def __init__(self, limits: Limits, redis: Redis | None, now: Callable[[], int] = monotonic_us) -> None:
+        self._redis = redis
+        self._now = now
+        self._service = _Tally(Counted.SERVICE, None)
+        self._caller = _Tally(Counted.CALLER, limits.of(Counted.CALLER))
+        self._unknown = _Tally(Counted.UNKNOWN, limits.of(Counted.UNKNOWN))
+        self._requests = {
+            counted: _Tally(counted, limits.of(counted)) for counted in (Counted.MANAGEMENT, Counted.READ)
+        }
+        self._of_services: dict[int, Limit] = {}
+        self._due = trio.Event()
+
+    @property
+    def counts_callers(self) -> bool:
+        """Whether there is a limit a caller."""
+        return self._caller.limit is not None
+
+    def refuse_heartbeat(
+        self, service: Service, at: InstantMs, sighted: SightedMs, caller: Caller
+    ) -> RateLimitedError | None:
+        """None: one more heartbeat of the service is stored, and counted for it and its caller."""
+        if self._caller.limit is not None and (refused := self._refuse(self._caller, caller)) is not None:
+            return refused
+        wait = self.heartbeat_wait_us(service, at, sighted)
+        if wait == 0:
+            return None
+        return refusal(Counted.SERVICE, self._of_services[service.policy.heartbeats_a_minute], wait)
+
+    def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:
+        """0: one more heartbeat of the service is stored, and counted; else how many µs none is.
+
+        Counted in sighted time, which comes with the heartbeat: it goes on while heartbeats are taken, and never back.
+        """
+        requests = service.policy.heartbeats_a_minute
+        limit = self._of_services.get(requests)
+        if limit is None:
+            if not requests:
+                return 0
+            limit = self._of_services[requests] = Limit(requests)
+        # The one before this was not counted if it came long after the one before it, and is made up for here.
+        assumed_us = limit.emission_us - 1000 * (at - service.last_heartbeat_at)
+        if not 0 < assumed_us <= limit.emission_us:  # longer ago, or the wall clock was stepped back
+            assumed_us = 0
+        name = service.row.heartbeat_name
+        if self._redis is not None and self._redis.failing is None:
+            wait = self._take_lease(self._service.leases, name, limit, assumed_us)
+            if wait:
+                return wait
+        return self._service.counters.take(name, limit, sighted * 1000, assumed_us)
+
+    def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
+        """None: the caller may be told that the name is not registered, and it was counted."""
+        return self._refuse(self._unknown, caller)
+
+    async def count(self, counted: Counted, caller: Caller) -> Standing | None:
+        """How the caller stands with this request; None where there is no limit. Waits for Redis, 50 ms at most.
+
+        Raises:
+            RateLimitedError: it is one too many.
+        """
+        tally = self._requests[counted]
+        limit = tally.limit
+        if limit is None:
+            return None
+        name, now = name_of(caller), self._now()
+        wait = tally.counters.take(name, limit, now)
+        backlog = tally.counters.backlog_us(name, now)
+        if (told := await self._count_in_redis(tally.asking(name, limit, owed=0, wanted=1))) is not None:
+            backlog = told.backlog_us
+            wait = 0 if told.granted else wait_us(limit, backlog)
+        if wait:
+            raise refusal(counted, limit, wait)
+        return standing(limit, backlog)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep Redis in view and lease from it, until cancelled; nothing where there is none."""
+        if self._redis is None:
+            task_status.started()
+            return
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._redis.run)
+            task_status.started()
+            while True:
+                await self._due.wait()
+                self._due = trio.Event()
+                for tally in (self._service, self._caller, self._unknown):
+                    await self._lease(self._redis, tally)
+                await trio.sleep(PAUSE_SECONDS)
+
+    def statistics(self) -> RedisStatistics | None:
+        """How it is with Redis; None where limits are counted in this process alone."""
+        return None if self._redis is None else self._redis.statistics()
+
+    def _refuse(self, tally: _Tally, caller: Caller) -> RateLimitedError | None:
+        limit = tally.limit
+        if limit is None:
+            return None
+        name, wait = name_of(caller), 0
+        if self._redis is not None and self._redis.failing is None:
+            wait = self._take_lease(tally.leases, name, limit)
+        wait = wait or tally.counters.take(name, limit, self._now())
+        return refusal(tally.counted, limit, wait) if wait else None
+
+    def _take_lease(self, leases: Leases, name: str, limit: Limit, assumed_us: int = 0) -> int:
+        wait = leases.take(name, limit, self._now(), assumed_us)
+        if leases.due:
+            self._due.set()
+        return wait
+
+    async def _lease(self, redis: Redis, tally: _Tally) -> None:
+        leases = tally.leases
+        while due := leases.take_due(self._now(), most=ASKING_MAX):
+            asking = [tally.asking(each.name, each.limit, owed=each.owed, wanted=each.wanted) for each in due]
+            try:
+                told = await redis.call(partial(count_all, asking=asking))
+            except RedisUnavailableError:
+                for each in due:
+                    leases.fail(each.name)
+                continue
+            now = self._now()
+            for each, (granted, backlog_us) in zip(due, told, strict=True):
+                leases.settle(each.name, granted, backlog_us, now)
+
+    async def _count_in_redis(self, asking: Asking) -> Told | None:
+        """What Redis says of one more request; None where it does not say anything."""
+        if self._redis is None or self._redis.failing is not None:
+            return None
+        try:
+            (told,) = await self._redis.call(partial(count_all, asking=[asking]))
+        except RedisUnavailableError:
+            return None
+        return told
