@@ -42,10 +42,12 @@ ENVIRONMENT = {
     "MEDIC_METRICS_SERVICES_MAX": "0",  # the figures are about serving heartbeats, not about listing services
     "MEDIC_TIMEZONE": "UTC",
     "LOG_LEVEL": "WARNING",
-    # Limits are refusals on purpose. Where they are not built yet these variables have no effect.
+    # Limits are refusals on purpose; `bench.limits` is about them.
     "RATE_LIMIT_HEARTBEAT_REQUESTS": "0",
     "RATE_LIMIT_HEARTBEAT_CALLER_REQUESTS": "0",
     "RATE_LIMIT_UNKNOWN_REQUESTS": "0",
+    "RATE_LIMIT_MANAGEMENT_REQUESTS": "0",
+    "RATE_LIMIT_READ_REQUESTS": "0",
 }
 
 _BOUND = re.compile(r'le="([^"]+)"')

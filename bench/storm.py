@@ -181,6 +181,7 @@ class Medic:
             clock=self.clock,
             state_of=self._state_of,
             rejected=directory / "rejected",
+            calm=self.host.wait_calm,
         )
         self.host.add_all(services_of(count, due_at))
         well = service_of("well", count + 1, interval_ms=48 * INTERVAL_MS)

@@ -6,24 +6,22 @@ belong to one shard; there is one shard today.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType, Protocol
 
-from medic.access.caller import NOBODY, Caller, Remembered
-from medic.access.entrance import Entrance
-from medic.access.gcra import Standing
-from medic.access.introduction import Introduction
-from medic.access.limits import Counted
+from medic.access.caller import NOBODY, Caller
+from medic.core.author import Author
 from medic.core.blind import BlindLog
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.effects import Effect, SettleNotification
 from medic.core.notification import Notification
 from medic.core.service import Alert, Service, ServiceRow
+from medic.core.snapshot import ServiceSnapshot, SnapshotId
 from medic.core.status import HeartbeatStatus
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
 from medic.core.webhook import Webhook
-from medic.errors import JournalRefusedError, MedicError, RateLimitedError, RefusedError, UnauthorizedError
+from medic.errors import JournalRefusedError
 
 Position = NewType("Position", int)
 """A place in a journal: how many bytes of it, over all its files, end with this record. 0 is before the first."""
@@ -235,19 +233,27 @@ class ServiceStore(Protocol):
     outcome was read back.
     """
 
-    async def insert(self, draft: ServiceDraft, *, by: str) -> tuple[ServiceRow, bool]:
+    async def insert(self, draft: ServiceDraft, *, by: Author) -> tuple[ServiceRow, bool]:
         """The stored row, and whether it is new. A name that is taken (case of A-Z aside) gives the row that has it."""
         ...
 
-    async def replace(self, row: ServiceRow, *, by: str) -> ServiceRow | None:
+    async def replace(self, row: ServiceRow, *, by: Author) -> ServiceRow | None:
         """Store `row` over the version before it. None: another change came first, or the service is gone."""
+        ...
+
+    async def insert_from(self, snapshot: SnapshotId, draft: ServiceDraft, *, by: Author) -> tuple[ServiceRow, bool]:
+        """As `insert`; a new row uses the snapshot up, or raises `SnapshotRestoredError`."""
+        ...
+
+    async def replace_from(self, snapshot: SnapshotId, row: ServiceRow, *, by: Author) -> ServiceRow | None:
+        """As `replace`; it uses the snapshot up, or raises `SnapshotRestoredError`."""
         ...
 
     async def read(self, service_id: ServiceId) -> ServiceRow | None:
         """The committed row, or None if there is none."""
         ...
 
-    async def delete(self, service_id: ServiceId, *, by: str) -> bool:
+    async def delete(self, service_id: ServiceId, *, by: Author) -> bool:
         """Remove the row; False if it was gone. History keeps name and id."""
         ...
 
@@ -260,32 +266,32 @@ class WebhookStore(Protocol):
     """Webhooks as stored. Raises `DatabaseUnavailableError` as `ServiceStore` does."""
 
     async def insert(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook: ...
 
     async def all(self) -> Sequence[Webhook]: ...
 
-    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook | None:
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook | None:
         """The webhook with a new secret, and the one before for `overlap`; None where there is none of that id."""
         ...
 
-    async def delete(self, webhook_id: int, *, by: str) -> bool: ...
+    async def delete(self, webhook_id: int, *, by: Author) -> bool: ...
 
 
 class Webhooks(Protocol):
     """Webhooks as operators change them: stored first, then known to alerting, then answered."""
 
     async def create(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook: ...
 
     async def all(self) -> Sequence[Webhook]: ...
 
-    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook:
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook:
         """Raises `UnknownWebhookError` where there is none of that id."""
         ...
 
-    async def delete(self, webhook_id: int, *, by: str) -> None:
+    async def delete(self, webhook_id: int, *, by: Author) -> None:
         """Raises `UnknownWebhookError` where there is none of that id."""
         ...
 
@@ -334,89 +340,6 @@ class Beat:
     said_at: InstantMs | None = None
     key: str | None = None
     caller: Caller = NOBODY
-
-
-class HeartbeatLimits(Protocol):
-    """How many heartbeats are stored. Asked for nearly every one, so it answers from memory, at once.
-
-    A refusal is returned and not raised, because what it refuses is a sign of life all the same.
-    """
-
-    @property
-    def counts_callers(self) -> bool:
-        """Whether there is a limit a caller: then every heartbeat is asked for, however rare its service's are."""
-        ...
-
-    def refuse_heartbeat(
-        self, service: Service, at: InstantMs, sighted: SightedMs, caller: Caller
-    ) -> RateLimitedError | None:
-        """None: one more heartbeat of the service is stored, and counted for it and its caller."""
-        ...
-
-    def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:
-        """0: the same, where callers are not counted; else how long none is stored."""
-        ...
-
-    def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
-        """None: the caller may be told that the name is not registered, and it was counted."""
-        ...
-
-
-class RequestLimits(Protocol):
-    """How many other requests a caller may make."""
-
-    async def count(self, counted: Counted, caller: Caller) -> Standing | None:
-        """How the caller stands with this request; None where there is no limit. Waits for Redis, 50 ms at most.
-
-        Raises:
-            RateLimitedError: it is one too many.
-        """
-        ...
-
-
-class Gatekeeper(Protocol):
-    """Decides who may come in, before anything of a request is looked at, and whose heartbeats they may send.
-
-    It answers from memory, at once, and makes nothing lasting where the answer is yes.
-    """
-
-    @property
-    def version(self) -> int:
-        """Grows with every change of what callers may; whoever remembers one asks anew then."""
-        ...
-
-    def recognise(self, introduction: Introduction, address: str, entrance: Entrance) -> Caller:
-        """Who sends a request, from its headers, their address, and what the route asks for.
-
-        Raises:
-            UnauthorizedError, ForbiddenError, RateLimitedError: they may not come in here.
-        """
-        ...
-
-    @property
-    def verifies_signatures(self) -> bool:
-        """Whether a heartbeat may be signed instead of carrying a key."""
-        ...
-
-    def recognise_signed(self, headers: Mapping[str, str], body: bytes, address: str) -> Caller:
-        """Who sends a signed heartbeat. Raises as `recognise` does."""
-        ...
-
-    def turn_away(self, error: UnauthorizedError, address: str, *, key_id: str) -> RefusedError:
-        """What is answered where a signature of another kind was looked at and not believed; it is counted."""
-        ...
-
-    def remember(self, introduction: Introduction, caller: Caller, now: float) -> Remembered:
-        """For how long a connection that was just recognised need not be again. `now` is of trio's clock."""
-        ...
-
-    def admit_heartbeat(self, caller: Caller, name: str) -> MedicError | None:
-        """None where the heartbeat of that name may be taken; else what its caller is told.
-
-        Asked for every heartbeat, those of a bulk one by one. A refusal is returned and not raised: under a flood it is
-        the usual answer.
-        """
-        ...
 
 
 class Intake(Protocol):
@@ -504,27 +427,31 @@ class Changes(Protocol):
     Those that change operators' columns raise `DatabaseUnavailableError` while PostgreSQL is away, changing nothing.
     """
 
-    async def register(self, draft: ServiceDraft, *, by: str) -> tuple[Service, bool]:
+    async def register(self, draft: ServiceDraft, *, by: Author) -> tuple[Service, bool]:
         """The service, and whether it is new."""
         ...
 
-    async def update(self, name: str, edit: ServiceEdit, *, by: str) -> Service: ...
+    async def update(self, name: str, edit: ServiceEdit, *, by: Author) -> Service: ...
 
-    async def delete(self, name: str, *, by: str) -> None: ...
+    async def delete(self, name: str, *, by: Author) -> None: ...
 
-    async def mute(self, name: str, *, until: InstantMs | None, reason: str, by: str) -> Service: ...
+    async def restore(self, snapshot: ServiceSnapshot, *, by: Author) -> Service:
+        """The service with its columns of then. Raises `SnapshotRestoredError`, `NameTakenError` of a deleted one."""
+        ...
 
-    async def unmute(self, name: str, *, by: str) -> Service: ...
+    async def mute(self, name: str, *, until: InstantMs | None, reason: str, by: Author) -> Service: ...
 
-    async def acknowledge(self, alert_id: EventId, *, by: str, note: str) -> Service:
+    async def unmute(self, name: str, *, by: Author) -> Service: ...
+
+    async def acknowledge(self, alert_id: EventId, *, by: Author, note: str) -> Service:
         """Raises `AlertClosedError` if it is closed."""
         ...
 
-    async def resolve(self, alert_id: EventId, *, by: str, note: str) -> Resolved:
+    async def resolve(self, alert_id: EventId, *, by: Author, note: str) -> Resolved:
         """Raises `AlertClosedError` if it is closed."""
         ...
 
-    async def send_test(self, name: str, *, by: str) -> tuple[str, ...]:
+    async def send_test(self, name: str, *, by: Author) -> tuple[str, ...]:
         """Send a marked page and its resolve; the targets it goes to."""
         ...
 

@@ -11,6 +11,7 @@ from medic.core.effects import (
     CloseAlert,
     CreditSigns,
     EndMute,
+    NoteHeartbeat,
     Notify,
     OpenAlert,
     RecordBlindSpan,
@@ -140,6 +141,7 @@ heartbeats = st.builds(
     mark=marks,
     discount=_optional(st.sampled_from(Discount)),
 )
+notes = st.builds(NoteHeartbeat, **_of_service, kind=st.sampled_from(HeartbeatStatus), status=words, mark=marks)
 rare_effects = st.one_of(
     st.builds(CreditSigns, **_of_service, since=instants, fresh_interval=st.booleans()),
     st.builds(
@@ -173,7 +175,7 @@ rare_effects = st.one_of(
     ),
     st.builds(RecordBlindSpan, **_moments, span=spans),
 )
-effects = heartbeats | rare_effects
+effects = heartbeats | notes | rare_effects
 
 
 @st.composite

@@ -82,7 +82,7 @@ def refusal(counted: Counted, limit: Limit, wait_us: int) -> RateLimitedError:
 
 
 class Unlimited:
-    """Implements `ports.HeartbeatLimits` and `ports.RequestLimits` where nothing is limited."""
+    """Implements `HeartbeatLimits` and `RequestLimits` where nothing is limited."""
 
     counts_callers = False
 

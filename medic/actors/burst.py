@@ -1,4 +1,4 @@
-"""Keeps the garbage collector out of a burst of deadlines.
+"""Keeps the garbage collector out of a burst of deadlines, and tells who gives way to one when it is over.
 
 A hundred thousand alerts that open in one second are most of a million new objects, and none of them is garbage. The
 collector does not know that: it looks through them again and again, the last times through all of them at once, which
@@ -11,6 +11,8 @@ from __future__ import annotations
 import gc
 from typing import Final
 
+import trio
+
 BURST_FIRINGS: Final = 2_000
 """Deadlines in a row from which on they are a burst: 15 000 objects, a millisecond or two of collecting."""
 
@@ -18,17 +20,22 @@ BURST_FIRINGS: Final = 2_000
 class Burst:
     """One run of deadlines that were due together; `end` comes in any case."""
 
-    __slots__ = ("_fired", "_is_paused", "_was_enabled")
+    __slots__ = ("_ended", "_fired", "_is_paused", "_was_enabled")
 
     def __init__(self) -> None:
         self._fired = 0
         self._is_paused = False
         self._was_enabled = False
+        self._ended = trio.Event()
 
     @property
     def is_long(self) -> bool:
-        """Whether so many were due together that nothing is to be collected; who collects by hand asks this."""
+        """Whether so many are due together that nothing is to be collected; who collects by hand asks this."""
         return self._is_paused
+
+    async def wait_end(self) -> None:
+        """Return once all of them are decided."""
+        await self._ended.wait()
 
     def add(self, fired: int) -> None:
         """Count deadlines that were decided; beyond `BURST_FIRINGS` nothing is collected until the end."""
@@ -44,3 +51,4 @@ class Burst:
             gc.freeze()
             if self._was_enabled:
                 gc.enable()
+        self._ended.set()

@@ -133,14 +133,18 @@ class Directory:
         del self._by_key[name_key(row.heartbeat_name)]
         self._by_id.remove(actor)
         self._status[actor.service.status] -= 1
-        self._unindex(row.service_id)
+        self._index_alert(actor, row.service_id, None)
+        self._index_ring(row.service_id, 1)
+        self._muted.discard(row.service_id)
+        self._walled.pop(row.service_id, None)
 
     def note(self, actor: Actor, previous: Status) -> None:
         """Follow an actor through a turn that did more than record a heartbeat; it had the status `previous` before."""
         if not self.holds(actor):
             return
-        self._status[previous] -= 1
-        self._status[actor.service.status] += 1
+        if actor.status is not previous:
+            self._status[previous] -= 1
+            self._status[actor.status] += 1
         self._index(actor)
 
     def replace(self, actor: Actor, service: Service) -> None:
@@ -230,28 +234,35 @@ class Directory:
         )
 
     def _index(self, actor: Actor) -> None:
-        service = actor.service
-        service_id = service.row.service_id
-        self._unindex(service_id)
-        if service.alert is not None:
-            self._alerting[service_id] = service.alert.alert_id
-            self._by_alert[service.alert.alert_id] = actor
-        if service.mute is not None:
+        """Let the small indexes say what is so now. In a burst nearly nothing of it is new but an alert."""
+        service_id = actor.row.service_id
+        alert_id = None if actor.alert is None else actor.alert.alert_id
+        if alert_id != self._alerting.get(service_id):
+            self._index_alert(actor, service_id, alert_id)
+        if actor.rare.mute is None:
+            self._muted.discard(service_id)
+        else:
             self._muted.add(service_id)
-        if has_wall_timer(service):
+        if has_wall_timer(actor):
             self._walled[service_id] = actor
-        if service.ring is not None:
-            threshold = service.policy.threshold
-            self._thresholds[service_id] = threshold
-            self._ring_bytes += ring_bytes(threshold)
+        else:
+            self._walled.pop(service_id, None)
+        threshold = 1 if actor.ring is None else actor.policy.threshold
+        if threshold != self._thresholds.get(service_id, 1):
+            self._index_ring(service_id, threshold)
 
-    def _unindex(self, service_id: ServiceId) -> None:
-        alert_id = self._alerting.pop(service_id, None)
+    def _index_alert(self, actor: Actor, service_id: ServiceId, alert_id: EventId | None) -> None:
+        known = self._alerting.pop(service_id, None)
+        if known is not None:
+            del self._by_alert[known]
         if alert_id is not None:
-            self._by_alert.pop(alert_id, None)
-        self._muted.discard(service_id)
-        self._walled.pop(service_id, None)
-        self._ring_bytes -= ring_bytes(self._thresholds.pop(service_id, 1))
+            self._alerting[service_id] = alert_id
+            self._by_alert[alert_id] = actor
+
+    def _index_ring(self, service_id: ServiceId, threshold: int) -> None:
+        self._ring_bytes += ring_bytes(threshold) - ring_bytes(self._thresholds.pop(service_id, 1))
+        if threshold != 1:
+            self._thresholds[service_id] = threshold
 
 
 _SLICE = 500

@@ -17,6 +17,7 @@ timer for the next instant it waits for. It knows nothing about services: no rul
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -44,8 +45,8 @@ from medic.wheel import Tick, Wheel
 TICK_MS: Final = 10
 """One tick of the wheel. A deadline fires at most this much after its instant, and never before it."""
 
-SLICE_MOVES: Final = 256
-"""Moves of the wheel between two chances for every other task: 256 openings of alerts cost some 7 ms."""
+SLICE_MOVES: Final = 320
+"""Moves of the wheel between two chances for every other task: 320 openings of alerts cost some 7 ms."""
 
 REFUSED_PAUSE_SECONDS: Final = 0.2
 """How long deadlines rest while the journal refuses records."""
@@ -334,6 +335,12 @@ class Host:
         """Whether very many deadlines are being decided that were due together."""
         return self._burst.is_long
 
+    async def wait_calm(self) -> None:
+        """Return once no such burst is being decided: what can wait gives way to one, and its reader brings a limit."""
+        if self._burst.is_long:
+            await self._burst.wait_end()
+        await trio.lowlevel.checkpoint()
+
     def _fire_slice(self, due: Tick) -> int:
         """Decide what one slice of moves brings; how many deadlines that were."""
         self._skew = self._clock.skew
@@ -357,7 +364,7 @@ class Host:
                 armed_for=armed_for,
                 blind=self._clock.blind,
             )
-            self.tell_nowait(actor, event)
+            self.turn(actor, event)
         except ActorCrashedError:
             return
         except OverloadedError:
@@ -412,12 +419,7 @@ class Host:
         return Tick(self._clock.sighted() // TICK_MS)
 
     def _observe_lateness(self, seconds: float) -> None:
-        for place, bound in enumerate(LATENESS_BOUNDS_SECONDS):
-            if seconds <= bound:
-                self._lateness[place] += 1
-                break
-        else:
-            self._lateness[-1] += 1
+        self._lateness[bisect_left(LATENESS_BOUNDS_SECONDS, seconds)] += 1
         self._lateness_total += max(0.0, seconds)
 
     def statistics(self) -> HostStatistics:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from medic.access.limits import UNLIMITED
+from medic.access.ports import HeartbeatLimits
 from medic.actors.actor import Actor
 from medic.actors.clock import SightedClock
 from medic.actors.directory import Directory
@@ -22,7 +23,7 @@ from medic.core.status import Status
 from medic.core.step import only_recorded
 from medic.core.units import InstantMs, SightedMs
 from medic.errors import ActorBusyError, InactiveServiceError, MailboxFullError, UnknownServiceError
-from medic.ports import Beat, HeartbeatLimits, Ids, Journal, Position
+from medic.ports import Beat, Ids, Journal, Position
 
 
 class HeartbeatIntake:

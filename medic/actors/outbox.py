@@ -9,7 +9,7 @@ next.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,7 +38,8 @@ RETRY_SECONDS: Final = 0.5
 """Pause before asking again whether a notification is durable, after the journal said that its disk fails."""
 
 SLICE_NOTIFICATIONS: Final = 128
-"""Notifications handed on between two chances for every other task: as many as the host decides in one slice."""
+"""Notifications handed on between two chances for every other task: a millisecond. The host decides more in a slice of
+its own, so in a burst they follow behind, and what is decided first still leaves first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,8 @@ class Outbox:
         self._journal = journal
         self._teller = teller
         self._clock = clock
-        # Bounded by what one turn of the host can decide between two commits: a slice of notifications.
-        self._undelivered: deque[tuple[Position, Notify]] = deque()
+        # Bounded by the services: what a burst decides waits here for its record, and then for its turn.
+        self._undelivered: deque[tuple[Position, Notification]] = deque()
         self._arrived = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -126,22 +127,15 @@ class Outbox:
             service.position = position
         return positions[-1]
 
-    def carry_nowait(self, service: Service, effects: Iterable[ServiceEffect]) -> Position:
+    def carry_nowait(self, service: Service, effects: Sequence[ServiceEffect]) -> Position:
         """Journal a turn's effects in order, and keep its notifications until they are durable.
 
         Returns:
             The position of the newest record of this service.
         """
-        turn = [self._addressed(effect) if isinstance(effect, Notify) else effect for effect in effects]
-        if not turn:
-            return Position(service.position)
-        service.position = position = self._journal.append_turn_nowait(turn)
-        for effect in turn:
-            if isinstance(effect, Notify):
-                self._keep(effect, position)
-            else:
-                self._count(effect)
-        return position
+        if effects:
+            service.position = self._append(effects)
+        return Position(service.position)
 
     def settle_nowait(self, settlement: SettleNotification) -> None:
         """Journal how a delivery ended."""
@@ -170,13 +164,11 @@ class Outbox:
 
     def tell_nowait(self, notification: Notification) -> None:
         """Journal a notification of Medic's own, and tell it once it is durable."""
-        addressed = self._decided(notification)
-        self._keep(addressed, self._journal.append_nowait(addressed))
+        self._append((self._decided(notification),))
 
     def record_and_tell_nowait(self, effect: Effect, notification: Notification) -> None:
         """The same of a notification that says of an effect that it happened: one turn, the effect first."""
-        addressed = self._decided(notification)
-        self._keep(addressed, self._journal.append_turn_nowait((effect, addressed)))
+        self._append((effect, self._decided(notification)))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hand notifications on in order, each once its record is durable, until cancelled."""
@@ -201,8 +193,8 @@ class Outbox:
         for _ in range(SLICE_NOTIFICATIONS):
             if not self._undelivered or self._undelivered[0][0] > durable:
                 return
-            _, notify = self._undelivered.popleft()
-            self._teller.offer_nowait(notify.notification)
+            _, notification = self._undelivered.popleft()
+            self._teller.offer_nowait(notification)
             self._handed_on += 1
 
     async def wait_idle(self) -> None:
@@ -223,26 +215,30 @@ class Outbox:
         )
 
     def _decided(self, notification: Notification) -> Notify:
-        return self._addressed(Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification))
+        return Notify(at=self._clock.now(), sighted=self._clock.sighted(), notification=notification)
 
-    def _addressed(self, effect: Notify) -> Notify:
-        """With the targets that it goes to as things stand."""
-        targets = self._teller.targets_for(effect.notification)
-        return Notify(effect.at, effect.sighted, effect.notification.addressed_to(targets))
-
-    def _keep(self, addressed: Notify, position: Position) -> None:
-        """Keep a notification until everything up to `position` is durable: the end of the turn that decided it."""
-        self.ledger.fold(addressed)
-        if not self._undelivered:
+    def _append(self, turn: Sequence[Effect]) -> Position:
+        """Journal a turn with the targets as things stand, and keep what tells somebody until all of it is durable."""
+        told = [effect.notification for effect in turn if isinstance(effect, Notify)]
+        for notification in told:
+            notification.address(self._teller.targets_for(notification))
+        position = self._journal.append_turn_nowait(turn)
+        if told and not self._undelivered:
             self._idle = trio.Event() if self._idle.is_set() else self._idle
             self._arrived.set()
-        self._undelivered.append((position, addressed))
+        for effect in turn:
+            if isinstance(effect, Notify):
+                self.ledger.fold(effect)
+                self._undelivered.append((position, effect.notification))
+            else:
+                self._count(effect)
+        return position
 
-    def _count(self, effect: ServiceEffect) -> None:
-        if isinstance(effect, RecordHeartbeat):
-            self._heartbeats[effect.kind] += 1
-        elif isinstance(effect, OpenAlert):
+    def _count(self, effect: Effect) -> None:
+        if isinstance(effect, OpenAlert):
             self._opened[effect.alert.priority, effect.alert.team] += 1
+        elif isinstance(effect, RecordHeartbeat):
+            self._heartbeats[effect.kind] += 1
         elif isinstance(effect, CloseAlert):
             self._closed += 1
         elif isinstance(effect, CreditSigns) and effect.fresh_interval:

@@ -75,8 +75,8 @@ class Supervisor:
             ActorCrashedError: the actor raised; it takes no events until it is rebuilt.
         """
         try:
-            effects = step(actor.service, event)
-            return effects, next_deadline(actor.service, SkewMs(event.at - event.sighted))
+            effects = step(actor, event)
+            return effects, next_deadline(actor, SkewMs(event.at - event.sighted))
         except Exception as error:
             self._crashed_over(actor, type(event).__name__, error)
             raise ActorCrashedError(actor.service.row.service_id) from error
@@ -134,7 +134,7 @@ class Supervisor:
             ActorCrashedError: the actor raised; it takes no events until it is rebuilt.
         """
         try:
-            return next_deadline(actor.service, skew)
+            return next_deadline(actor, skew)
         except Exception as error:
             self._crashed_over(actor, "its deadline", error)
             raise ActorCrashedError(actor.service.row.service_id) from error

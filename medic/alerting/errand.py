@@ -23,7 +23,7 @@ TEST_SECONDS_MAX: Final = 600.0
 LIFETIME_LEAST_SECONDS: Final = 600.0
 """What was pending when Medic stopped is tried for at least ten minutes after it is back, however old it is."""
 
-_UNTIL_THE_ALERT_CLOSES: Final = frozenset(
+UNTIL_THE_ALERT_CLOSES: Final = frozenset(
     {NotificationKind.TRIGGER, NotificationKind.REMINDER, NotificationKind.ESCALATION}
 )
 
@@ -125,7 +125,7 @@ def priority_of(notification: Notification) -> int:
 
 def lifetime_seconds(notification: Notification, *, now: InstantMs) -> float:
     """How long from `now` on the notification is worth trying."""
-    if notification.kind in _UNTIL_THE_ALERT_CLOSES:
+    if notification.kind in UNTIL_THE_ALERT_CLOSES:
         return math.inf
     longest = TEST_SECONDS_MAX if notification.kind is NotificationKind.TEST else RESOLVE_SECONDS_MAX
     return max(longest - (now - notification.at) / 1000, min(LIFETIME_LEAST_SECONDS, longest))

@@ -129,14 +129,17 @@ class Lane:
     def add(self, errand: Errand, standing: Standing) -> list[Ending]:
         """Take an errand in; gives those that ended because of it."""
         endings: list[Ending] = []
-        if errand.kind in _ENDS:
+        kind = errand.notification.kind
+        if kind in _ENDS:
             endings += self._end(errand.subject, _OVER_WITH_THE_END, standing)
-        elif errand.kind is NotificationKind.REMINDER:
+        elif kind is NotificationKind.REMINDER:
             endings += self._end(errand.subject, frozenset({NotificationKind.REMINDER}), standing)
         self.errands.append(errand)
         if len(self.errands) > LANE_ERRANDS_MAX:
             endings += self._crowd_out(standing)
-        return endings + self._drop_needless_ends(standing)
+        if standing.has_untaken:
+            endings += self._drop_needless_ends(standing)
+        return endings
 
     def settle(self, attempt: Attempt, standing: Standing) -> list[Ending]:
         """The attempt at the head has ended; gives what ended with it. Nothing: the head is to be tried again."""

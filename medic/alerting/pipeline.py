@@ -116,7 +116,7 @@ class Alerting:
         if notification.kind is NotificationKind.UNTOLD:
             # It names those whom it is for: everybody who works but the one it complains about.
             return tuple(name for name in notification.targets if self._find(name) is not None)
-        names = tuple(name for name, target in self._targets.items() if target.notifier.takes(notification))
+        names = tuple([name for name, target in self._targets.items() if target.notifier.takes(notification)])
         if names or (self._targets and notification.kind not in _SAID_TO_SOMEBODY):
             return names
         return (self._fallback.name,)
@@ -224,12 +224,13 @@ class Alerting:
         return self._fallback if name == self._fallback.name else self._targets.get(name)
 
     def _watch_alert(self, notification: Notification) -> None:
-        if notification.kind is NotificationKind.RESOLVE:
+        kind = notification.kind
+        if kind is NotificationKind.RESOLVE:
             self._watch.closed(notification.alert_id)
-        elif notification.kind in CLAIMS and not any(self._find(name) for name in notification.targets):
+        elif kind in CLAIMS and not any(map(self._find, notification.targets)):
             if self._watch.nobody(notification):
                 _log.error("an alert is told to nobody: no target is configured for it", **_named(notification))
-        elif notification.kind is NotificationKind.TRIGGER:
+        elif kind is NotificationKind.TRIGGER:
             self._watch.offered(notification, trio.current_time())
             self._watched.set()
 

@@ -21,13 +21,13 @@ from typing import Final
 import structlog
 import trio
 
-from medic.access.caller import Author
 from medic.alerting.attempt import Delivered, Refused
 from medic.alerting.backoff import backoff_seconds
 from medic.alerting.slack_api import SlackApi
 from medic.alerting.slack_buttons import MUTES, OVER, Button, Press, acknowledged_words, muted_words, updated, whispered
 from medic.alerting.slack_look import Look
 from medic.alerting.supervision import once_guarded
+from medic.core.author import Author
 from medic.core.service import Alert, Service
 from medic.core.units import DurationMs, InstantMs
 from medic.errors import (
@@ -139,7 +139,7 @@ class SlackPresses:
     async def _done(self, press: Press) -> Reply:
         service, alert = self._alerting(press)
         if press.button is Button.ACKNOWLEDGE:
-            service = await self._changes.acknowledge(alert.alert_id, by=_author(press).name, note="")
+            service = await self._changes.acknowledge(alert.alert_id, by=_author(press), note="")
             if service.alert is None or service.alert.alert_id != alert.alert_id:
                 raise AlertClosedError(press.alert_id)
             alert = service.alert
@@ -152,7 +152,7 @@ class SlackPresses:
     async def _mute(self, press: Press, service: Service, duration: DurationMs) -> tuple[Service, str]:
         until = InstantMs(self._clock.now() + duration)
         service = await self._changes.mute(
-            service.row.heartbeat_name, until=until, reason=MUTE_REASON, by=_author(press).name
+            service.row.heartbeat_name, until=until, reason=MUTE_REASON, by=_author(press)
         )
         return service, muted_words(press, duration, service.mute, self._look)
 

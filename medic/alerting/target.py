@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from medic.alerting.attempt import Attempt, Delivered, Refused, Retry, Throttled
-from medic.alerting.errand import Ending, Errand, lifetime_seconds
+from medic.alerting.errand import UNTIL_THE_ALERT_CLOSES, Ending, Errand, lifetime_seconds
 from medic.alerting.notifier import Notifier
 from medic.alerting.pace import Pace
 from medic.alerting.pagerduty import event_action
@@ -145,7 +145,9 @@ class Target:
     def _offer(self, notification: Notification, *, attempted: bool) -> None:
         now = trio.current_time()
         self._sequence += 1
-        expires_at = now + lifetime_seconds(notification, now=self._clock.now())
+        expires_at = math.inf  # what nearly all of them have, without asking the clock
+        if notification.kind not in UNTIL_THE_ALERT_CLOSES:
+            expires_at = now + lifetime_seconds(notification, now=self._clock.now())
         errand = Errand(notification, self._sequence, now=now, expires_at=expires_at)
         errand.maybe_taken = attempted
         self._pace.hurry()

@@ -21,6 +21,7 @@ class Started:
         services: Registered.
         alerts: Open.
         targets: Who would be told, in words.
+        remarks: What the operator has to see to.
     """
 
     version: str
@@ -29,6 +30,7 @@ class Started:
     services: int
     alerts: int
     targets: str
+    remarks: tuple[str, ...] = ()
 
 
 DURABILITY = {
@@ -52,7 +54,7 @@ def say_started(started: Started, settings: Settings, announce: Callable[[str], 
         f"  access    {describe_access(settings)}",
         f"            {describe_signatures(settings)}",
         f"  journal   {DURABILITY[settings.storage.journal_sync]}",
-        *(f"  note      {remark}" for remark in settings.remarks),
+        *(f"  note      {remark}" for remark in (*settings.remarks, *started.remarks)),
         "",
         "To try it, copy these into another terminal: a service that promises a heartbeat every 12 seconds,",
         "one heartbeat and, 12 seconds later, the alert.",

@@ -2,21 +2,35 @@
 
 Values are rendered by the renderers, not by string formatting, so a newline in a name stays inside its value.
 Tracebacks are plain: one with local variables would show what a request carried, and took the loop a second to draw.
+
+The last step of every line, and of the traceback a crash ends with, takes out the secrets that are known
+(`medic.access.concealment`). There is one stderr a process, so there is one `CONCEALER`.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING
+import traceback
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-if TYPE_CHECKING:
-    from structlog.typing import Processor
+from medic.access.concealment import Concealer
 
-NOISY_LIBRARIES = ("httpx", "httpcore", "hypercorn", "asyncio", "quart")
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+NOISY_LIBRARIES: Final = ("hypercorn", "asyncio", "quart")
 """Libraries whose info lines repeat what Medic says itself."""
+
+TALKATIVE_LIBRARIES: Final = ("httpx", "httpcore")
+"""Libraries whose lines show whole addresses and what vendors answer, which may hold secrets that nobody knows as
+such. They are kept quiet even where `DEBUG` is set."""
+
+CONCEALER: Final = Concealer()
+"""What this process keeps out of its log."""
 
 
 def configure_logs(*, level: str, as_json: bool, debug: bool) -> None:
@@ -51,12 +65,22 @@ def configure_logs(*, level: str, as_json: bool, debug: bool) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer, _conceal],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
-    if not debug:
-        for name in NOISY_LIBRARIES:
-            logging.getLogger(name).setLevel(logging.WARNING)
+    for name in TALKATIVE_LIBRARIES if debug else (*TALKATIVE_LIBRARIES, *NOISY_LIBRARIES):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    sys.excepthook = _print_traceback
+
+
+def _conceal(_logger: WrappedLogger, _method: str, rendered: EventDict | str) -> str:
+    """The step behind the renderer, whose text is the line."""
+    return CONCEALER.conceal(str(rendered))
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    """As Python prints it, without secrets: the text of a foreign error may quote what it was given."""
+    sys.stderr.write(CONCEALER.conceal("".join(traceback.format_exception(kind, error, at))))

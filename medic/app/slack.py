@@ -6,6 +6,7 @@ from random import SystemRandom
 
 from medic.access.slack_signature import SlackSignatures
 from medic.alerting.assembly import slack_api, slack_look
+from medic.alerting.resolving import SecretSource, resolve_from
 from medic.alerting.slack_presses import SlackPresses
 from medic.app.build import notifier_settings
 from medic.config.settings import Settings
@@ -14,7 +15,9 @@ from medic.http.slack_routes import PATH
 from medic.ports import Changes, Clock, Roster
 
 
-def build_slack(settings: Settings, *, changes: Changes, roster: Roster, clock: Clock) -> SlackParts | None:
+def build_slack(
+    settings: Settings, *, changes: Changes, roster: Roster, clock: Clock, secrets: SecretSource
+) -> SlackParts | None:
     """What takes what is pressed; None where nothing can be believed, because `SLACK_SIGNING_SECRET` is not set."""
     secret = settings.slack_signing_secret
     if secret is None:
@@ -25,7 +28,7 @@ def build_slack(settings: Settings, *, changes: Changes, roster: Roster, clock: 
         roster=roster,
         clock=clock,
         look=slack_look(chosen),
-        api=slack_api(chosen, clock) if chosen.slack_token else None,
+        api=slack_api(chosen, clock, resolve_from(secrets)) if chosen.slack_token else None,
         rng=SystemRandom(),
     )
     return SlackParts(SlackSignatures(secret.get_secret_value(), since=clock.now()), presses)

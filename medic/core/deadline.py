@@ -35,6 +35,9 @@ class Cause(StrEnum):
     REMINDER = "reminder"
 
 
+_LATE = Cause.LATE
+
+
 @value(frozen=True, slots=True)
 class Wait:
     """One instant a service waits for, in sighted time, and why."""
@@ -86,7 +89,7 @@ def reminder_instant(service: Service) -> InstantMs | None:
     """Wall time of the next reminder. None: nothing told, muted, acknowledged, flapping, or none wanted."""
     alert = service.alert
     renotify = service.policy.renotify_ms
-    if alert is None or renotify == 0 or service.mute is not None:
+    if alert is None or renotify == 0 or service.rare.mute is not None:
         return None
     if not alert.told or alert.flapping or alert.acknowledged_at is not None:
         return None
@@ -149,12 +152,15 @@ def due_now(service: Service, at: InstantMs, sighted: SightedMs) -> Wait | None:
     next_instant = next_deadline(service, skew)
     if next_instant is None or next_instant > sighted:
         return None
+    if service.alert is None and service.rare.mute is None:
+        return Wait(next_instant, _LATE)  # it waits for nothing else
     return next((wait for wait in waits(service, skew) if wait.instant <= sighted), None)
 
 
 def has_wall_timer(service: Service) -> bool:
     """Whether the service waits for an instant of wall time, so that a step of that clock has to arm it anew."""
-    return mute_end(service) is not None or reminder_instant(service) is not None
+    mute = service.rare.mute
+    return (mute is not None and mute.until is not None) or reminder_instant(service) is not None
 
 
 def missed_intervals(service: Service, sighted: SightedMs) -> int:

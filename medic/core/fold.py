@@ -200,7 +200,8 @@ def _openings(service: Service, opened: SightedMs) -> tuple[SightedMs, ...]:
     most = service.policy.defaults.flap_openings
     if most == 0:
         return ()
-    recent = [before for before in service.openings if before > opened - FLAP_WINDOW_MS]
+    before = service.rare.openings
+    recent = [one for one in before if one > opened - FLAP_WINDOW_MS] if before else ()
     return (*recent, opened)[-most - 1 :]
 
 

@@ -11,16 +11,14 @@ A running Medic keeps one as well, so that a snapshot can hold it. It is taken a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Final
+from dataclasses import dataclass, replace
 
 from medic.core.effects import Effect, Notify, SettleNotification
 from medic.core.notification import Notification
 from medic.core.status import NotificationKind, Outcome
 from medic.core.units import EventId
 
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_RESOLVE = NotificationKind.RESOLVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +44,10 @@ class Telling:
 class _ToldAlert:
     """What is known of one alert's notifications; `pending` are their ids."""
 
+    key: str
     pending: tuple[str, ...] = ()
     is_over: bool = False
-    delivered: dict[str, str] = field(default_factory=dict)
-    key: str = ""
+    delivered: tuple[tuple[str, str], ...] = ()
 
 
 class NotificationLedger:
@@ -77,7 +75,7 @@ class NotificationLedger:
     def delivered(self, alert_id: EventId) -> Mapping[str, str]:
         """For each target that took one of this alert's notifications, the id of the newest it took."""
         told = self._alerts.get(alert_id)
-        return _NOTHING if told is None else MappingProxyType(told.delivered)
+        return {} if told is None else dict(told.delivered)
 
     def reached_nobody(self, alert_id: EventId) -> bool:
         """Whether this alert was told, every attempt has ended, and no target took anything of it."""
@@ -102,7 +100,7 @@ class NotificationLedger:
             told = self._alerts.get(alert_id)
             if told is not None:
                 pending = tuple(self._pending[one] for one in told.pending)
-                yield Telling(alert_id, pending, told.is_over, tuple(told.delivered.items()), told.key)
+                yield Telling(alert_id, pending, told.is_over, told.delivered, told.key)
         for one in alone:
             notification = self._pending.get(one)
             if notification is not None:
@@ -114,20 +112,24 @@ class NotificationLedger:
             self._pending[notification.notification_id] = notification
         if telling.alert_id is not None:
             ids = tuple(notification.notification_id for notification in telling.pending)
-            self._alerts[telling.alert_id] = _ToldAlert(ids, telling.is_over, dict(telling.delivered), telling.key)
+            self._alerts[telling.alert_id] = _ToldAlert(telling.key, ids, telling.is_over, telling.delivered)
 
     def _decide(self, notification: Notification) -> None:
         # The outbox writes a notification again when it cannot know that the journal kept it: it is the same one.
-        if notification.notification_id in self._pending:
+        notification_id, alert_id = notification.notification_id, notification.alert_id
+        if notification_id in self._pending:
             return
         if notification.targets:
-            self._pending[notification.notification_id] = notification
-        if notification.alert_id is not None:
-            told = self._alerts.setdefault(notification.alert_id, _ToldAlert(key=notification.key))
+            self._pending[notification_id] = notification
+        if alert_id is not None:
+            told = self._alerts.get(alert_id)
+            if told is None:
+                told = self._alerts[alert_id] = _ToldAlert(notification.key)
             if notification.targets:
-                told.pending += (notification.notification_id,)
-            told.is_over = told.is_over or notification.kind is NotificationKind.RESOLVE
-            self._forget_if_over(notification.alert_id, told)
+                told.pending += (notification_id,)
+            if notification.kind is _RESOLVE:
+                told.is_over = True
+                self._forget_if_over(alert_id, told)
 
     def _settle(self, settled: SettleNotification) -> None:
         notification = self._pending.get(settled.notification_id)
@@ -142,7 +144,7 @@ class NotificationLedger:
             return
         told = self._alerts[notification.alert_id]
         if settled.outcome is Outcome.DELIVERED:
-            told.delivered[settled.target] = settled.notification_id
+            told.delivered = tuple({**dict(told.delivered), settled.target: settled.notification_id}.items())
         if not left:
             told.pending = tuple(one for one in told.pending if one != settled.notification_id)
         self._forget_if_over(notification.alert_id, told)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Final
 
 from medic.core.status import NotificationKind, OpenedReason
@@ -66,36 +65,14 @@ class Notification:
     by: str = ""
     note: str = ""
     text: str = ""
-    targets: tuple[str, ...] = field(default=())
+    targets: tuple[str, ...] = ()
 
-    def addressed_to(self, targets: tuple[str, ...]) -> Notification:
-        """The same for these targets. Written out, as `Alert.with_notification` is."""
-        return Notification(
-            self.notification_id,
-            self.kind,
-            self.key,
-            self.at,
-            self.service_id,
-            self.alert_id,
-            self.heartbeat_name,
-            self.service_name,
-            self.team,
-            self.priority,
-            self.runbook,
-            self.reason,
-            self.late_since,
-            self.last_seen,
-            self.interval_ms,
-            self.threshold,
-            self.flapping,
-            self.muted,
-            self.lasted_ms,
-            self.closed_reason,
-            self.by,
-            self.note,
-            self.text,
-            targets,
-        )
+    def address(self, targets: tuple[str, ...]) -> None:
+        """Fill in who is told, in the very turn that decided it: nobody else has seen it yet.
+
+        The one field of a value that is ever assigned to: a copy of all 24 for each alert costs time and lasts as long.
+        """
+        object.__setattr__(self, "targets", targets)
 
     @property
     def has_page(self) -> bool:

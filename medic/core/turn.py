@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from medic.core.author import Author
 from medic.core.deadline import missed_intervals
 from medic.core.effects import AmendAlert, ChangeStatus, CloseAlert, CreditSigns, Notify, OpenAlert, ServiceEffect
 from medic.core.fold import fold
 from medic.core.notification import Notification, alert_key
 from medic.core.policy import FLAP_WINDOW_MS
-from medic.core.service import Alert, Service
+from medic.core.service import NEVER, Alert, Service
 from medic.core.status import ClosedReason, NotificationKind, OpenedReason, Status
 from medic.core.units import DurationMs, EventId, InstantMs, SightedMs
 
@@ -64,10 +67,8 @@ class Turn:
         """Decide that the service is late or down, and tell it unless it is muted."""
         service = self.service
         row = service.row
-        told = service.mute is None
-        most = service.policy.defaults.flap_openings
-        since = self.sighted - FLAP_WINDOW_MS
-        recent = len([opened for opened in service.openings if opened > since])
+        rare = service.rare
+        told = rare.mute is None
         alert = Alert(
             alert_id=alert_id,
             reason=reason,
@@ -80,21 +81,28 @@ class Turn:
             reported=reported,
             told=told,
             told_priority=row.priority if told else "",
-            flapping=0 < most <= recent,
+            flapping=bool(rare.openings) and self._opens_too_often(rare.openings),
         )
         self.change_status(Status.DOWN if reported else Status.LATE, reason)
         self.emit(OpenAlert(self.service_id, self.at, self.sighted, alert))
         if told:
             self.tell(NotificationKind.TRIGGER, alert)
 
-    def amend_alert(self, alert: Alert, change: str, by: str = "", note: str = "") -> None:
-        """Decide that the open alert is now `alert`."""
-        self.emit(AmendAlert(self.service_id, self.at, self.sighted, alert, change, by, note))
+    def _opens_too_often(self, openings: Sequence[SightedMs]) -> bool:
+        since = self.sighted - FLAP_WINDOW_MS
+        recent = len([opened for opened in openings if opened > since])
+        return 0 < self.service.policy.defaults.flap_openings <= recent
 
-    def close_alert(self, alert: Alert, reason: ClosedReason, by: str = "", note: str = "") -> None:
+    def amend_alert(self, alert: Alert, change: str, author: Author | None = None, note: str = "") -> None:
+        """Decide that the open alert is now `alert`."""
+        by = "" if author is None else author.name
+        self.emit(AmendAlert(self.service_id, self.at, self.sighted, alert, change, by, note, author))
+
+    def close_alert(self, alert: Alert, reason: ClosedReason, author: Author | None = None, note: str = "") -> None:
         """Decide that the open alert is over, and tell it wherever its beginning was told, muted or not."""
         cycle = missed_intervals(self.service, self.sighted)
-        self.emit(CloseAlert(self.service_id, self.at, self.sighted, alert, reason, cycle, by, note))
+        by = "" if author is None else author.name
+        self.emit(CloseAlert(self.service_id, self.at, self.sighted, alert, reason, cycle, by, note, author))
         if alert.told:
             self._notify(
                 NotificationKind.RESOLVE,
@@ -156,6 +164,7 @@ class Turn:
         """Decide a notification, with the alert's own team, priority and runbook where it is about one."""
         service = self.service
         row = service.row
+        heard_at = service.last_heartbeat_at
         notification = Notification(
             notification_id=notification_id,
             kind=kind,
@@ -170,11 +179,11 @@ class Turn:
             runbook=row.runbook if alert is None else alert.runbook,
             reason=None if alert is None else alert.reason,
             late_since=late_since if alert is None else alert.late_since,
-            last_seen=service.last_heartbeat_at if service.heard else None,
+            last_seen=None if heard_at == NEVER else heard_at,
             interval_ms=service.policy.interval_ms,
             threshold=service.policy.threshold,
             flapping=alert is not None and alert.flapping,
-            muted=service.mute is not None,
+            muted=service.rare.mute is not None,
             lasted_ms=lasted_ms,
             closed_reason=closed_reason,
             by=by,

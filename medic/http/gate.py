@@ -71,7 +71,7 @@ def note_nothing(reason: str, address: str, key_id: str) -> None:
 
 
 class Gate:
-    """Implements `ports.Gatekeeper`.
+    """Implements `medic.access.ports.Gatekeeper`.
 
     Args:
         mode: `MEDIC_AUTH`.

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from medic.access.limits import UNLIMITED
-from medic.access.ports import Keys
+from medic.access.ports import Gatekeeper, Keys, RequestLimits
+from medic.access.secrets import Secrets
 from medic.access.slack_signature import SlackSignatures
 from medic.alerting.guard import Guard
 from medic.alerting.slack_presses import SlackPresses
+from medic.audit import AuditLog, ServiceSnapshots
 from medic.core.policy import Defaults
 from medic.history import History
 from medic.http.caller import TrustedProxies
@@ -17,7 +19,7 @@ from medic.http.headers import NO_CORS, Cors
 from medic.http.refused import RefusedHeartbeats
 from medic.metrics.exposition import Page
 from medic.metrics.services import ServiceFilter
-from medic.ports import Changes, Clock, Gatekeeper, Health, Intake, RequestLimits, Roster, Webhooks
+from medic.ports import Changes, Clock, Health, Intake, Roster, Webhooks
 
 
 class Metrics(Protocol):
@@ -82,7 +84,10 @@ class ApiParts:
     changes: Changes
     history: History
     webhooks: Webhooks
+    audit: AuditLog
+    snapshots: ServiceSnapshots
     keys: Keys
+    secrets: Secrets
     health: Health
     clock: Clock
     metrics: Metrics

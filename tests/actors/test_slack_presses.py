@@ -16,6 +16,7 @@ from medic.alerting.slack_api import SlackApi
 from medic.alerting.slack_buttons import Button, Person, Press
 from medic.alerting.slack_look import Look
 from medic.alerting.slack_presses import ANSWER_SECONDS, PRESSES_MAX, REPLY_ATTEMPTS_MAX, SlackPresses
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.units import HOUR_MS
 from medic.errors import OverloadedError
@@ -79,7 +80,7 @@ class Pressing(World):
 async def pressing(*answers: Attempt | Exception) -> AsyncIterator[Pressing]:
     world = Pressing(PaperSlack(*answers))
     async with trio.open_nursery() as nursery:
-        await world.changes.register(ServiceDraft("job", "owner", HOUR_MS), by="test")
+        await world.changes.register(ServiceDraft("job", "owner", HOUR_MS), by=Author("test"))
         await world.intake.take(Beat("job", "DOWN"))
         await nursery.start(world.presses.run)
         yield world

@@ -251,7 +251,7 @@ async def test_heartbeats_are_those_within_reach(archive: Archive) -> None:
     async def found(reach: Reach, label: str | None = None) -> list[HeartbeatRow]:
         return list(await archive.history.heartbeats(service=None, service_name=label, limit=9, reach=reach))
 
-    assert await found(Reach(names=(first.upper(),))) == [rows[0]]
+    assert await found(Reach(names=(first.replace("N", "n"),))) == [rows[0]]
     assert await found(Reach(names=("*",))) == rows[::-1]
     assert await found(Reach(names=("%", f"{first[:-1]}_"))) == []
     assert await found(Reach(teams=("team-2", "team-3"))) == [rows[2], rows[1]]

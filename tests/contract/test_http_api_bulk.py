@@ -313,6 +313,7 @@ async def test_the_gatekeeper_is_asked_for_each(mock_clock: MockClock) -> None:
 
     class Closed:
         version = 0
+        verifies_signatures = False
 
         def recognise(self, introduction: object, address: str, entrance: object) -> Caller:
             return Caller(address)

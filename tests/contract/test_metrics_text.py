@@ -17,6 +17,7 @@ from medic.metrics import catalogue
 from medic.metrics.collector import MedicCollector
 from medic.metrics.exposition import OPENMETRICS, STREAMS_MAX, TEXT, Exposition, accepts_gzip, wants_openmetrics
 from medic.metrics.services import FAMILIES, ServiceFilter
+from medic.store.redis.client import RedisStatistics
 from tests.unit.metrics.parts import NOW, Bench, FixedClock, FixedHealth, ListRoster, service
 
 PROMETHEUS_ACCEPT = (
@@ -101,6 +102,7 @@ async def test_both_formats_say_the_same():
 
 async def test_every_metric_of_the_catalogue_is_there_and_no_other():
     bench = Bench()
+    bench.redis = RedisStatistics(failing=None, failures=0, connections=1)
     text = await text_of(exposition(bench=bench).metrics())
     families = {
         re.sub(r"_(total|created)$", "", family.name) + ("_total" if family.type == "counter" else "")
@@ -112,6 +114,7 @@ async def test_every_metric_of_the_catalogue_is_there_and_no_other():
 
 async def test_labels_are_those_of_the_catalogue():
     bench = Bench()
+    bench.redis = RedisStatistics(failing=None, failures=0, connections=1)
     bench.meter.observe("GET", "/health", 200, 0.001)
     bench.meter.refuse_heartbeat("not_registered")
     bench.meter.fail_authentication("invalid_key")

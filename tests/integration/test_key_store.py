@@ -89,6 +89,12 @@ async def test_a_refused_row_that_is_no_double_name_is_a_fault_of_ours(store: Pg
         await store.insert(key_of(key_id="UPPER"), author=ANNA)
 
 
+async def test_an_admin_key_cannot_be_restricted_by_sql_either(sql: Database, store: PgKeyStore) -> None:
+    await store.insert(key_of(), author=ANNA)
+    with pytest.raises(RowRefusedError, match="admin_is_not_restricted"):
+        await sql.execute("UPDATE api_keys SET names = '{pay-*}'")
+
+
 async def test_there_is_a_limit_and_revoked_keys_make_room_in_time(
     store: PgKeyStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

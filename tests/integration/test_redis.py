@@ -127,6 +127,11 @@ async def test_a_server_that_is_paused_is_given_up_after_the_time_that_an_answer
         await wait_until_it_works(redis)
 
 
+async def test_a_stall_of_our_own_is_not_held_against_redis_unless_it_goes_on() -> None:
+    redis = Redis(RedisAddress(), pool_size=1, probe=probe, answer_seconds=0.05)
+    assert [redis._may_be_our_stall(seconds) for seconds in (0.06, 0.2, 0.2, 0.2)] == [False, True, True, False]
+
+
 async def test_a_restarted_server_has_forgotten_the_script_and_is_told_it_again(server: RedisServer) -> None:
     async with running(server.url) as redis:
         await redis.call(one("a"))

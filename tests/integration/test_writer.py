@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
 
+from medic.core.author import Author
 from medic.core.blind import BlindSpan
 from medic.core.deadline import late_deadline
 from medic.core.effects import (
@@ -22,7 +25,9 @@ from medic.core.effects import (
 )
 from medic.core.service import Mute
 from medic.core.status import ClosedReason, HeartbeatStatus, Outcome, Status
+from medic.core.units import isoformat
 from medic.store.codec import decode, unpack_state
+from medic.store.tables import writer as writer_module
 from medic.store.tables.batch_tables import ROWS_AT_ONCE
 from medic.store.tables.writer import ANSWER_MS
 from tests.integration.writing import DAY, HEARTBEATS, MINUTE, NOW, World, alert, closed, heartbeat, notify, opened, row
@@ -193,6 +198,36 @@ async def test_mutes_are_columns_of_the_service_and_of_its_open_alert(world):
     assert await world.rows("SELECT count(*) FROM medic.service_changes WHERE mute_changed") == [(0,)]
 
 
+async def test_the_audit_of_what_was_journaled_first_says_who_and_what_it_was_before(world):
+    await world.register(1)
+    anna = Author("Ann", key_id="k1", address="192.0.2.7", request_id="r1", label="ann@laptop")
+    mute = Mute(muted_at=NOW, until=NOW + MINUTE, reason="works", muted_by="Ann")
+    longer = Mute(muted_at=NOW, until=None, reason="more works", muted_by="Ann")
+    times = {"service_id": 1, "at": NOW, "sighted": NOW}
+    await world.write(SetMute(**times, mute=mute, author=anna))
+    await world.write(SetMute(**times, mute=longer, author=anna), EndMute(**times, by="Bob"))
+    acknowledged = alert(100, acknowledged_at=NOW, acknowledged_by="\x00")
+    by_odd = Author("\x00", label="\x00")
+    await world.write(
+        opened(1, 100), AmendAlert(**times, alert=acknowledged, change="acknowledged", by="\x00", author=by_odd)
+    )
+    who = "SELECT actor, key_id, address, request_id, label FROM medic.audit_log WHERE action <> 'register'"
+    assert await world.rows(f"{who} ORDER BY audit_id") == [
+        ("Ann", "k1", "192.0.2.7", "r1", "ann@laptop"),
+        ("Ann", "k1", "192.0.2.7", "r1", "ann@laptop"),
+        ("Bob", "", "", "", ""),
+        ("\ufffd", "", "", "", "\ufffd"),
+    ]
+    shown = "SELECT action, before, after FROM medic.audit_log WHERE action <> 'register' ORDER BY audit_id"
+    ended, first = isoformat(NOW + MINUTE), {"muted": 1, "reason": "works"}
+    assert [(action, json.loads(before), json.loads(after)) for action, before, after in await world.rows(shown)] == [
+        ("mute", {"muted": 0}, first | {"until": ended}),
+        ("mute", first | {"until": ended}, {"muted": 1, "reason": "more works", "until": None}),
+        ("unmute", {"muted": 1, "reason": "more works", "until": None}, {"muted": 0}),
+        ("acknowledge", {"alert_id": 100, "acknowledged": 0}, {"alert_id": 100, "acknowledged": 1, "note": ""}),
+    ]
+
+
 async def test_each_target_of_a_notification_has_a_row_that_its_outcome_ends(world):
     settled = SettleNotification(
         at=NOW + 9,
@@ -271,6 +306,26 @@ async def test_a_service_that_was_only_heard_of_waits_and_is_written_at_the_end(
     assert await world.rows(rows) == [(deadline, world.journal.newest)]
 
 
+@pytest.mark.parametrize(("patience", "after"), [(3_600.0, [0, 0, 0]), (0.0, [2, 1, 0])])
+async def test_states_let_the_records_go_first_while_the_writer_is_behind_but_not_for_ever(
+    world, monkeypatch, patience, after
+):
+    monkeypatch.setattr(writer_module, "BATCH_RECORDS_MAX", 1)
+    monkeypatch.setattr(writer_module, "STATES_WAIT_SECONDS", patience)
+    changes = [
+        ChangeStatus(service_id=number, at=NOW, sighted=NOW, previous=Status.UP, status=Status.LATE, reason="late")
+        for number in (1, 2, 3)
+    ]
+    behind: list[int] = []
+
+    def state_of(_service_id: int) -> None:
+        behind.append(len(changes) - writer.statistics().batches)
+
+    writer = world.another_writer(state_of=state_of)
+    await world.write(*changes, writer=writer)
+    assert behind == after
+
+
 async def test_no_batch_ends_within_a_turn(world, monkeypatch):
     """Another Medic that takes over in between would find an alert closed and the telling of it undecided."""
     monkeypatch.setattr("medic.store.tables.writer.BATCH_RECORDS_MAX", 1)
@@ -311,3 +366,36 @@ async def test_a_state_waits_for_the_journal_that_it_is_of(world):
             world.journal.release()
             await world.writer.finish()
     assert await world.rows("SELECT position FROM medic.service_states") == [(world.journal.newest,)]
+
+
+# ----------------------------------------------------------------------------------------------------------- giving way
+
+
+async def test_a_batch_gives_way_to_what_is_more_urgent_until_somebody_waits_for_it(world, monkeypatch):
+    monkeypatch.setattr(writer_module, "GIVES_WAY_SECONDS", 3_600.0)
+    asked = trio.Event()
+
+    async def never_calm() -> None:
+        asked.set()
+        await trio.sleep_forever()
+
+    writer = world.another_writer(calm=never_calm)
+    async with world.writing(writer):
+        position = world.journal.append_nowait(heartbeat(1))
+        with trio.fail_after(PATIENCE_SECONDS):
+            await asked.wait()
+            assert writer.committed < position
+            await writer.wait_committed(position)
+            world.journal.append_nowait(heartbeat(2))
+            await writer.finish()
+    assert await world.rows(HEARTBEATS)
+
+
+async def test_a_batch_does_not_give_way_for_ever(world, monkeypatch):
+    monkeypatch.setattr(writer_module, "GIVES_WAY_SECONDS", 0.0)
+    writer = world.another_writer(calm=trio.sleep_forever)
+    async with world.writing(writer):
+        world.journal.append_nowait(heartbeat(1))
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not writer.statistics().batches:
+                await trio.lowlevel.checkpoint()

@@ -16,6 +16,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medic.core.author import Author
 from medic.core.blind import SIGHTED_ALWAYS, BlindSpan
 from medic.core.deadline import next_deadline
 from medic.core.draft import ServiceDraft
@@ -23,6 +24,7 @@ from medic.core.effects import Effect, Notify, RecordBlindSpan, SettleNotificati
 from medic.core.events import (
     AcknowledgeRequested,
     DeadlineExpired,
+    HeartbeatLimited,
     HeartbeatReceived,
     MuteRequested,
     ResolveRequested,
@@ -154,7 +156,9 @@ class Life:
                 status = ("UP", "DOWN", "FAILED", "DEGRADED", "STARTED", "COMPLETED", "läuft")[value % 7]
                 # One in three is sent twice, and then with an hour-old time of its own.
                 key = f"k{value % 2}" if value % 3 == 0 else None
-                event = HeartbeatReceived(**times, event_id=self.draw(), kind=kind_of(status), status=status, key=key)
+                # One in five is over its service's limit.
+                kind = HeartbeatReceived if value % 5 else HeartbeatLimited
+                event = kind(**times, event_id=self.draw(), kind=kind_of(status), status=status, key=key)
                 self.tell(service_id, event)
                 if key is None:
                     return
@@ -166,17 +170,17 @@ class Life:
                 self.edit(service_id, value)
             case "mute":
                 until = None if value % 2 else self.at + value
-                self.tell(service_id, MuteRequested(**times, until=until, reason="r", by="Ann"))
+                self.tell(service_id, MuteRequested(**times, until=until, reason="r", by=Author("Ann")))
             case "unmute":
-                self.tell(service_id, UnmuteRequested(**times, event_id=self.draw(), by="Bob"))
+                self.tell(service_id, UnmuteRequested(**times, event_id=self.draw(), by=Author("Bob")))
             case "acknowledge":
-                self.tell(service_id, AcknowledgeRequested(**times, by="Bob", note="n"))
+                self.tell(service_id, AcknowledgeRequested(**times, by=Author("Bob"), note="n"))
             case "resolve":
-                self.tell(service_id, ResolveRequested(**times, by="Bob"))
+                self.tell(service_id, ResolveRequested(**times, by=Author("Bob")))
             case "test":
-                self.tell(service_id, TestRequested(**times, event_id=self.draw(), by="Bob"))
+                self.tell(service_id, TestRequested(**times, event_id=self.draw(), by=Author("Bob")))
             case "delete":
-                self.tell(service_id, ServiceDeleted(**times, by="Bob"))
+                self.tell(service_id, ServiceDeleted(**times, by=Author("Bob")))
             case "settle":
                 self.settle(value)
             case "blind":

@@ -18,9 +18,7 @@ journal refuse: who waits, `require_room`, heartbeats (503). What was appended b
 have already folded it: it stays in memory and is written first into a new file, which begins where the last good sync
 ended. The failed file is never synced again and believed. As soon as a new file is whole the journal takes records
 again, by itself. Where room is missing, the new file has that of the reserve, and heartbeats are refused until the
-reserve is there again (`space.py`).
-
-Numbers, and what was rejected, are in docs/decisions/0005-journal.md.
+reserve is there again (`space.py`). Numbers, and what was rejected: docs/decisions/0005-journal.md.
 """
 
 from __future__ import annotations
@@ -38,12 +36,12 @@ from medic.core.status import HeartbeatStatus
 from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import JournalRefusedError
 from medic.ports import Entry, Position, Records, WhenDurable
-from medic.store.codec import encode, encode_plain_heartbeat, encode_plain_heartbeats
+from medic.store.codec import encode_plain_heartbeat, encode_plain_heartbeats
 from medic.store.journal import limits
 from medic.store.journal.commit import CommitMeter, Commits, Unsynced, run_call
-from medic.store.journal.encoding import records_of, too_long
+from medic.store.journal.encoding import records_of
 from medic.store.journal.files import SEGMENT_BYTES, Disk, JournalFiles, Opening
-from medic.store.journal.frames import RECORD_BYTES_MAX, Pending
+from medic.store.journal.frames import Pending
 from medic.store.journal.reader import JournalReader
 from medic.store.journal.recent import RecentRecords
 from medic.store.journal.space import JOURNAL_BYTES_MAX, NO_ROOM, JournalSpace
@@ -179,22 +177,11 @@ class FileJournal:
             raise JournalRefusedError(refusal, retry_after_seconds=limits.INTAKE_RETRY_SECONDS)
 
     def append_nowait(self, effect: Effect) -> Position:
-        """Take the effect and assign its position. Costs some 2 µs for a heartbeat.
-
-        Raises:
-            JournalRefusedError: full, failing or closed.
-            InvariantError: the record is longer than any can be.
-        """
-        record = encode(effect)
-        if len(record) > RECORD_BYTES_MAX:
-            raise too_long(record)
-        position = self._append(record, effect)
-        if type(effect) not in _SYNCED_LATER:
-            self._must_sync = True
-        return position
+        """As `append_turn_nowait` of an effect that is a turn of its own."""
+        return self.append_turn_nowait((effect,))
 
     def append_turn_nowait(self, effects: Sequence[Effect]) -> Position:
-        """As `append_nowait` of each effect of one turn, at least one; the position of the last.
+        """Take the effects of one turn, at least one, and assign their positions; that of the last.
 
         All of them survive or none does: a commit holds the whole turn, and an opening cuts off what a crash left of
         one (`tail.py`).
@@ -207,8 +194,7 @@ class FileJournal:
         ends: Sequence[Position] = self._pending_with_room().add_turn(records)  # type: ignore[assignment]  # integers
         self._recent.add_turn(ends, effects)
         self._records += len(records)
-        if not _SYNCED_LATER.issuperset(map(type, effects)):
-            self._must_sync = True
+        self._must_sync |= not _SYNCED_LATER.issuperset(map(type, effects))
         return ends[-1]
 
     def append_heartbeat_nowait(
@@ -225,7 +211,10 @@ class FileJournal:
             JournalRefusedError: full, failing or closed.
         """
         record = encode_plain_heartbeat(service_id, at, sighted, heartbeat_id, kind)
-        return self._append(record, record)
+        position = Position(self._pending_with_room().add(record))
+        self._recent.add(position, record)
+        self._records += 1
+        return position
 
     def append_heartbeats_nowait(
         self,
@@ -245,13 +234,6 @@ class FileJournal:
         self._recent.add_many(positions, records)
         self._records += len(records)
         return positions
-
-    def _append(self, record: bytes, kept: bytes | Effect) -> Position:
-        end = self._pending_with_room().add(record)
-        position = Position(end)
-        self._recent.add(position, kept)
-        self._records += 1
-        return position
 
     def _pending_with_room(self) -> Pending:
         """Where the next frame goes, which the committer knows of by then.

@@ -164,14 +164,16 @@ class Pending:
 
     def add_turn(self, records: Sequence[bytes]) -> list[int]:
         """Seal the records of one turn behind the others and return their positions: they survive together or not."""
-        start = self.newest
+        seed, stamp, head, extend = self._seed, _STAMP.pack, _HEAD.pack, _extend
+        frames, end, left = self._frames, self.newest, len(records)
         ends: list[int] = []
-        for record in records[:-1]:
-            self._frames += seal(self._seed, start, record, MORE_FOLLOWS) + record
-            start += FRAME_HEAD_BYTES + len(record)
-            ends.append(start)
-        self.newest = start
-        ends.append(self.add(records[-1]))
+        for record in records:
+            left -= 1
+            word = len(record) | MORE_FOLLOWS if left else len(record)
+            frames += head(word, extend(seed, stamp(word, end) + record)) + record
+            end += FRAME_HEAD_BYTES + len(record)
+            ends.append(end)
+        self.newest = end
         return ends
 
     def add_many(self, records: Sequence[bytes]) -> range:

@@ -4,7 +4,7 @@ Whatever is the matter with Redis (stopped, slow, gone, out of memory, a replica
 told so within `ANSWER_SECONDS` and goes on without. After the first failure nobody asks any more: the breaker is open,
 and a call fails at once. One task in the background asks for all of them, once a `LOOK_SECONDS`, with the very write
 that is needed, so that a server that only answers is not taken for one that works; when that succeeds the breaker is
-closed again.
+closed again. A stall of Medic's own loop is told apart from a slow Redis as well as it can be (`_may_be_our_stall`).
 
 Connections are opened when they are needed, `REDIS_POOL_SIZE` at the most; beyond that calls wait for one, within the
 same 50 ms. One on which a call did not end by itself is closed.
@@ -35,6 +35,11 @@ LOOK_SECONDS: Final = 0.5
 
 CONNECT_SECONDS: Final = 2.0
 """How long that look may take: nobody waits for it, and TLS to a far server takes several round trips."""
+
+LATE: Final = 1.5
+STALLS_MAX: Final = 2
+"""A call that is given up so many times later than it should have been shows that our own loop stalled. It says nothing
+of Redis, unless it happens again and again: the third such call in a row opens the breaker."""
 
 NOT_ASKED: Final = "it has not been asked yet"
 NO_ANSWER: Final = "it does not answer in time"
@@ -86,6 +91,7 @@ class Redis:
         self._idle: list[RedisConnection] = []
         self._open = 0
         self._failures = 0
+        self._stalls = 0
         self.failing: str | None = NOT_ASKED
         self._failed = trio.Event()
 
@@ -97,15 +103,26 @@ class Redis:
         """
         if self.failing is not None:
             raise RedisUnavailableError(self.failing)
+        begun = trio.current_time()
         try:
             with trio.move_on_after(self._answer_seconds):
                 async with self._places:
-                    return await self._on_connection(ask)
+                    answer = await self._on_connection(ask)
+                    self._stalls = 0
+                    return answer
         except RedisUnavailableError as error:
             await self._fail(error.reason)
             raise
-        await self._fail(NO_ANSWER)
+        if not self._may_be_our_stall(trio.current_time() - begun):
+            await self._fail(NO_ANSWER)
         raise RedisUnavailableError(NO_ANSWER)
+
+    def _may_be_our_stall(self, seconds: float) -> bool:
+        """Whether a call that was not answered in time ended so late that this process may not have looked in time."""
+        if seconds < LATE * self._answer_seconds:
+            return False
+        self._stalls += 1
+        return self._stalls <= STALLS_MAX
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look whether it works, until cancelled: now, and after each failure until it does again."""

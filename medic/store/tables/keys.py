@@ -108,7 +108,8 @@ class PgKeyStore:
 
     async def all(self) -> Sequence[ApiKey]:
         """Every key, revoked ones among them."""
-        records = await self._database.fetch(f"SELECT {_COLUMNS} FROM medic.api_keys", operation="list keys")  # noqa: S608
+        with answered_within(CHANGE_SECONDS):  # changes wait while it reads
+            records = await self._database.fetch(f"SELECT {_COLUMNS} FROM medic.api_keys", operation="list keys")  # noqa: S608
         return [_key_of(record) for record in records]
 
     async def note_told(self, key: ApiKey, days_left: int) -> bool:

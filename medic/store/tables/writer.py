@@ -15,6 +15,10 @@ rows (`batch.py`), make the days they need, and write them set by set (`batch_ta
 of their own behind it (`state_rows.py`): each says which position it is as of, so they need not move with the batch,
 and a state that is refused holds up no record.
 
+In a storm. What a hundred thousand services that fall silent at once leave in the journal is worth ten seconds of this
+core and of PostgreSQL's. While they are being decided the writer gives way (`calm`), but for `GIVES_WAY_SECONDS` at
+most, and never to keep a reader waiting. Then alerts come before states, which say nothing that the alerts do not.
+
 The watermark beside the position says up to which instant the tables have everything that came: not the clock's, but
 `ANSWER_MS` before it where the writer has caught up, and the newest record's of the batch where it has not. Another
 Medic that takes over cannot see this one's journal, and goes by that. Where nothing comes it moves all the same.
@@ -32,7 +36,7 @@ Numbers are in docs/decisions/0005-journal.md. Rejected there: INSERT for each r
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -61,6 +65,12 @@ BATCH_RECORDS_MAX: Final = 20_000
 
 BATCH_SECONDS: Final = 0.2
 """How old a record may get before its batch begins, where nobody waits for it."""
+
+GIVES_WAY_SECONDS: Final = 4.0
+"""How long a batch waits while a burst of deadlines is decided: a hundred thousand take about three."""
+
+STATES_WAIT_SECONDS: Final = 10.0
+"""How long states wait while the writer is behind with records: they are a shorter way to what those say."""
 
 TURN_RECORDS: Final = 1_000
 """Records worked out between two chances for every other task: half a millisecond of heartbeats, five of alerts that
@@ -147,6 +157,7 @@ class Writer:
         state_of: Gives a service's hot state.
         rejected: Where records are kept that PostgreSQL will never take: `<data_dir>/journal/rejected`.
         committed: Where the position row stands, as far as is known; the row itself decides.
+        calm: Returns once nothing more urgent than a batch wants the loop.
     """
 
     def __init__(
@@ -158,7 +169,9 @@ class Writer:
         state_of: StateOf,
         rejected: Path,
         committed: int = 0,
+        calm: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     ) -> None:
+        self._calm = calm
         self._database = database
         self._journal = journal
         self._clock = clock
@@ -171,12 +184,14 @@ class Writer:
         self._moved = trio.Event()
         self._stated = trio.Event()
         self._waiting = trio.CancelScope()
+        self._giving_way = trio.CancelScope()
         self._finishing = False
         self._finished = trio.Event()
         self._is_behind = False
         self._until = Position(0)
         self._until_mark = Mark(InstantMs(0), SightedMs(0))
         self._marked_at = -inf
+        self._stated_at = 0.0
         self._oldest_at: InstantMs | None = None
         self._failing: str | None = None
         self._progress_at = 0.0
@@ -190,6 +205,7 @@ class Writer:
     def wake(self) -> None:
         """Begin the next batch at once: somebody waits for what is in it."""
         self._woken.set()
+        self._giving_way.cancel()
 
     async def wait_committed(self, position: Position) -> None:
         """Wake the writer, and return once PostgreSQL has everything up to `position`. Bring a time limit."""
@@ -211,6 +227,7 @@ class Writer:
         self._finishing = True
         self._finished = trio.Event()
         self._waiting.cancel()
+        self._giving_way.cancel()
         await self._finished.wait()
 
     def statistics(self) -> WriterStatistics:
@@ -238,12 +255,15 @@ class Writer:
             UnreadableRecordError: the journal holds what this release does not know.
         """
         task_status.started()
+        self._stated_at = trio.current_time()
         pause = PAUSE_FIRST_SECONDS
         while True:
             await self._wait_due()
+            await self._give_way()
             try:
                 await self._write_records()
-                await self._write_states()
+                if not self._is_behind or trio.current_time() >= self._stated_at + STATES_WAIT_SECONDS:
+                    await self._write_states()
             except _MovedError as moved:
                 self._committed = moved.position
                 _log.info("the writer goes on from the position in PostgreSQL", position=moved.position)
@@ -267,6 +287,12 @@ class Writer:
             await self._journal.wait_newer(self._committed)
             with trio.move_on_after(BATCH_SECONDS):
                 await self._woken.wait()
+
+    async def _give_way(self) -> None:
+        """Let what is more urgent go first, unless somebody waits for what the journal holds."""
+        if not self._woken.is_set() and not self._finishing:
+            with trio.move_on_after(GIVES_WAY_SECONDS) as self._giving_way:
+                await self._calm()
 
     def _report_failing(self, reason: str) -> None:
         if self._failing is None:
@@ -407,7 +433,8 @@ class Writer:
 
     async def _write_states(self) -> None:
         """The states that are due, as they are now."""
-        taken = self._due.take(inf if self._finishing else trio.current_time())
+        self._stated_at = trio.current_time()
+        taken = self._due.take(inf if self._finishing else self._stated_at)
         if not taken:
             return
         done = False

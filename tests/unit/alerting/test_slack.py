@@ -144,7 +144,7 @@ def test_news_without_a_service_has_no_empty_fields(slack):
 )
 def test_slacks_errors_are_told_apart(error, attempt):
     api = SlackApi(token=TOKEN, api_url=API_URL, clock=StandingClock())
-    assert api._judge_error(error, 7.0) == attempt
+    assert api._judge_error(error, 7.0, TOKEN) == attempt
 
 
 def test_everything_but_acknowledgements_is_for_slack(slack):

@@ -16,6 +16,7 @@ from medic.alerting.slack_buttons import (
     whispered,
 )
 from medic.alerting.slack_look import Look
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.events import HeartbeatReceived, MuteRequested
 from medic.core.heartbeat_words import kind_of
@@ -111,7 +112,7 @@ def test_a_mute_says_until_when():
         (DAY_MS, "Muted for 24 h by @ada at 06:00 CST, until 2026-01-02 06:00:00 CST"),
     ):
         until = InstantMs(NOON + duration)
-        step(service, MuteRequested(InstantMs(NOON), SightedMs(NOON), until, "", "slack:ada"))
+        step(service, MuteRequested(InstantMs(NOON), SightedMs(NOON), until, "", Author("slack:ada")))
         assert muted_words(a_press(Button.MUTE_HOUR), duration, service.mute, LOOK) == said
     assert muted_words(a_press(), HOUR_MS, None, LOOK) == "Muted by @ada, and unmuted since"
 

@@ -6,10 +6,14 @@ import pytest
 
 from medic.access.keys import ApiKey, KeyRing
 from medic.access.scope import Scope
-from medic.app.access import describe_access, require_keys
+from medic.access.uses import KeyUses
+from medic.actors.directory import Directory
+from medic.app.access import build_gate, describe_access, describe_signatures, require_keys
 from medic.config.load import load_settings
 from medic.core.units import InstantMs
 from medic.errors import ConfigurationError
+from medic.metrics.requests import RequestMeter
+from tests.fakes.alerting import StandingClock
 
 NOW = InstantMs(1_000)
 WORKING = ApiKey("id", "n", frozenset({Scope.READ}), b"", InstantMs(0))
@@ -47,3 +51,14 @@ def test_the_open_mode_needs_none() -> None:
 )
 def test_the_first_screen_says_who_may_call(environment: dict[str, str], said: str) -> None:
     assert describe_access(load_settings(environment)).startswith(said)
+
+
+def test_a_start_says_whether_signatures_are_looked_at() -> None:
+    unset, given = load_settings({}), load_settings({"MEDIC_WEBHOOK_SECRET": "a-text-of-sixteen-and-more"})
+    assert "MEDIC_WEBHOOK_SECRET is not set" in describe_signatures(unset)
+    assert "needs no key" in describe_signatures(given)
+    for settings, verifies in ((unset, False), (given, True)):
+        gate = build_gate(
+            settings, KeyRing(), KeyUses(), roster=Directory(), clock=StandingClock(), meter=RequestMeter()
+        )
+        assert gate.verifies_signatures is verifies

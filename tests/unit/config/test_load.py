@@ -10,8 +10,8 @@ import pytest
 import trustme
 
 from medic.access.allowlist import AllowedHost
-from medic.access.mode import AuthMode
 from medic.config.load import known_names, load_settings, load_settings_to_serve, secret_names
+from medic.config.secret_rules import references_of, values_of
 from medic.config.variables import NOT_BUILT, NOT_IN_USE_YET
 from medic.core.policy import Defaults
 from medic.core.units import HOUR_MS, DurationMs
@@ -96,13 +96,13 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
     said = " ".join(settings.remarks)
     assert [name for name in NOT_IN_USE_YET if name in said] == [
         "HEARTBEAT_RETENTION_DAYS",
-        "MEDIC_SECRETS_KEY",
     ]
 
 
 def test_no_secret_is_in_the_text_of_the_settings() -> None:
     marked = {name: f"geheim{number}" for number, name in enumerate(sorted(secret_names()))}
     marked["MEDIC_SECRETS_KEY"] = base64.b64encode(b"geheim-geheim-geheim-geheim-gehe").decode()
+    marked["MEDIC_SECRETS_KEY_BEFORE"] = base64.b64encode(b"geheim-geheim-geheim-geheim-geh2").decode()
     marked["MEDIC_WEBHOOK_SECRET"] = "geheim-geheim-geheim"
     marked["REDIS_URL"] = "redis://:geheim@localhost/0"
     marked["MEDIC_ADMIN_API_KEY"] = "geheim" * 6
@@ -111,16 +111,27 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
     settings = load_settings({**marked, "SLACK_CHANNEL_ID": "C1"})
     assert "geheim" not in f"{settings!r} {settings}"
     assert marked["MEDIC_SECRETS_KEY"] not in f"{settings!r}"
+    known = values_of(settings)
+    assert {value for name, value in marked.items() if name not in {*NOT_IN_USE_YET, "DATABASE_URL"}} <= known
+    assert "geheim" in known, "the passwords within addresses"
 
 
-def test_the_admin_key_is_of_anybodys_own_making_and_long_enough() -> None:
-    for text in ("x" * 32, "words with spaces, and: marks!   ä", "mdk_" + "x" * 28):
-        admin_key = load_settings({"MEDIC_ADMIN_API_KEY": text}).admin_key
-        assert admin_key is not None
-        assert admin_key.get_secret_value() == text
-    for text in ("x" * 31, " " + "x" * 40, "x" * 40 + "\t", "x" * 20 + "\n" + "x" * 20):
-        assert "at least 32 printable characters" in faults(MEDIC_ADMIN_API_KEY=text)["MEDIC_ADMIN_API_KEY"]
-    assert load_settings({}).admin_key is None
+def test_references_to_secrets_need_a_key_and_their_form() -> None:
+    slack = {"SLACK_API_TOKEN": "${secrets.slack}", "SLACK_CHANNEL_ID": "C1"}
+    key = base64.b64encode(bytes(32)).decode()
+    assert "SLACK_API_TOKEN refers to a stored secret" in faults(**slack)["MEDIC_SECRETS_KEY"]
+    settings = load_settings({**slack, "MEDIC_SECRETS_KEY": key, "PAGERDUTY_ROUTING_KEY": "k" * 32})
+    assert references_of(settings) == {"SLACK_API_TOKEN": ("slack",)}
+    assert "${secrets.slack}" not in values_of(settings)
+    assert references_of(load_settings({})) == {}
+    assert "must refer to secrets as" in faults(PAGERDUTY_ROUTING_KEY="${secrets.}")["PAGERDUTY_ROUTING_KEY"]
+
+
+def test_the_key_before_comes_before_another() -> None:
+    key = base64.b64encode(bytes(32)).decode()
+    assert "is the one before it" in faults(MEDIC_SECRETS_KEY_BEFORE=key)["MEDIC_SECRETS_KEY"]
+    both = faults(MEDIC_SECRETS_KEY=key, MEDIC_SECRETS_KEY_BEFORE=key)
+    assert "is the same as MEDIC_SECRETS_KEY" in both["MEDIC_SECRETS_KEY_BEFORE"]
 
 
 def test_no_secret_is_in_the_text_of_a_fault() -> None:
@@ -269,58 +280,6 @@ def test_further_ports_and_proxies_are_lists() -> None:
     assert settings.listen.loopback_only
     assert settings.listen.base_url == "http://localhost:8081"
     assert settings.listen.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
-
-
-@pytest.mark.parametrize(
-    "place", [{"MEDIC_HOST": "0.0.0.0"}, {"MEDIC_LISTEN_ALSO": "10.0.0.5:80"}, {"MEDIC_HOST": "medic.example"}]
-)
-def test_listening_beyond_this_machine_asks_which_database_is_meant_and_who_may_call(place: dict[str, str]) -> None:
-    found = faults(**place)
-    assert found.keys() == {"MEDIC_AUTH", "MEDIC_DATABASE"}
-    assert found["MEDIC_DATABASE"].startswith("must be said")
-    settings = load_settings({**place, "MEDIC_DATABASE": "embedded", "MEDIC_AUTH": "OPEN"})
-    assert settings.database.kind == "embedded"
-    assert not settings.listen.loopback_only
-    assert settings.access.mode is AuthMode.OPEN
-
-
-def test_who_does_not_say_who_may_call_is_shown_three_lines_that_each_start_medic() -> None:
-    sentence = faults(MEDIC_HOST="0.0.0.0", MEDIC_DATABASE="embedded")["MEDIC_AUTH"]
-    lines = [line.split("#")[0].split() for line in sentence.splitlines() if line.strip().startswith("MEDIC_AUTH=")]
-    assert [line[0] for line in lines] == ["MEDIC_AUTH=keys", "MEDIC_AUTH=heartbeats-open", "MEDIC_AUTH=open"]
-    for line in lines:
-        chosen = dict(pair.split("=", 1) for pair in line if "=" in pair)
-        if "MEDIC_ADMIN_API_KEY" in chosen:
-            chosen["MEDIC_ADMIN_API_KEY"] = "0" * 64
-        assert load_settings({"MEDIC_HOST": "0.0.0.0", "MEDIC_DATABASE": "embedded", **chosen}).access.mode_is_chosen
-
-
-def test_on_loopback_medic_is_open_where_nothing_is_said() -> None:
-    access = load_settings({}).access
-    assert (access.mode, access.mode_is_chosen, access.hosts, access.cors_origins) == (AuthMode.OPEN, False, (), ())
-
-
-def test_the_names_medic_answers_to_are_those_said_and_that_of_its_own_address() -> None:
-    settings = load_settings(
-        {
-            "MEDIC_ALLOWED_HOSTS": "Medic.Example., medic-host:05000,[2001:DB8::1], [::2]:80",
-            "MEDIC_BASE_URL": "https://[2001:db8::5]:8443/medic",
-            "MEDIC_CORS_ORIGINS": "https://grafana.example,http://localhost:3000, http://[::1]:3000",
-            "MEDIC_METRICS_OPEN": "true",
-            "MEDIC_ADMIN_API_KEY": "a key of more than thirty-two characters",
-        }
-    )
-    assert settings.access.hosts == (
-        "medic.example",
-        "medic-host:5000",
-        "[2001:db8::1]",
-        "[::2]:80",
-        "[2001:db8::5]",
-    )
-    assert settings.access.cors_origins == ("https://grafana.example", "http://localhost:3000", "http://[::1]:3000")
-    assert settings.access.metrics_open
-    assert settings.admin_key is not None
-    assert load_settings({"MEDIC_BASE_URL": "http://medic"}).access.hosts == ("medic",)
 
 
 # ----------------------------------------------------------------------------------------------------------- database

@@ -17,7 +17,9 @@ def test_an_alert_with_one_notification_more_is_otherwise_the_same(alert):
 
 @given(strategies.notifications, st.lists(strategies.texts, max_size=3).map(tuple))
 def test_an_addressed_notification_is_otherwise_the_same(notification, targets):
-    assert notification.addressed_to(targets) == replace(notification, targets=targets)
+    addressed = replace(notification)
+    addressed.address(targets)
+    assert addressed == replace(notification, targets=targets)
 
 
 @given(strategies.alerts)

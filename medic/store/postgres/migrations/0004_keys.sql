@@ -21,7 +21,9 @@ CREATE TABLE medic.api_keys (
     revoked_at     timestamptz CHECK (medic.is_sayable(revoked_at)),
     rotated_at     timestamptz CHECK (medic.is_sayable(rotated_at)),
     told_days_left smallint,
-    CHECK ((former_digest IS NULL) = (former_until IS NULL))
+    CHECK ((former_digest IS NULL) = (former_until IS NULL)),
+    -- Whoever may make keys could make one that is not restricted.
+    CONSTRAINT admin_is_not_restricted CHECK (NOT 'admin' = ANY (scopes) OR (names = '{}' AND teams = '{}'))
 );
 CREATE UNIQUE INDEX api_keys_name ON medic.api_keys (name) WHERE revoked_at IS NULL;
 COMMENT ON COLUMN medic.api_keys.digest IS 'SHA-256 of the secret, which nothing keeps.';
