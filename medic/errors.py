@@ -7,9 +7,12 @@
     │   ├── UnknownServiceError     404
     │   ├── UnknownAlertError       404
     │   ├── UnknownWebhookError     404
+    │   ├── UnknownSnapshotError    404
+    │   ├── SnapshotRestoredError   400
     │   ├── UnknownKeyError         404
     │   ├── UnknownSecretError      404
     │   ├── AlertClosedError        409
+    │   ├── NameTakenError          409
     │   ├── LastAdminKeyError       409
     │   ├── SecretInUseError        409
     │   ├── SecretsKeyMissingError  503, says how the operator makes a key
@@ -100,6 +103,34 @@ class UnknownWebhookError(RefusedError):
     def __init__(self, webhook_id: int) -> None:
         super().__init__(f"There is no webhook {webhook_id}.")
         self.webhook_id = webhook_id
+
+
+class UnknownSnapshotError(RefusedError):
+    """There is no snapshot of that id."""
+
+    def __init__(self, snapshot_id: int) -> None:
+        super().__init__(f"There is no snapshot {snapshot_id}.")
+        self.snapshot_id = snapshot_id
+
+
+class SnapshotRestoredError(RefusedError):
+    """The snapshot was restored before, which can be done once."""
+
+    def __init__(self, snapshot_id: int) -> None:
+        super().__init__(
+            f"Snapshot {snapshot_id} was restored before. What was changed by that has a snapshot of its own."
+        )
+        self.snapshot_id = snapshot_id
+
+
+class NameTakenError(RefusedError):
+    """A deleted service cannot come back: its name belongs to another one now."""
+
+    def __init__(self, heartbeat_name: str) -> None:
+        super().__init__(
+            f"{heartbeat_name} is the name of another service by now. Delete that one first, or update it."
+        )
+        self.heartbeat_name = heartbeat_name
 
 
 class UnknownKeyError(RefusedError):

@@ -29,6 +29,7 @@ from medic.core.blind import BlindSpan
 from medic.core.ledger import NotificationLedger
 from medic.core.units import InstantMs, SightedMs
 from medic.core.webhook import Webhook
+from medic.store.audit.log import PgAuditLog
 from medic.store.journal.file_journal import FileJournal
 from medic.store.limiter import Limiter
 from medic.store.postgres.database import Database
@@ -42,6 +43,7 @@ from medic.store.tables.keys import PgKeyStore
 from medic.store.tables.secret_copy import SecretCopy
 from medic.store.tables.secrets import PgSecretStore
 from medic.store.tables.services import PgServiceStore
+from medic.store.tables.snapshots import PgServiceSnapshots
 from medic.store.tables.webhook_copy import CopiedWebhooks
 from medic.store.tables.writer import Writer
 from medic.store.vault import Vault
@@ -87,6 +89,8 @@ class Serving:
     changes: OperatorChanges
     history: PgHistory
     webhooks: OperatorWebhooks
+    audit: PgAuditLog
+    snapshots: PgServiceSnapshots
     keys: OperatorKeys
     secrets: OperatorSecrets
 
@@ -159,6 +163,7 @@ def build_serving(
         defaults=settings.tuning.defaults,
         ring_bytes_max=settings.storage.threshold_bytes_max,
     )
+    audit = PgAuditLog(stores.database, stores.journal, writer)
     webhooks = OperatorWebhooks(stores.webhooks, watching.alerting)
     keys = OperatorKeys(stores.keys, stores.key_copy, ring, watching.clock)
     secrets = OperatorSecrets(
@@ -168,7 +173,8 @@ def build_serving(
         webhooks=stores.webhooks,
         variables=references_of(settings),
     )
-    return Serving(intake, changes, history, webhooks, keys, secrets)
+    snapshots = PgServiceSnapshots(stores.database)
+    return Serving(intake, changes, history, webhooks, audit, snapshots, keys, secrets)
 
 
 def build_key_keeping(stores: Stores, watching: Watching, serving: Serving) -> KeyKeeping:

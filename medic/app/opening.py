@@ -276,8 +276,7 @@ async def _open(
     away, clock = _clock_after(_awake_until(mark, recovered.last, journal), recovered, blind_max_ms)
     stores = _stores(joining, watermark, snapshots, clock)
     await _fill_vault(stores, is_there=pairing is not None)
-    webhooks = stores.webhooks
-    known = await webhooks.all() if pairing is not None else await webhooks.last_seen()
+    known = await stores.webhooks.all() if pairing is not None else await stores.webhooks.last_seen()
     return Opened(
         stores=stores,
         embedded=embedded,
@@ -295,14 +294,14 @@ async def _open(
 
 
 def _stores(joining: _Joining, watermark: Watermark, snapshots: SnapshotFiles, clock: SightedClock) -> Stores:
-    settings, database = joining.settings, joining.database
+    settings, database, ids = joining.settings, joining.database, joining.ids
     folder = settings.storage.folder
     return Stores(
         database=database,
         journal=joining.journal,
-        ids=joining.ids,
+        ids=ids,
         watermark=watermark,
-        services=PgServiceStore(database, joining.ids, clock, settings.tuning.defaults),
+        services=PgServiceStore(database, ids, clock, settings.tuning.defaults),
         webhooks=CopiedWebhooks(PgWebhookStore(database, clock), folder / "webhooks"),
         snapshots=snapshots,
         keys=PgKeyStore(database, clock),

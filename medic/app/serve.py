@@ -52,6 +52,7 @@ from medic.app.watchdog import Watchdog
 from medic.config.folder import prepare
 from medic.config.secret_rules import values_of
 from medic.config.settings import Settings
+from medic.core.author import BY_SQL
 from medic.core.effects import Notify
 from medic.core.service import Service
 from medic.core.units import ServiceId
@@ -68,6 +69,9 @@ from medic.metrics.operations import OperationMeter
 from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
+from medic.store.audit.heads import AuditHeads
+from medic.store.audit.sealer import AuditSealer
+from medic.store.audit.sign_ins import RefusedSignIns
 from medic.store.directory_lock import DirectoryLock
 from medic.store.pairing import Gap
 from medic.store.postgres.bridge import only_member
@@ -160,6 +164,8 @@ class _Medic:
         self._on_accepting = on_accepting
         self._meter = RequestMeter()
         self._stall = LoopStall()
+        self._heads = AuditHeads(settings.storage.folder)
+        self._sign_ins = RefusedSignIns(opened.stores.database, opened.clock)
         self._limiter = build_limiter(settings.limits)
         self._leaving = trio.Event()
 
@@ -190,6 +196,8 @@ class _Medic:
             await outer.start(stores.ids.run, stores.database)
             await outer.start(stores.journal.run)
             await outer.start(writer.run)
+            await outer.start(AuditSealer(stores.database, self._opened.clock, self._heads).run)
+            await outer.start(self._sign_ins.run)
             await outer.start(self._opened.leadership.run)
             async with trio.open_nursery() as telling:
                 await telling.start(watching.alerting.run)
@@ -317,7 +325,7 @@ class _Medic:
         """Tell the actors what PostgreSQL knew before the journal did: a crash, or SQL while Medic was down."""
         recovered = self._opened.recovered
         for service_id in recovered.gone:
-            await serving.changes.take_deletion(service_id, by="SQL")
+            await serving.changes.take_deletion(service_id, by=BY_SQL)
         for row in (*recovered.strangers, *recovered.edited):
             await serving.changes.take_row(row)
 
@@ -391,6 +399,8 @@ class _Medic:
             changes=serving.changes,
             history=serving.history,
             webhooks=serving.webhooks,
+            audit=serving.audit,
+            snapshots=serving.snapshots,
             keys=serving.keys,
             secrets=serving.secrets,
             health=health,
@@ -406,6 +416,7 @@ class _Medic:
                 roster=watching.directory,
                 clock=watching.clock,
                 meter=self._meter,
+                note_failure=self._sign_ins.note_refused_sign_in,
             ),
             request_limits=self._limiter,
             settings=ApiSettings(

@@ -16,7 +16,7 @@ from medic.access.caller import Author
 from medic.access.secrets import KEY_LINE, Rotation
 from medic.actors.clock import SightedClock
 from medic.app.secrets import sealing_of
-from medic.cli.migration import database_for
+from medic.cli.migration import open_target
 from medic.config.settings import Settings
 from medic.core.units import SightedMs
 from medic.errors import ConfigurationError, Fault
@@ -42,7 +42,7 @@ async def rotate_secrets(settings: Settings, announce: Callable[[str], None]) ->
         raise ConfigurationError((Fault("MEDIC_SECRETS_KEY", sentence),))
     async with (
         open_bridge() as bridge,
-        database_for(settings, bridge) as target,
+        open_target(settings, bridge) as target,
         open_database(target, connections_max=1, bridge=bridge) as database,
     ):
         await migrate(database)

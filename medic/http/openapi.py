@@ -33,6 +33,7 @@ PLACES: Final = {
     "heartbeat_name": ("string", "Name of the service, percent-encoded."),
     "alert_id": ("integer", "Id of the alert."),
     "webhook_id": ("integer", "Id of the webhook."),
+    "snapshot_id": ("integer", "Id of the snapshot."),
     "key_id": ("string", "Id of the key: the part of it between the underscores."),
     "secret_name": ("string", "Name of the secret."),
 }
@@ -155,10 +156,14 @@ def _security(route: Route) -> JsonValue:
 
 def _told(told: Told, references: References) -> JsonObject:
     answer: dict[str, JsonValue] = {"description": told.summary}
+    content: JsonObject = {}
     if told.shape is not None:
-        answer["content"] = {told.content_type: {"schema": references[told.shape, "serialization"]}}
+        content[told.content_type] = {"schema": references[told.shape, "serialization"]}
     elif told.content_type != JSON_TYPE:
-        answer["content"] = {told.content_type: {"schema": {"type": "string"}}}
+        content[told.content_type] = {"schema": {"type": "string"}}
+    content |= {kind: {"schema": {"type": "string"}} for kind in told.also}
+    if content:
+        answer["content"] = content
     return answer
 
 

@@ -9,6 +9,7 @@ from medic.access.limits import UNLIMITED
 from medic.access.ports import Gatekeeper, Keys, RequestLimits
 from medic.access.secrets import Secrets
 from medic.alerting.guard import Guard
+from medic.audit import AuditLog, ServiceSnapshots
 from medic.core.policy import Defaults
 from medic.history import History
 from medic.http.caller import TrustedProxies
@@ -73,6 +74,8 @@ class ApiParts:
     changes: Changes
     history: History
     webhooks: Webhooks
+    audit: AuditLog
+    snapshots: ServiceSnapshots
     keys: Keys
     secrets: Secrets
     health: Health

@@ -18,6 +18,7 @@ from medic.errors import (
     InvariantError,
     LastAdminKeyError,
     MedicError,
+    NameTakenError,
     OverloadedError,
     OvertakenError,
     RateLimitedError,
@@ -30,6 +31,7 @@ from medic.errors import (
     UnknownKeyError,
     UnknownSecretError,
     UnknownServiceError,
+    UnknownSnapshotError,
     UnknownWebhookError,
 )
 from medic.http.answers import Answer, Headers, refusal
@@ -41,9 +43,11 @@ STATUSES: Final[tuple[tuple[type[MedicError], int], ...]] = (
     (UnknownServiceError, 404),
     (UnknownAlertError, 404),
     (UnknownWebhookError, 404),
+    (UnknownSnapshotError, 404),
     (UnknownKeyError, 404),
     (UnknownSecretError, 404),
     (AlertClosedError, 409),
+    (NameTakenError, 409),
     (LastAdminKeyError, 409),
     (SecretInUseError, 409),
     (SecretsKeyMissingError, 503),

@@ -32,11 +32,15 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One kind of answer: what it means, its shape, and its content type. No shape: no body, or no JSON."""
+    """One kind of answer: what it means, its shape, and its content type. No shape: no body, or no JSON.
+
+    `also` are content types, all of them text, that it has where Accept asks for them.
+    """
 
     summary: str
     shape: type[BaseModel] | None = None
     content_type: str = JSON_TYPE
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from medic.access.scope import Scope
-from medic.http import alerts, bulk, documentation, heartbeats, named, operations, services, shapes, webhooks
+from medic.http import (
+    alerts,
+    audit_routes,
+    bulk,
+    documentation,
+    heartbeats,
+    named,
+    operations,
+    services,
+    shapes,
+    webhooks,
+)
 from medic.http.bodies import (
     BulkBody,
     HeartbeatBody,
@@ -472,7 +483,7 @@ OPERATIONS: Final = (
     ),
 )
 
-_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *SECRETS, *OPERATIONS)
+_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *SECRETS, *audit_routes.AUDIT, *OPERATIONS)
 
 ROUTES: Final = (*_DESCRIBED, *documentation.routes(_DESCRIBED))
 """All routes."""

@@ -27,7 +27,7 @@ async def create_webhook(parts: ApiParts, call: Call) -> Answer:
         if service is None:
             raise InvalidInputError((Fault("heartbeat_name", f"must be registered: {name} is not"),))
         name = service.row.heartbeat_name
-    webhook = await parts.webhooks.create(url=body.url, heartbeat_name=name, headers=body.headers, by=call.actor)
+    webhook = await parts.webhooks.create(url=body.url, heartbeat_name=name, headers=body.headers, by=call.author)
     return success(201, "Webhook created.", new_webhook_json(webhook))
 
 
@@ -40,13 +40,13 @@ async def list_webhooks(parts: ApiParts, call: Call) -> Answer:  # noqa: ARG001 
 async def rotate_webhook(parts: ApiParts, call: Call) -> Answer:
     """Give a webhook a new secret; the one before signs as well for a while."""
     body = read_body(RotateWebhookBody, call.body) if call.body.strip() else RotateWebhookBody()
-    webhook = await parts.webhooks.rotate(_webhook_id(call), overlap=body.overlap_hours, by=call.actor)
+    webhook = await parts.webhooks.rotate(_webhook_id(call), overlap=body.overlap_hours, by=call.author)
     return success(200, "Webhook secret rotated.", new_webhook_json(webhook))
 
 
 async def delete_webhook(parts: ApiParts, call: Call) -> Answer:
     """Delete a webhook; what waits for it is dropped."""
-    await parts.webhooks.delete(_webhook_id(call), by=call.actor)
+    await parts.webhooks.delete(_webhook_id(call), by=call.author)
     return success(200, "Webhook deleted.", "")
 
 
