@@ -37,6 +37,8 @@ def test_the_names_of_hypercorn_are_what_they_are_used_for() -> None:
     ]  # fmt: skip
     assert inspect.iscoroutinefunction(TCPServer.run)
     assert hasattr(TCPServer, "__await__")
+    server = TCPServer(None, Config(), WorkerContext(None), {}, None)
+    assert {name for name in dir(server.idle_task) if not name.startswith("_")} == {"restart", "stop"}
     assert list(inspect.signature(WorkerContext.__init__).parameters) == ["self", "max_requests"]
     context = WorkerContext(None)
     assert callable(context.terminated.set)
@@ -50,7 +52,7 @@ def test_the_names_of_hypercorn_are_what_they_are_used_for() -> None:
     ]  # fmt: skip
     assert {
         "accesslog", "errorlog", "include_server_header", "keep_alive_timeout", "keep_alive_max_requests",
-        "h11_max_incomplete_size",
+        "h11_max_incomplete_size", "h2_max_header_list_size", "h2_max_concurrent_streams",
     } <= vars(Config).keys()  # fmt: skip
 
 
