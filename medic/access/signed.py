@@ -9,7 +9,8 @@ Medic signs with each webhook's own secret (`sign`), and takes heartbeats that s
 
 Replay. A signature is good for five minutes before and after its timestamp, and once: it is remembered for as long as
 it is good (`medic.access.shown_once`). A sender that tries again signs again, with the time of that attempt, as the
-scheme says.
+scheme says. What was shown to the run before this one is not remembered, so nothing is taken that was signed before
+that run ended.
 
 Source: https://www.standardwebhooks.com, version 1.0.0.
 """
@@ -101,10 +102,13 @@ class SignedRequests:
     Args:
         secret: As `read_secret` gives it.
         added_at: When Medic started, for the key.
+        awake_until: The last instant at which a run before this one may have taken requests; 0 where there was none.
     """
 
-    def __init__(self, secret: bytes, *, added_at: InstantMs) -> None:
+    def __init__(self, secret: bytes, *, added_at: InstantMs, awake_until: InstantMs) -> None:
         self._secret = secret
+        # A wall clock that was wrong then and is right now must not keep everybody out until that instant comes.
+        self._shown_until = min(awake_until, added_at)
         self._key = ApiKey(
             key_id=WEBHOOK_KEY_ID,
             name=WEBHOOK_KEY_ID,
@@ -129,7 +133,7 @@ class SignedRequests:
 
         Raises:
             UnauthorizedError: it is signed, and wrong: `signature_malformed`, `signature_stale`, `signature_wrong`,
-                `signature_replayed`.
+                `signature_before_start`, `signature_replayed`.
         """
         message_id, seconds, signatures = (headers.get(name) for name in HEADERS)
         if message_id is None and seconds is None and signatures is None:
@@ -148,6 +152,11 @@ class SignedRequests:
         if not _is_among(digest, signatures):
             raise UnauthorizedError(
                 f"{SIGNATURE} is not that of this request with MEDIC_WEBHOOK_SECRET.", reason="signature_wrong"
+            )
+        if int(seconds) * SECOND_MS <= self._shown_until:
+            raise UnauthorizedError(
+                f"{TIMESTAMP} is from before Medic was started anew. Sign each attempt anew, with its own time.",
+                reason="signature_before_start",
             )
         if not self._shown.is_new(digest, now):
             raise UnauthorizedError(

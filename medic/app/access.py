@@ -23,14 +23,26 @@ def build_gate(
     roster: Roster,
     clock: Clock,
     meter: FailureMeter,
+    awake_until: InstantMs,
     note_failure: NoteFailure = note_nothing,
 ) -> Gate:
-    """The gatekeeper of this Medic."""
+    """The gatekeeper of this Medic.
+
+    Args:
+        settings: From `medic.config`.
+        ring: The API keys.
+        uses: Counts them.
+        roster: The services, some of which ask for a key.
+        clock: Where instants come from.
+        meter: Counts who is turned away.
+        awake_until: The last instant at which a run before this one may have taken requests.
+        note_failure: Told of who is turned away.
+    """
     access = settings.access
     keyless = KeylessRules(
         hosts=access.hosts, origins=access.cors_origins, trusts_proxies=bool(settings.listen.trusted_proxies)
     )
-    signed = _signed_requests(settings, clock.now())
+    signed = _signed_requests(settings, clock.now(), awake_until)
     return Gate(
         access.mode,
         ring,
@@ -51,9 +63,11 @@ def describe_signatures(settings: Settings) -> str:
     return "a signed heartbeat (Standard Webhooks) needs no key"
 
 
-def _signed_requests(settings: Settings, now: InstantMs) -> SignedRequests | None:
-    secret = settings.webhook_secret
-    return None if secret is None else SignedRequests(read_secret(secret.get_secret_value()), added_at=now)
+def _signed_requests(settings: Settings, now: InstantMs, awake_until: InstantMs) -> SignedRequests | None:
+    if settings.webhook_secret is None:
+        return None
+    secret = read_secret(settings.webhook_secret.get_secret_value())
+    return SignedRequests(secret, added_at=now, awake_until=awake_until)
 
 
 def require_keys(settings: Settings, ring: KeyRing, now: InstantMs) -> None:

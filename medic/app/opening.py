@@ -38,7 +38,7 @@ from medic.app.logs import CONCEALER
 from medic.app.secrets import sealing_of
 from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
-from medic.core.units import DurationMs
+from medic.core.units import DurationMs, InstantMs
 from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
 from medic.ports import Position
@@ -92,6 +92,7 @@ class Opened:
         keys: The API keys there are, likewise.
         committed: How far the writer had brought the journal; 0 where PostgreSQL is away.
         snapshot: What services and journal were gone on from, or None.
+        awake_until: The last instant at which a Medic may have answered; 0 at the first start.
         away: The span in which no Medic ran, or None where it was too short to matter.
         database_was_there: Whether PostgreSQL answered. Where it did not, `join` has still to be called.
     """
@@ -105,6 +106,7 @@ class Opened:
     keys: KeyRing
     committed: Position
     snapshot: Closed | None
+    awake_until: InstantMs
     away: BlindSpan | None
     database_was_there: bool
     _joining: _Joining
@@ -287,6 +289,7 @@ async def _open(
         keys=await _ring(settings, stores, is_there=pairing is not None),
         committed=Position(0) if pairing is None else pairing.committed,
         snapshot=closed,
+        awake_until=_answered_until(mark, recovered.last),
         away=away,
         database_was_there=pairing is not None,
         _joining=joining,
@@ -342,6 +345,11 @@ def _awake_until(mark: Mark | None, last: Mark | None, journal: FileJournal) -> 
         return mark
     lost_its_end = journal.opening.torn_bytes > 0 or journal.newest > journal.opening.end
     return last if lost_its_end else later(mark, last.at, last.sighted)
+
+
+def _answered_until(mark: Mark | None, last: Mark | None) -> InstantMs:
+    """The last instant at which a request may have been taken, whether or not all that was heard is known."""
+    return max((found.at for found in (mark, last) if found is not None), default=InstantMs(0))
 
 
 def _clock_after(

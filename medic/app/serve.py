@@ -419,6 +419,7 @@ class _Medic:
                 roster=watching.directory,
                 clock=watching.clock,
                 meter=self._meter,
+                awake_until=self._opened.awake_until,
                 note_failure=self._sign_ins.note_refused_sign_in,
             ),
             request_limits=self._limiter,

@@ -13,7 +13,7 @@ from medic.access.signed import SignedRequests
 from medic.access.uses import KeyUses
 from medic.alerting.guard import Guard
 from medic.core.author import Author
-from medic.core.units import DurationMs
+from medic.core.units import DurationMs, InstantMs
 from medic.core.webhook import Webhook
 from medic.errors import UnknownWebhookError
 from medic.http.gate import Gate
@@ -175,7 +175,7 @@ class ApiWorld(World):
 
     def take_signed(self, secret: bytes, mode: AuthMode = AuthMode.KEYS) -> None:
         """Be in this mode, and verify signed heartbeats, from now on."""
-        self.signed = SignedRequests(secret, added_at=self.clock.now())
+        self.signed = SignedRequests(secret, added_at=self.clock.now(), awake_until=InstantMs(0))
         self.ask_for_keys(mode)
 
     def key(self, *scopes: Scope, name: str = "", **restriction: tuple[str, ...]) -> str:

@@ -34,8 +34,8 @@ NOW = InstantMs(VECTOR_SECONDS * 1000)
 SECRET = read_secret(VECTOR_SECRET)
 
 
-def verifier(now: InstantMs = NOW) -> SignedRequests:
-    return SignedRequests(SECRET, added_at=now)
+def verifier(now: InstantMs = NOW, awake_until: int = 0) -> SignedRequests:
+    return SignedRequests(SECRET, added_at=now, awake_until=InstantMs(awake_until))
 
 
 def signed(
@@ -208,3 +208,22 @@ def test_a_clock_that_is_set_back_keeps_nothing_for_ever():
         now = NOW - day + number * 3 * TOLERANCE_MS
         assert reason(requests, signed(seconds=seconds + number * 900), now=now) == ""
     assert requests.remembered <= 2
+
+
+@pytest.mark.parametrize(
+    ("awake_until", "age", "why"),
+    [
+        (NOW - 20_000, 21, "signature_before_start"),
+        (NOW - 20_000, 20, "signature_before_start"),
+        (NOW - 20_000, 19, ""),
+        (NOW - 20_000, 301, "signature_stale"),
+        (0, 299, ""),
+        # The wall clock was ahead when the run before ended.
+        (NOW + 3_600_000, 1, "signature_before_start"),
+        (NOW + 3_600_000, 0, "signature_before_start"),
+        (NOW + 3_600_000, -1, ""),
+    ],
+)
+def test_what_the_run_before_may_have_taken_is_not_taken_again(awake_until: int, age: int, why: str):
+    requests = verifier(awake_until=awake_until)
+    assert reason(requests, signed(seconds=VECTOR_SECONDS - age)) == why

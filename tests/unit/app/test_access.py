@@ -59,6 +59,12 @@ def test_a_start_says_whether_signatures_are_looked_at() -> None:
     assert "needs no key" in describe_signatures(given)
     for settings, verifies in ((unset, False), (given, True)):
         gate = build_gate(
-            settings, KeyRing(), KeyUses(), roster=Directory(), clock=StandingClock(), meter=RequestMeter()
+            settings,
+            KeyRing(),
+            KeyUses(),
+            roster=Directory(),
+            clock=StandingClock(),
+            meter=RequestMeter(),
+            awake_until=InstantMs(0),
         )
         assert gate.verifies_signatures is verifies
