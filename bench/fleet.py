@@ -261,7 +261,9 @@ class Medic:
 
 def _heartbeat(number: int) -> bytes:
     body = json.dumps({"heartbeat_name": f"service-{number:07d}", "service_name": "", "status": "UP"}).encode()
-    head = f"POST /heartbeat HTTP/1.1\r\nHost: medic\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head = (
+        f"POST /heartbeat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    )
     return head.encode() + b"\r\n\r\n" + body
 
 

@@ -7,9 +7,15 @@
     │   ├── UnknownServiceError     404
     │   ├── UnknownAlertError       404
     │   ├── UnknownWebhookError     404
+    │   ├── UnknownSnapshotError    404
+    │   ├── SnapshotRestoredError   400
     │   ├── UnknownKeyError         404
+    │   ├── UnknownSecretError      404
     │   ├── AlertClosedError        409
+    │   ├── NameTakenError          409
     │   ├── LastAdminKeyError       409
+    │   ├── SecretInUseError        409
+    │   ├── SecretsKeyMissingError  503, says how the operator makes a key
     │   ├── UnauthorizedError       401, no key, or none that is valid
     │   ├── ForbiddenError          403, the key (or the open mode) does not allow it
     │   └── RateLimitedError        429 + Retry-After, says which limit
@@ -99,6 +105,34 @@ class UnknownWebhookError(RefusedError):
         self.webhook_id = webhook_id
 
 
+class UnknownSnapshotError(RefusedError):
+    """There is no snapshot of that id."""
+
+    def __init__(self, snapshot_id: int) -> None:
+        super().__init__(f"There is no snapshot {snapshot_id}.")
+        self.snapshot_id = snapshot_id
+
+
+class SnapshotRestoredError(RefusedError):
+    """The snapshot was restored before, which can be done once."""
+
+    def __init__(self, snapshot_id: int) -> None:
+        super().__init__(
+            f"Snapshot {snapshot_id} was restored before. What was changed by that has a snapshot of its own."
+        )
+        self.snapshot_id = snapshot_id
+
+
+class NameTakenError(RefusedError):
+    """A deleted service cannot come back: its name belongs to another one now."""
+
+    def __init__(self, heartbeat_name: str) -> None:
+        super().__init__(
+            f"{heartbeat_name} is the name of another service by now. Delete that one first, or update it."
+        )
+        self.heartbeat_name = heartbeat_name
+
+
 class UnknownKeyError(RefusedError):
     """There is no API key of that id, or none that works."""
 
@@ -116,6 +150,33 @@ class LastAdminKeyError(RefusedError):
             "make another one over HTTP. Make another one first, or revoke it with force=1."
         )
         self.name = name
+
+
+class UnknownSecretError(RefusedError):
+    """There is no secret of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no secret {name}.")
+        self.name = name
+
+
+class SecretInUseError(RefusedError):
+    """Something refers to the secret: without it nobody would be told that way any more."""
+
+    def __init__(self, name: str, used_by: tuple[str, ...]) -> None:
+        super().__init__(
+            f"The secret {name} is referred to by {', '.join(used_by)}: without it nobody is told that way any more. "
+            "Change that first, or delete it with force=1."
+        )
+        self.name = name
+        self.used_by = used_by
+
+
+class SecretsKeyMissingError(RefusedError):
+    """There is no key to seal secrets with. Waiting changes nothing: the operator sets one and starts Medic anew."""
+
+    def __init__(self, key_line: str) -> None:
+        super().__init__(f"Secrets cannot be stored: MEDIC_SECRETS_KEY is not set. Start Medic with {key_line}")
 
 
 class AlertClosedError(RefusedError):

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, NewType, Protocol
 
 from medic.access.caller import NOBODY, Caller
+from medic.core.author import Author
 from medic.core.blind import BlindLog
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.effects import Effect, SettleNotification
 from medic.core.notification import Notification
 from medic.core.service import Alert, Service, ServiceRow
+from medic.core.snapshot import ServiceSnapshot, SnapshotId
 from medic.core.status import HeartbeatStatus
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
 from medic.core.webhook import Webhook
@@ -231,19 +233,27 @@ class ServiceStore(Protocol):
     outcome was read back.
     """
 
-    async def insert(self, draft: ServiceDraft, *, by: str) -> tuple[ServiceRow, bool]:
+    async def insert(self, draft: ServiceDraft, *, by: Author) -> tuple[ServiceRow, bool]:
         """The stored row, and whether it is new. A name that is taken (case of A-Z aside) gives the row that has it."""
         ...
 
-    async def replace(self, row: ServiceRow, *, by: str) -> ServiceRow | None:
+    async def replace(self, row: ServiceRow, *, by: Author) -> ServiceRow | None:
         """Store `row` over the version before it. None: another change came first, or the service is gone."""
+        ...
+
+    async def insert_from(self, snapshot: SnapshotId, draft: ServiceDraft, *, by: Author) -> tuple[ServiceRow, bool]:
+        """As `insert`; a new row uses the snapshot up, or raises `SnapshotRestoredError`."""
+        ...
+
+    async def replace_from(self, snapshot: SnapshotId, row: ServiceRow, *, by: Author) -> ServiceRow | None:
+        """As `replace`; it uses the snapshot up, or raises `SnapshotRestoredError`."""
         ...
 
     async def read(self, service_id: ServiceId) -> ServiceRow | None:
         """The committed row, or None if there is none."""
         ...
 
-    async def delete(self, service_id: ServiceId, *, by: str) -> bool:
+    async def delete(self, service_id: ServiceId, *, by: Author) -> bool:
         """Remove the row; False if it was gone. History keeps name and id."""
         ...
 
@@ -256,32 +266,32 @@ class WebhookStore(Protocol):
     """Webhooks as stored. Raises `DatabaseUnavailableError` as `ServiceStore` does."""
 
     async def insert(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook: ...
 
     async def all(self) -> Sequence[Webhook]: ...
 
-    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook | None:
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook | None:
         """The webhook with a new secret, and the one before for `overlap`; None where there is none of that id."""
         ...
 
-    async def delete(self, webhook_id: int, *, by: str) -> bool: ...
+    async def delete(self, webhook_id: int, *, by: Author) -> bool: ...
 
 
 class Webhooks(Protocol):
     """Webhooks as operators change them: stored first, then known to alerting, then answered."""
 
     async def create(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook: ...
 
     async def all(self) -> Sequence[Webhook]: ...
 
-    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook:
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook:
         """Raises `UnknownWebhookError` where there is none of that id."""
         ...
 
-    async def delete(self, webhook_id: int, *, by: str) -> None:
+    async def delete(self, webhook_id: int, *, by: Author) -> None:
         """Raises `UnknownWebhookError` where there is none of that id."""
         ...
 
@@ -417,27 +427,31 @@ class Changes(Protocol):
     Those that change operators' columns raise `DatabaseUnavailableError` while PostgreSQL is away, changing nothing.
     """
 
-    async def register(self, draft: ServiceDraft, *, by: str) -> tuple[Service, bool]:
+    async def register(self, draft: ServiceDraft, *, by: Author) -> tuple[Service, bool]:
         """The service, and whether it is new."""
         ...
 
-    async def update(self, name: str, edit: ServiceEdit, *, by: str) -> Service: ...
+    async def update(self, name: str, edit: ServiceEdit, *, by: Author) -> Service: ...
 
-    async def delete(self, name: str, *, by: str) -> None: ...
+    async def delete(self, name: str, *, by: Author) -> None: ...
 
-    async def mute(self, name: str, *, until: InstantMs | None, reason: str, by: str) -> Service: ...
+    async def restore(self, snapshot: ServiceSnapshot, *, by: Author) -> Service:
+        """The service with its columns of then. Raises `SnapshotRestoredError`, `NameTakenError` of a deleted one."""
+        ...
 
-    async def unmute(self, name: str, *, by: str) -> Service: ...
+    async def mute(self, name: str, *, until: InstantMs | None, reason: str, by: Author) -> Service: ...
 
-    async def acknowledge(self, alert_id: EventId, *, by: str, note: str) -> Service:
+    async def unmute(self, name: str, *, by: Author) -> Service: ...
+
+    async def acknowledge(self, alert_id: EventId, *, by: Author, note: str) -> Service:
         """Raises `AlertClosedError` if it is closed."""
         ...
 
-    async def resolve(self, alert_id: EventId, *, by: str, note: str) -> Resolved:
+    async def resolve(self, alert_id: EventId, *, by: Author, note: str) -> Resolved:
         """Raises `AlertClosedError` if it is closed."""
         ...
 
-    async def send_test(self, name: str, *, by: str) -> tuple[str, ...]:
+    async def send_test(self, name: str, *, by: Author) -> tuple[str, ...]:
         """Send a marked page and its resolve; the targets it goes to."""
         ...
 

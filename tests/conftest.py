@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from medic.store.journal import limits as journal_limits
 from medic.store.postgres import leadership
 from medic.store.postgres.database import CONNECTIONS_MAX, Limits
-from medic.store.tables import history, services
+from medic.store.tables import history, secrets, services
 from tests.patience import PATIENCE_SECONDS
 from tests.postgres_server import database, postgres, server
 
@@ -48,6 +48,7 @@ def patience() -> Iterator[None]:
             (history, "OWN_WRITES_SECONDS"),
             (history, "MERGE_SECONDS"),
             (services, "CHANGE_SECONDS"),
+            (secrets, "CHANGE_SECONDS"),
             (leadership, "ANSWER_SECONDS"),
             (journal_limits, "COMMIT_PATIENCE_SECONDS"),
         ):

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from medic.access.introduction import Introduction
 from medic.access.keys import ApiKey
+from medic.core.author import MEDIC, Author
+
+__all__ = ["MEDIC", "Author", "Caller"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +43,3 @@ class Remembered:
     version: int
     until: float
     caller: Caller
-
-
-@dataclass(frozen=True, slots=True)
-class Author:
-    """Under whom a change is written down, in the audit above all.
-
-    Attributes:
-        name: Whom people read: the key's name, else what `X-Actor` says, else the address. `SQL` and `Medic` are the
-            two that send no request.
-        key_id: Of the key that was shown; empty where none was.
-        address: The caller's; empty where there is none.
-        request_id: Of the request, as the answer's `X-Request-Id` says; empty where there is none.
-        label: What `X-Actor` said, beside the authenticated name.
-    """
-
-    name: str
-    key_id: str = ""
-    address: str = ""
-    request_id: str = ""
-    label: str = ""
-
-
-MEDIC = Author("Medic")
-"""What Medic does by itself."""

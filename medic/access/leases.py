@@ -4,10 +4,9 @@ Each process counts in its own memory (`Counters`); for the limit to hold for al
 be counted in Redis too. A heartbeat takes 20 µs and a round trip to Redis ten times that, so requests are counted there
 in batches: a lease is a number of requests that Redis has counted already and this process has not used yet.
 
-* Ahead of need. A name that is busy leases what it used in the last seconds, before the lease it has is used up: the
-  more it is asked for, the larger the lease, up to a sixteenth of the limit, so that no process holds much that
-  others could use. What is not used within `LEASE_US` is dropped, and has been given back by then: Redis counts what
-  was taken from it as over after as many emissions.
+* Ahead of need. A lease is an eighth of the limit, so that no process holds much that others could use, and the next
+  one is asked for before it is used up. What is not used within `LEASE_US` is dropped, and has been given back long
+  before: Redis counts what was taken from it as over after as many emissions.
 * Never waiting. The first requests of a name are taken on credit while Redis is asked. Credit is counted in Redis with
   the next lease, whether it fits or not, so that what was taken too much at the beginning is missing afterwards:
   however slow Redis is, in the long run exactly the limit passes.
@@ -23,21 +22,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from medic.access.gcra import SECOND_US, Limit, wait_us
+from medic.access.gcra import MINUTE_US, Limit, wait_us
 from medic.access.generations import Generations
 
-LEASE_US: Final = 30 * SECOND_US
-"""How long a lease may be used: with a sixteenth of the limit in it, it is over in Redis after four seconds."""
+LEASE_US: Final = MINUTE_US
+"""How long a lease may be used: a service that sends an eighth of what it may asks Redis once a minute."""
 
-AHEAD_US: Final = 20 * SECOND_US
-"""For how long a lease is meant to last, within its share: a service that may beat a hundred times a minute and does so
-every other second asks Redis some six times a minute."""
+SHARE: Final = 8
+"""A lease is this part of the limit, and at least one request."""
 
-SHORT_US: Final = 1_000
-"""The shortest time that a pace is read from."""
-
-SHARE: Final = 16
-"""A lease is at most this part of the limit."""
+ASKED_AT: Final = 4 * SHARE
+"""The next one is asked for when this part of the limit is left of a lease: a quarter of it."""
 
 CREDIT: Final = 32
 """Requests on credit are counted once they are this part of the limit."""
@@ -59,16 +54,13 @@ class _Lease:
     Attributes:
         limit: The limit as it was last asked for.
         left: Requests counted in Redis and not used here; negative: used here and not counted there.
-        used: Requests since Redis was last asked, at `asked_at`.
         is_asked: Whether Redis is being asked.
         ends_at: Until when what is left may be used.
         shut_until: Until when nothing fits, as Redis said.
     """
 
     limit: Limit
-    asked_at: int
     left: int = 0
-    used: int = 0
     is_asked: bool = False
     ends_at: int = 0
     shut_until: int = 0
@@ -79,16 +71,18 @@ class Leases:
 
     Attributes:
         due: The names for which Redis has to be asked.
+        is_urgent: Whether one of them has taken as much on credit as a lease is.
     """
 
-    __slots__ = ("_leases", "due")
+    __slots__ = ("_leases", "due", "is_urgent")
 
     def __init__(self) -> None:
         self._leases: Generations[_Lease] = Generations()
         self.due: dict[str, _Lease] = {}
+        self.is_urgent = False
 
     def take(self, name: str, limit: Limit, now: int, assumed_us: int = 0) -> int:
-        """0: the request is taken; else how many microseconds nothing fits any more.
+        """0: the request is taken and counted in Redis; -1: it is taken on credit; else for how many µs nothing fits.
 
         Args:
             name: Whose request.
@@ -98,7 +92,7 @@ class Leases:
         """
         lease = self._leases.young.get(name)
         if lease is None:
-            lease = self._leases.old.get(name) or _Lease(limit, now - AHEAD_US, left=-(assumed_us > 0))
+            lease = self._leases.old.get(name) or _Lease(limit, left=-(assumed_us > 0))
             self._leases.keep(name, lease, now)
         lease.limit = limit
         if now >= lease.ends_at and lease.left > 0:
@@ -106,21 +100,22 @@ class Leases:
         if lease.left <= 0 and now < lease.shut_until:
             return lease.shut_until - now
         lease.left -= 1
-        lease.used += 1
-        if not lease.is_asked and lease.left <= limit.requests // (2 * SHARE) and lease.left <= self._least(lease, now):
+        if lease.is_asked:
+            self.is_urgent = self.is_urgent or -lease.left > limit.requests // SHARE
+        elif lease.left <= (limit.requests // ASKED_AT if now < lease.ends_at else -(limit.requests // CREDIT)):
             lease.is_asked = True
             self.due[name] = lease
-        return 0
+        return 0 if lease.left >= 0 else -1
 
-    def take_due(self, now: int, *, most: int) -> list[Asking]:
+    def take_due(self, *, most: int) -> list[Asking]:
         """What Redis has to be asked now, the oldest first. Each is settled with `settle` or given up with `fail`."""
         asking = []
         for name in list(self.due)[:most]:
             lease = self.due.pop(name)
             owed = max(0, -lease.left)
-            asking.append(Asking(name, lease.limit, owed, self._wanted(lease, now)))
+            asking.append(Asking(name, lease.limit, owed, max(1, lease.limit.requests // SHARE)))
             lease.left += owed
-            lease.used, lease.asked_at = 0, now
+        self.is_urgent = False
         return asking
 
     def settle(self, name: str, granted: int, backlog_us: int, now: int) -> None:
@@ -141,14 +136,3 @@ class Leases:
         lease = self._leases.find(name)
         if lease is not None:
             lease.is_asked = False
-
-    @staticmethod
-    def _wanted(lease: _Lease, now: int) -> int:
-        passed = max(now - lease.asked_at, SHORT_US)
-        most = max(1, lease.limit.requests // SHARE)
-        return max(1, min(most, lease.used * AHEAD_US // passed))
-
-    def _least(self, lease: _Lease, now: int) -> int:
-        """Redis is asked once no more than this is left: half of what would be wanted, or, of a quiet name, credit."""
-        wanted = self._wanted(lease, now)
-        return wanted // 2 if wanted > 1 else -(lease.limit.requests // CREDIT)

@@ -8,11 +8,13 @@ PostgreSQL is away; the writer brings them there.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from medic.actors.actor import Actor
 from medic.actors.directory import Directory
 from medic.actors.host import Host
+from medic.core.author import Author
 from medic.core.deadline import missed_intervals
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.events import (
@@ -29,6 +31,7 @@ from medic.core.notification import Notification
 from medic.core.policy import Defaults
 from medic.core.ring import ring_bytes
 from medic.core.service import Alert, Mute, Service, ServiceRow
+from medic.core.snapshot import ServiceSnapshot
 from medic.core.status import NotificationKind
 from medic.core.step import register
 from medic.core.units import EventId, InstantMs, ServiceId
@@ -36,7 +39,9 @@ from medic.errors import (
     AlertClosedError,
     Fault,
     InvalidInputError,
+    NameTakenError,
     OverloadedError,
+    SnapshotRestoredError,
     UnknownAlertError,
     UnknownServiceError,
 )
@@ -77,7 +82,7 @@ class OperatorChanges:
 
     # ------------------------------------------------------------------------------------------- PostgreSQL first
 
-    async def register(self, draft: ServiceDraft, *, by: str) -> tuple[Service, bool]:
+    async def register(self, draft: ServiceDraft, *, by: Author) -> tuple[Service, bool]:
         """The registered service, and whether it is new. One that exists is answered from memory."""
         known = self._directory.find(draft.heartbeat_name)
         if known is not None:
@@ -86,12 +91,12 @@ class OperatorChanges:
         row, is_new = await self._services.insert(draft, by=by)
         return await self._adopt(row), is_new
 
-    async def update(self, name: str, edit: ServiceEdit, *, by: str) -> Service:
+    async def update(self, name: str, edit: ServiceEdit, *, by: Author) -> Service:
         """Commit the edit and let the actor take it. An edit that changes nothing commits nothing."""
         for _ in range(EDIT_ATTEMPTS_MAX):
             actor = self._named(name)
             row = actor.service.row
-            wanted = edit.apply(row, self._clock.now(), by)
+            wanted = edit.apply(row, self._clock.now(), by.name)
             if wanted is row:
                 return actor.service
             self._require_ring_room(wanted.threshold, row.service_id)
@@ -102,33 +107,68 @@ class OperatorChanges:
             await self._catch_up(actor)
         raise OverloadedError(f"{name} is being changed by others all the time. Try again.")
 
-    async def delete(self, name: str, *, by: str) -> None:
+    async def delete(self, name: str, *, by: Author) -> None:
         """Commit the deletion, then close and forget the service."""
         actor = self._named(name)
         await self._services.delete(actor.service.row.service_id, by=by)
         await self._forget(actor, by)
 
+    async def restore(self, snapshot: ServiceSnapshot, *, by: Author) -> Service:
+        """Commit the snapshot's columns as an edit, or as a registration where the service is gone; then as those.
+
+        Raises:
+            SnapshotRestoredError: it was restored before.
+            NameTakenError: the service is gone, and its name belongs to another one by now.
+        """
+        if snapshot.restored_at is not None:
+            raise SnapshotRestoredError(snapshot.snapshot_id)
+        for _ in range(EDIT_ATTEMPTS_MAX):
+            actor = self._directory.actor_by_id(snapshot.service_id)
+            if actor is None:
+                return await self._register_again(snapshot, by)
+            row = actor.service.row
+            self._require_ring_room(snapshot.draft.threshold, row.service_id)
+            wanted = snapshot.edit().apply(row, self._clock.now(), by.name)
+            if wanted is row:  # restored all the same: whoever asks again is told so
+                wanted = replace(row, version=row.version + 1, date_modified=self._clock.now(), changed_by=by.name)
+            stored = await self._services.replace_from(snapshot.snapshot_id, wanted, by=by)
+            if stored is not None:
+                await self._take_row(actor, stored)
+                return actor.service
+            await self._catch_up(actor)
+        raise OverloadedError(f"{snapshot.draft.heartbeat_name} is being changed by others all the time. Try again.")
+
+    async def _register_again(self, snapshot: ServiceSnapshot, by: Author) -> Service:
+        draft = snapshot.draft
+        if self._directory.find(draft.heartbeat_name) is not None:
+            raise NameTakenError(draft.heartbeat_name)
+        self._require_ring_room(draft.threshold, None)
+        row, is_new = await self._services.insert_from(snapshot.snapshot_id, draft, by=by)
+        if not is_new:
+            raise NameTakenError(draft.heartbeat_name)
+        return await self._adopt(row)
+
     # ---------------------------------------------------------------------------------------------- journal first
 
-    async def mute(self, name: str, *, until: InstantMs | None, reason: str, by: str) -> Service:
+    async def mute(self, name: str, *, until: InstantMs | None, reason: str, by: Author) -> Service:
         """Order not to tell; replaces the mute in force."""
         actor = self._named(name)
         at, sighted = self._clock.now(), self._clock.sighted()
         return await self._tell(actor, MuteRequested(at=at, sighted=sighted, until=until, reason=reason, by=by))
 
-    async def unmute(self, name: str, *, by: str) -> Service:
+    async def unmute(self, name: str, *, by: Author) -> Service:
         """End the mute, if there is one."""
         actor = self._named(name)
         at, sighted = self._clock.now(), self._clock.sighted()
         return await self._tell(actor, UnmuteRequested(at=at, sighted=sighted, event_id=self._ids.draw(), by=by))
 
-    async def acknowledge(self, alert_id: EventId, *, by: str, note: str) -> Service:
+    async def acknowledge(self, alert_id: EventId, *, by: Author, note: str) -> Service:
         """Reminders of the open alert stop."""
         actor, _ = await self._alerting(alert_id)
         at, sighted = self._clock.now(), self._clock.sighted()
         return await self._tell(actor, AcknowledgeRequested(at=at, sighted=sighted, by=by, note=note))
 
-    async def resolve(self, alert_id: EventId, *, by: str, note: str) -> Resolved:
+    async def resolve(self, alert_id: EventId, *, by: Author, note: str) -> Resolved:
         """Close the open alert by hand; a fresh deadline begins."""
         actor, alert = await self._alerting(alert_id)
         at, sighted = self._clock.now(), self._clock.sighted()
@@ -136,7 +176,7 @@ class OperatorChanges:
         service = await self._tell(actor, ResolveRequested(at=at, sighted=sighted, by=by, note=note))
         return Resolved(service, alert, cycle, at)
 
-    async def send_test(self, name: str, *, by: str) -> tuple[str, ...]:
+    async def send_test(self, name: str, *, by: Author) -> tuple[str, ...]:
         """Send a marked page and its resolve through the real notifiers; the targets they go to."""
         actor = self._named(name)
         at, sighted = self._clock.now(), self._clock.sighted()
@@ -160,7 +200,7 @@ class OperatorChanges:
         else:
             await self._take_row(actor, row)
 
-    async def take_deletion(self, service_id: ServiceId, *, by: str) -> None:
+    async def take_deletion(self, service_id: ServiceId, *, by: Author) -> None:
         """Follow a committed deletion."""
         actor = self._directory.actor_by_id(service_id)
         if actor is not None:
@@ -172,11 +212,11 @@ class OperatorChanges:
         if service is None:
             return
         if mute is not None:
-            await self.mute(service.row.heartbeat_name, until=mute.until, reason=mute.reason, by=mute.muted_by)
+            await self.mute(service.row.heartbeat_name, until=mute.until, reason=mute.reason, by=Author(mute.muted_by))
         elif service.mute is not None:
-            await self.unmute(service.row.heartbeat_name, by=service.row.changed_by)
+            await self.unmute(service.row.heartbeat_name, by=Author(service.row.changed_by))
 
-    async def take_resolution(self, service_id: ServiceId, *, by: str) -> None:
+    async def take_resolution(self, service_id: ServiceId, *, by: Author) -> None:
         """Follow a `down` that was set to 0 in the row: the open alert is resolved by hand."""
         service = self._directory.by_id(service_id)
         if service is not None and service.alert is not None:
@@ -225,11 +265,11 @@ class OperatorChanges:
         """Another change was committed first: take it, or learn that the service is gone."""
         row = await self._services.read(actor.service.row.service_id)
         if row is None:
-            await self._forget(actor, "")
+            await self._forget(actor, Author(""))
         else:
             await self._take_row(actor, row)
 
-    async def _forget(self, actor: Actor, by: str) -> None:
+    async def _forget(self, actor: Actor, by: Author) -> None:
         if not self._directory.holds(actor):
             return
         at, sighted = self._clock.now(), self._clock.sighted()

@@ -14,7 +14,10 @@ from medic.alerting.guard import Guard
 from medic.alerting.notifier import Notifier
 from medic.alerting.pagerduty import EVENTS_URL, PagerDuty
 from medic.alerting.pipeline import Alerting
-from medic.alerting.slack import API_URL, Slack
+from medic.alerting.resolving import NoSecrets, Resolve, SecretSource, resolve_from
+from medic.alerting.slack import Slack
+from medic.alerting.slack_api import API_URL, SlackApi
+from medic.alerting.slack_look import Look
 from medic.alerting.webhook import WebhookNotifier
 from medic.core.webhook import Webhook
 from medic.ports import Clock
@@ -32,6 +35,7 @@ class NotifierSettings:
         slack_token: `SLACK_API_TOKEN`.
         slack_channel: `SLACK_CHANNEL_ID`.
         slack_api_url: `SLACK_API_URL`.
+        slack_has_buttons: Whether `SLACK_SIGNING_SECRET` is set, so that what is pressed there can be believed.
         allowlist: `MEDIC_ALLOWED_WEBHOOK_HOSTS`.
     """
 
@@ -42,6 +46,7 @@ class NotifierSettings:
     slack_token: str = ""
     slack_channel: str = ""
     slack_api_url: str = API_URL
+    slack_has_buttons: bool = False
     allowlist: Allowlist = ()
 
     def __repr__(self) -> str:
@@ -49,7 +54,7 @@ class NotifierSettings:
         return f"NotifierSettings(base_url={self.base_url!r}, zone={self.zone!r})"
 
 
-def pagerduty(settings: NotifierSettings, clock: Clock) -> Notifier | None:
+def pagerduty(settings: NotifierSettings, clock: Clock, resolve: Resolve) -> Notifier | None:
     """PagerDuty, if it has a routing key."""
     if not settings.pagerduty_routing_key:
         return None
@@ -58,37 +63,54 @@ def pagerduty(settings: NotifierSettings, clock: Clock) -> Notifier | None:
         events_url=settings.pagerduty_events_url,
         base_url=settings.base_url,
         clock=clock,
+        resolve=resolve,
     )
 
 
-def slack(settings: NotifierSettings, clock: Clock) -> Notifier | None:
+def slack(settings: NotifierSettings, clock: Clock, resolve: Resolve) -> Notifier | None:
     """Slack, if it has a token and a channel."""
     if not (settings.slack_token and settings.slack_channel):
         return None
     return Slack(
-        token=settings.slack_token,
+        slack_api(settings, clock, resolve),
         channel=settings.slack_channel,
-        api_url=settings.slack_api_url,
-        base_url=settings.base_url,
-        zone=settings.zone,
-        clock=clock,
+        look=slack_look(settings),
+        has_buttons=settings.slack_has_buttons,
     )
 
 
-BUILDERS: Final[tuple[Callable[[NotifierSettings, Clock], Notifier | None], ...]] = (pagerduty, slack)
+def slack_api(settings: NotifierSettings, clock: Clock, resolve: Resolve) -> SlackApi:
+    """Slack's Web API with connections of its own."""
+    return SlackApi(token=settings.slack_token, api_url=settings.slack_api_url, clock=clock, resolve=resolve)
+
+
+def slack_look(settings: NotifierSettings) -> Look:
+    """How messages to Slack look."""
+    return Look(settings.base_url.rstrip("/"), settings.zone)
+
+
+BUILDERS: Final[tuple[Callable[[NotifierSettings, Clock, Resolve], Notifier | None], ...]] = (pagerduty, slack)
 """Every notifier that is configured by the environment."""
 
 
 def build_alerting(
-    settings: NotifierSettings, *, webhooks: Iterable[Webhook], clock: Clock, rng: Random, terminal: TextIO
+    settings: NotifierSettings,
+    *,
+    webhooks: Iterable[Webhook],
+    clock: Clock,
+    rng: Random,
+    terminal: TextIO,
+    secrets: SecretSource | None = None,
 ) -> Alerting:
     """Alerting with every configured notifier and the stored webhooks; `terminal` is told where nobody else is."""
-    guard = Guard(settings.allowlist)
+    guard, source = Guard(settings.allowlist), secrets or NoSecrets()
+    resolve = resolve_from(source)
 
     def make_webhook(webhook: Webhook) -> Notifier:
-        return WebhookNotifier(webhook, base_url=settings.base_url, clock=clock, guard=guard)
+        source.conceal(webhook.target, webhook.hidden)
+        return WebhookNotifier(webhook, base_url=settings.base_url, clock=clock, guard=guard, resolve=resolve)
 
-    built = (builder(settings, clock) for builder in BUILDERS)
+    built = (builder(settings, clock, resolve) for builder in BUILDERS)
     return Alerting(
         [*(notifier for notifier in built if notifier is not None), *map(make_webhook, webhooks)],
         fallback=Console(terminal, settings.zone),

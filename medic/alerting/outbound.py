@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 import httpx
 import trio
 
+from medic.access.concealment import conceal
 from medic.alerting.attempt import Attempt, Delivered, Refused, Retry, Throttled
 from medic.alerting.backoff import http_date_instant, retry_after_seconds
 from medic.alerting.wording import clipped, printable
@@ -132,7 +133,7 @@ async def post(
         except httpx.ConnectError as error:
             return Retry(_connect_words(error), maybe_taken=False)
         except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL, UnicodeError) as error:
-            return Refused(f"the request cannot be sent: {safe(str(error))}")
+            return Refused(f"the request cannot be sent: {safe(str(error), *headers.values())}")
         except httpx.TimeoutException:
             if answer is None:
                 return Retry(f"no answer within {ATTEMPT_SECONDS:.0f} s", maybe_taken=True)
@@ -161,10 +162,7 @@ def judge(answer: Answer, detail: str) -> Attempt:
 
 def safe(text: str, *secrets: str) -> str:
     """`text` fit for people: one line, `DETAIL_MAX` characters at most, none of the secrets."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    return clipped(printable(" ".join(text.split())), DETAIL_MAX)
+    return clipped(printable(" ".join(conceal(text, secrets).split())), DETAIL_MAX)
 
 
 def host_of(url: str) -> str:

@@ -13,9 +13,10 @@ from typing import Final
 
 import orjson
 
-from medic.alerting.attempt import Attempt
+from medic.alerting.attempt import Attempt, Refused
 from medic.alerting.notifier import ALERT_KINDS
 from medic.alerting.outbound import Answer, host_of, judge, outbound_client, post, safe
+from medic.alerting.resolving import Resolve, resolve_nothing
 from medic.alerting.wording import clipped, reason_words
 from medic.core.notification import PAGERDUTY, SELF_KEY, Notification, alert_name
 from medic.core.status import NotificationKind, OpenedReason
@@ -39,16 +40,20 @@ class PagerDuty:
     """Implements `Notifier`.
 
     Args:
-        routing_key: The integration key, 32 characters. A secret.
+        routing_key: The integration key, 32 characters. A secret, or a reference to a stored one.
         events_url: Where events go; another region, or a proxy.
         base_url: `MEDIC_BASE_URL`, for links back.
         clock: To measure a Retry-After that is a date.
+        resolve: Puts values in place of references.
     """
 
     target = PAGERDUTY
 
-    def __init__(self, *, routing_key: str, events_url: str, base_url: str, clock: Clock) -> None:
+    def __init__(
+        self, *, routing_key: str, events_url: str, base_url: str, clock: Clock, resolve: Resolve = resolve_nothing
+    ) -> None:
         self._routing_key = routing_key
+        self._resolve = resolve
         self._events_url = events_url
         self._base_url = base_url.rstrip("/")
         self._clock = clock
@@ -60,10 +65,13 @@ class PagerDuty:
 
     async def send(self, notification: Notification) -> Attempt:
         """Enqueue one event."""
+        routing_key = self._resolve(self._routing_key)
+        if isinstance(routing_key, Refused):
+            return routing_key
         answer = await post(
             self._client,
             self._events_url,
-            content=orjson.dumps(self.event(notification)),
+            content=orjson.dumps({**self.event(notification), "routing_key": routing_key}),
             headers={
                 "Content-Type": "application/json",
                 NOTIFICATION_HEADER: notification.notification_id,
@@ -72,10 +80,10 @@ class PagerDuty:
         )
         if not isinstance(answer, Answer):
             return answer
-        return judge(answer, "" if answer.succeeded else safe(_reason(answer.body), self._routing_key))
+        return judge(answer, "" if answer.succeeded else safe(_reason(answer.body), routing_key))
 
     def event(self, notification: Notification) -> dict[str, object]:
-        """The event as PagerDuty's schema has it."""
+        """The event as PagerDuty's schema has it, with the routing key as it is configured."""
         action = event_action(notification.kind)
         event: dict[str, object] = {
             "routing_key": self._routing_key,

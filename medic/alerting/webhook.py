@@ -11,10 +11,11 @@ from typing import Final
 import orjson
 
 from medic.access.signed import HEADERS, ID, SIGNATURE, TIMESTAMP, read_secret, sign
-from medic.alerting.attempt import Attempt
+from medic.alerting.attempt import Attempt, Refused
 from medic.alerting.guard import Guard, guarded_client
 from medic.alerting.notifier import ALERT_KINDS
 from medic.alerting.outbound import Answer, host_of, judge, post, safe
+from medic.alerting.resolving import Resolve, resolve_nothing
 from medic.alerting.wording import headline, summary
 from medic.core.names import name_key
 from medic.core.notification import Notification, alert_name
@@ -37,10 +38,14 @@ class WebhookNotifier:
         base_url: `MEDIC_BASE_URL`, for links back.
         clock: For the header `webhook-timestamp`.
         guard: Says whether anything may be sent there.
+        resolve: Puts values in place of references in headers.
     """
 
-    def __init__(self, webhook: Webhook, *, base_url: str, clock: Clock, guard: Guard) -> None:
+    def __init__(
+        self, webhook: Webhook, *, base_url: str, clock: Clock, guard: Guard, resolve: Resolve = resolve_nothing
+    ) -> None:
         self._webhook = webhook
+        self._resolve = resolve
         self._base_url = base_url.rstrip("/")
         self._clock = clock
         self._client = guarded_client(guard)
@@ -59,17 +64,33 @@ class WebhookNotifier:
 
     async def send(self, notification: Notification) -> Attempt:
         """Post the notification. 2xx is delivered; 408, 429 and 5xx are tried again; the rest is refused for good."""
+        own = self._own_headers()
+        if isinstance(own, Refused):
+            return own
         content = orjson.dumps(self.body(notification))
         headers = {
-            **{name.lower(): value for name, value in self._webhook.headers if name.lower() not in MEDICS_HEADERS},
+            **own,
             "content-type": "application/json",
             **self._signed(notification.notification_id, content),
         }
         answer = await post(self._client, self._webhook.url, content=content, headers=headers, clock=self._clock)
         if not isinstance(answer, Answer):
             return answer
-        secrets = (value for _, value in self._webhook.headers)
+        # What is hidden is what was sent, though the secret may have been changed meanwhile.
+        secrets = (*own.values(), *self._webhook.secrets_at(self._clock.now()))
         return judge(answer, "" if answer.succeeded else safe(answer.body.decode("utf-8", "replace"), *secrets))
+
+    def _own_headers(self) -> dict[str, str] | Refused:
+        """The headers it was created with, with values in place of references."""
+        found: dict[str, str] = {}
+        for name, text in self._webhook.headers:
+            if name.lower() in MEDICS_HEADERS:
+                continue
+            value = self._resolve(text)
+            if isinstance(value, Refused):
+                return value
+            found[name.lower()] = value
+        return found
 
     def _signed(self, message_id: str, content: bytes) -> dict[str, str]:
         """The three headers; two where no secret is known, for a page unsigned is better than none."""

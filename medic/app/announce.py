@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from medic.app.access import describe_access, describe_signatures
+from medic.app.slack import describe_buttons
 from medic.config.settings import Settings
 
 
@@ -20,6 +21,7 @@ class Started:
         services: Registered.
         alerts: Open.
         targets: Who would be told, in words.
+        remarks: What the operator has to see to.
     """
 
     version: str
@@ -28,6 +30,7 @@ class Started:
     services: int
     alerts: int
     targets: str
+    remarks: tuple[str, ...] = ()
 
 
 DURABILITY = {
@@ -47,10 +50,11 @@ def say_started(started: Started, settings: Settings, announce: Callable[[str], 
         f"  database  {started.database}",
         f"  watching  {services}, {alerts}" if started.services else "  watching  no service yet",
         f"  telling   {started.targets}",
+        f"            {describe_buttons(settings)}",
         f"  access    {describe_access(settings)}",
         f"            {describe_signatures(settings)}",
         f"  journal   {DURABILITY[settings.storage.journal_sync]}",
-        *(f"  note      {remark}" for remark in settings.remarks),
+        *(f"  note      {remark}" for remark in (*settings.remarks, *started.remarks)),
         "",
         "To try it, copy these into another terminal: a service that promises a heartbeat every 12 seconds,",
         "one heartbeat and, 12 seconds later, the alert.",

@@ -21,12 +21,15 @@ from medic.alerting.assembly import NotifierSettings, build_alerting
 from medic.alerting.pipeline import Alerting
 from medic.app.key_keeping import KeyKeeping
 from medic.app.keys import OperatorKeys
+from medic.app.secrets import OperatorSecrets
 from medic.app.webhooks import OperatorWebhooks
+from medic.config.secret_rules import references_of
 from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
 from medic.core.ledger import NotificationLedger
 from medic.core.units import InstantMs, SightedMs
 from medic.core.webhook import Webhook
+from medic.store.audit.log import PgAuditLog
 from medic.store.journal.file_journal import FileJournal
 from medic.store.limiter import Limiter
 from medic.store.postgres.database import Database
@@ -37,9 +40,13 @@ from medic.store.tables.ids import BlockIds
 from medic.store.tables.key_copy import KeyCopy
 from medic.store.tables.key_log import KeyLog
 from medic.store.tables.keys import PgKeyStore
+from medic.store.tables.secret_copy import SecretCopy
+from medic.store.tables.secrets import PgSecretStore
 from medic.store.tables.services import PgServiceStore
+from medic.store.tables.snapshots import PgServiceSnapshots
 from medic.store.tables.webhook_copy import CopiedWebhooks
 from medic.store.tables.writer import Writer
+from medic.store.vault import Vault
 from medic.store.watermark import Mark, Watermark
 
 
@@ -56,6 +63,9 @@ class Stores:
     snapshots: SnapshotFiles
     keys: PgKeyStore
     key_copy: KeyCopy
+    secrets: PgSecretStore
+    secret_copy: SecretCopy
+    vault: Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,10 @@ class Serving:
     changes: OperatorChanges
     history: PgHistory
     webhooks: OperatorWebhooks
+    audit: PgAuditLog
+    snapshots: PgServiceSnapshots
     keys: OperatorKeys
+    secrets: OperatorSecrets
 
 
 def build_watching(
@@ -94,7 +107,12 @@ def build_watching(
     """The parts from the wheel to the notifiers."""
     directory = Directory()
     alerting = build_alerting(
-        notifier_settings(settings), webhooks=webhooks, clock=clock, rng=SystemRandom(), terminal=sys.stdout
+        notifier_settings(settings),
+        webhooks=webhooks,
+        clock=clock,
+        rng=SystemRandom(),
+        terminal=sys.stdout,
+        secrets=stores.vault,
     )
     outbox = Outbox(stores.journal, alerting, clock, ledger)
     alerting.settle_through(outbox)
@@ -145,14 +163,29 @@ def build_serving(
         defaults=settings.tuning.defaults,
         ring_bytes_max=settings.storage.threshold_bytes_max,
     )
+    audit = PgAuditLog(stores.database, stores.journal, writer)
     webhooks = OperatorWebhooks(stores.webhooks, watching.alerting)
     keys = OperatorKeys(stores.keys, stores.key_copy, ring, watching.clock)
-    return Serving(intake, changes, history, webhooks, keys)
+    secrets = OperatorSecrets(
+        stores.secrets,
+        stores.secret_copy,
+        stores.vault,
+        webhooks=stores.webhooks,
+        variables=references_of(settings),
+    )
+    snapshots = PgServiceSnapshots(stores.database)
+    return Serving(intake, changes, history, webhooks, audit, snapshots, keys, secrets)
 
 
-def build_key_keeping(stores: Stores, watching: Watching, keys: OperatorKeys) -> KeyKeeping:
-    """What follows changed keys, writes their uses, and tells of their ends."""
-    log = KeyLog(stores.database, keys.follow)
+def build_key_keeping(stores: Stores, watching: Watching, serving: Serving) -> KeyKeeping:
+    """What follows changed keys and secrets, writes the uses of keys, and tells of their ends."""
+    keys = serving.keys
+
+    async def follow() -> None:
+        await keys.follow()
+        await serving.secrets.follow()
+
+    log = KeyLog(stores.database, follow)
     return KeyKeeping(keys, stores.keys, log, watching.outbox, watching.clock)
 
 
@@ -186,5 +219,6 @@ def notifier_settings(settings: Settings) -> NotifierSettings:
         slack_token=slack.token.get_secret_value() if slack else "",
         slack_channel=slack.channel if slack else "",
         slack_api_url=slack.api_url if slack else chosen.slack_api_url,
+        slack_has_buttons=settings.slack_signing_secret is not None,
         allowlist=telling.webhook_hosts,
     )

@@ -5,24 +5,37 @@ line. In readable lines the same is done here: whatever is not printable (a line
 turns the writing round) is shown as its escape, and the lines of a traceback, which may say what a caller sent, are set
 in, so that none of them looks like a line of its own.
 Tracebacks are plain: one with local variables would show what a request carried, and took the loop a second to draw.
+
+The last step of every line, and of the traceback a crash ends with, takes out the secrets that are known
+(`medic.access.concealment`). There is one stderr a process, so there is one `CONCEALER`.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from io import StringIO
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, TextIO
 
 import structlog
 
+from medic.access.concealment import Concealer
 from medic.alerting.wording import printable
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
-NOISY_LIBRARIES = ("httpx", "httpcore", "hypercorn", "asyncio", "quart")
+NOISY_LIBRARIES: Final = ("hypercorn", "asyncio", "quart")
 """Libraries whose info lines repeat what Medic says itself."""
+
+TALKATIVE_LIBRARIES: Final = ("httpx", "httpcore")
+"""Libraries whose lines show whole addresses and what vendors answer, which may hold secrets that nobody knows as
+such. They are kept quiet even where `DEBUG` is set."""
+
+CONCEALER: Final = Concealer()
+"""What this process keeps out of its log."""
 
 TRACEBACK_MARGIN: Final = "    | "
 """Before each line of a traceback."""
@@ -61,23 +74,39 @@ def configure_logs(*, level: str, as_json: bool, debug: bool) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer, _conceal],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
-    if not debug:
-        for name in NOISY_LIBRARIES:
-            logging.getLogger(name).setLevel(logging.WARNING)
+    for name in TALKATIVE_LIBRARIES if debug else (*TALKATIVE_LIBRARIES, *NOISY_LIBRARIES):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    sys.excepthook = _print_crash
+
+
+def _conceal(_logger: WrappedLogger, _method: str, rendered: EventDict | str) -> str:
+    """The step behind the renderer, whose text is the line."""
+    return CONCEALER.conceal(str(rendered))
+
+
+def _print_crash(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    """As Python prints it, without secrets: the text of a foreign error may quote what it was given."""
+    sys.stderr.write(CONCEALER.conceal("".join(traceback.format_exception(kind, error, at))))
 
 
 def _show_unprintable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Texts on one line, with what a terminal might obey shown as its escape. `repr` shows what is no text."""
-    return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
+    return {name: _shown(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _shown(text: str) -> str:
+    # A secret is looked for before it is spelt in another way.
+    return text if text.isprintable() else printable(CONCEALER.conceal(text))
 
 
 def _print_traceback(stream: TextIO, exc_info: ExcInfo) -> None:
     whole = StringIO()
     structlog.dev.plain_traceback(whole, exc_info)
-    stream.writelines(f"\n{TRACEBACK_MARGIN}{printable(line)}" for line in whole.getvalue().splitlines() if line)
+    lines = CONCEALER.conceal(whole.getvalue()).splitlines()
+    stream.writelines(f"\n{TRACEBACK_MARGIN}{printable(line)}" for line in lines if line)

@@ -34,6 +34,8 @@ import trio
 from medic.access.keys import KeyRing
 from medic.actors.clock import SightedClock, wall_now
 from medic.app.build import Stores
+from medic.app.logs import CONCEALER
+from medic.app.secrets import sealing_of
 from medic.config.settings import Settings
 from medic.core.blind import BlindSpan
 from medic.core.units import DurationMs
@@ -56,11 +58,14 @@ from medic.store.snapshot.keeper import Closed
 from medic.store.tables.ids import BlockIds
 from medic.store.tables.key_copy import KeyCopy
 from medic.store.tables.keys import PgKeyStore
+from medic.store.tables.secret_copy import SecretCopy
+from medic.store.tables.secrets import PgSecretStore
 from medic.store.tables.services import PgServiceStore
 from medic.store.tables.webhook_copy import CopiedWebhooks
 from medic.store.tables.webhooks import PgWebhookStore
 from medic.store.takeover import heard_since, set_aside, told_so_far
 from medic.store.tokens import TokenFile, may_start_alone
+from medic.store.vault import Vault
 from medic.store.watermark import Mark, Watermark, later, outage, resumes_at
 
 _log = structlog.get_logger(__name__)
@@ -269,19 +274,9 @@ async def _open(
         recovered = await recover(stored, journal, defaults, snapshot=snapshot, inheritance=inheritance)
         closed = None if snapshot is None else _closed(snapshot, snapshots.newest_size)
     away, clock = _clock_after(_awake_until(mark, recovered.last, journal), recovered, blind_max_ms)
-    webhooks = CopiedWebhooks(PgWebhookStore(database, clock), folder / "webhooks")
-    stores = Stores(
-        database=database,
-        journal=journal,
-        ids=ids,
-        watermark=watermark,
-        services=PgServiceStore(database, ids, clock, defaults),
-        webhooks=webhooks,
-        snapshots=snapshots,
-        keys=PgKeyStore(database, clock),
-        key_copy=KeyCopy(folder / "keys"),
-    )
-    known = await webhooks.all() if pairing is not None else await webhooks.last_seen()
+    stores = _stores(joining, watermark, snapshots, clock)
+    await _fill_vault(stores, is_there=pairing is not None)
+    known = await stores.webhooks.all() if pairing is not None else await stores.webhooks.last_seen()
     return Opened(
         stores=stores,
         embedded=embedded,
@@ -298,6 +293,25 @@ async def _open(
     )
 
 
+def _stores(joining: _Joining, watermark: Watermark, snapshots: SnapshotFiles, clock: SightedClock) -> Stores:
+    settings, database, ids = joining.settings, joining.database, joining.ids
+    folder = settings.storage.folder
+    return Stores(
+        database=database,
+        journal=joining.journal,
+        ids=ids,
+        watermark=watermark,
+        services=PgServiceStore(database, ids, clock, settings.tuning.defaults),
+        webhooks=CopiedWebhooks(PgWebhookStore(database, clock), folder / "webhooks"),
+        snapshots=snapshots,
+        keys=PgKeyStore(database, clock),
+        key_copy=KeyCopy(folder / "keys"),
+        secrets=PgSecretStore(database, clock),
+        secret_copy=SecretCopy(folder),
+        vault=Vault(sealing_of(settings), CONCEALER),
+    )
+
+
 async def _ring(settings: Settings, stores: Stores, *, is_there: bool) -> KeyRing:
     """The API keys as PostgreSQL has them; where it is away, as it had them last."""
     keys = await stores.keys.all() if is_there else await stores.key_copy.read()
@@ -305,6 +319,14 @@ async def _ring(settings: Settings, stores: Stores, *, is_there: bool) -> KeyRin
         await stores.key_copy.write(keys)
     admin = settings.admin_key
     return KeyRing(keys, admin=None if admin is None else admin.get_secret_value())
+
+
+async def _fill_vault(stores: Stores, *, is_there: bool) -> None:
+    """The secrets as PostgreSQL has them; where it is away, as it had them last."""
+    secrets = await stores.secrets.all() if is_there else await stores.secret_copy.read()
+    if is_there:
+        await stores.secret_copy.write(secrets)
+    stores.vault.replace_all(secrets)
 
 
 def _awake_until(mark: Mark | None, last: Mark | None, journal: FileJournal) -> Mark | None:

@@ -44,12 +44,16 @@ from medic.app.garbage import Garbage, return_freed_memory
 from medic.app.health import SystemHealth
 from medic.app.key_keeping import KeyKeeping
 from medic.app.limiting import build_limiter
-from medic.app.logs import configure_logs
+from medic.app.logs import CONCEALER, configure_logs
 from medic.app.opening import Opened, open_stores
+from medic.app.secrets import secret_remarks
+from medic.app.slack import build_slack
 from medic.app.standby import open_standby
 from medic.app.watchdog import Watchdog
 from medic.config.folder import prepare
+from medic.config.secret_rules import values_of
 from medic.config.settings import Settings
+from medic.core.author import BY_SQL
 from medic.core.effects import Notify
 from medic.core.service import Service
 from medic.core.units import ServiceId
@@ -66,6 +70,9 @@ from medic.metrics.operations import OperationMeter
 from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
+from medic.store.audit.heads import AuditHeads
+from medic.store.audit.sealer import AuditSealer
+from medic.store.audit.sign_ins import RefusedSignIns
 from medic.store.directory_lock import DirectoryLock
 from medic.store.pairing import Gap
 from medic.store.postgres.bridge import only_member
@@ -109,6 +116,7 @@ async def serve(settings: Settings, announce: Callable[[str], None], gap: Gap = 
         OvertakenError: another Medic is the active one now.
     """
     configure_logs(level=settings.logs.level, as_json=settings.logs.as_json, debug=settings.logs.debug)
+    CONCEALER.know("environment", values_of(settings))
     sys.setswitchinterval(SWITCH_SECONDS)
     prepare(settings.storage.folder)
     certificate = settings.listen.certificate
@@ -157,6 +165,8 @@ class _Medic:
         self._on_accepting = on_accepting
         self._meter = RequestMeter()
         self._stall = LoopStall()
+        self._heads = AuditHeads(settings.storage.folder)
+        self._sign_ins = RefusedSignIns(opened.stores.database, opened.clock)
         self._limiter = build_limiter(settings.limits)
         self._leaving = trio.Event()
 
@@ -187,6 +197,8 @@ class _Medic:
             await outer.start(stores.ids.run, stores.database)
             await outer.start(stores.journal.run)
             await outer.start(writer.run)
+            await outer.start(AuditSealer(stores.database, self._opened.clock, self._heads).run)
+            await outer.start(self._sign_ins.run)
             await outer.start(self._opened.leadership.run)
             async with trio.open_nursery() as telling:
                 await telling.start(watching.alerting.run)
@@ -208,7 +220,7 @@ class _Medic:
         """Wheel, changes by SQL and HTTP, until Medic is to leave and HTTP has drained."""
         stores = self._opened.stores
         serving = build_serving(self._settings, stores, watching, writer, self._limiter, ring=self._opened.keys)
-        key_keeping = build_key_keeping(stores, watching, serving.keys)
+        key_keeping = build_key_keeping(stores, watching, serving)
         parts = self._parts(watching, writer, keeper, key_keeping)
         health = SystemHealth(
             parts=parts,
@@ -238,6 +250,8 @@ class _Medic:
             )
             await nursery.start(change_log.run)
             await nursery.start(key_keeping.run)
+            if api.slack is not None:
+                await nursery.start(api.slack.presses.run)
             await nursery.start(self._serve_http, server, health, nursery)
             self._on_accepting()
             await nursery.start(watching.host.run)
@@ -314,7 +328,7 @@ class _Medic:
         """Tell the actors what PostgreSQL knew before the journal did: a crash, or SQL while Medic was down."""
         recovered = self._opened.recovered
         for service_id in recovered.gone:
-            await serving.changes.take_deletion(service_id, by="SQL")
+            await serving.changes.take_deletion(service_id, by=BY_SQL)
         for row in (*recovered.strangers, *recovered.edited):
             await serving.changes.take_row(row)
 
@@ -351,6 +365,7 @@ class _Medic:
                 services=counts.services,
                 alerts=counts.alerts_active,
                 targets=watching.alerting.describe_targets(),
+                remarks=secret_remarks(self._settings, self._opened.stores.vault),
             ),
             self._settings,
             self._announce,
@@ -387,7 +402,10 @@ class _Medic:
             changes=serving.changes,
             history=serving.history,
             webhooks=serving.webhooks,
+            audit=serving.audit,
+            snapshots=serving.snapshots,
             keys=serving.keys,
+            secrets=serving.secrets,
             health=health,
             clock=watching.clock,
             metrics=Exposition(collector=collector, roster=watching.directory, clock=watching.clock, services_max=most),
@@ -401,6 +419,7 @@ class _Medic:
                 roster=watching.directory,
                 clock=watching.clock,
                 meter=self._meter,
+                note_failure=self._sign_ins.note_refused_sign_in,
             ),
             request_limits=self._limiter,
             settings=ApiSettings(
@@ -410,6 +429,13 @@ class _Medic:
                 cors=Cors(frozenset(self._settings.access.cors_origins)),
             ),
             guard=Guard(self._settings.telling.webhook_hosts),
+            slack=build_slack(
+                self._settings,
+                changes=serving.changes,
+                roster=watching.directory,
+                clock=watching.clock,
+                secrets=self._opened.stores.vault,
+            ),
         )
 
     async def _wait_signal(self) -> None:

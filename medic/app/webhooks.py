@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medic.alerting.pipeline import Alerting
+from medic.core.author import Author
 from medic.core.units import DurationMs
 from medic.core.webhook import Webhook
 from medic.errors import UnknownWebhookError
@@ -19,7 +20,7 @@ class OperatorWebhooks:
         self._alerting = alerting
 
     async def create(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook:
         """The stored webhook; it is told from now on."""
         webhook = await self._store.insert(url=url, heartbeat_name=heartbeat_name, headers=headers, by=by)
@@ -41,7 +42,7 @@ class OperatorWebhooks:
         """Every webhook, as stored."""
         return await self._store.all()
 
-    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook:
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook:
         """The webhook with a new secret, which signs from now on; the one before signs as well for `overlap`.
 
         Raises:
@@ -53,7 +54,7 @@ class OperatorWebhooks:
         self._alerting.add_webhook(webhook)
         return webhook
 
-    async def delete(self, webhook_id: int, *, by: str) -> None:
+    async def delete(self, webhook_id: int, *, by: Author) -> None:
         """Forget a webhook; what waits for it is given up.
 
         Raises:

@@ -27,9 +27,10 @@ import trio
 from pydantic import SecretStr
 
 from medic.alerting.outbound import outbound_client, safe
+from medic.cli.doctor_secrets import missing_secrets, open_vault, token_of
 from medic.cli.environment import database_in_use
 from medic.config.folder import prepare
-from medic.config.settings import PagerDutySettings, Settings, SlackSettings
+from medic.config.settings import PagerDutySettings, Settings
 from medic.core.units import isoformat
 from medic.errors import ConfigurationError, DatabaseUnavailableError
 from medic.http.answers import JsonObject, JsonValue
@@ -62,6 +63,7 @@ _PARTS: Final = (
     "PostgreSQL",
     "schema",
     "active Medic",
+    "secrets",
     "PagerDuty",
     "Slack",
     "Redis",
@@ -107,7 +109,8 @@ async def examine(settings: Settings) -> list[Finding]:
         ),
         ("PostgreSQL", partial(_look_at_database, settings)),
         ("PagerDuty", partial(_look_at_pagerduty, settings.telling.pagerduty)),
-        ("Slack", partial(_look_at_slack, settings.telling.slack)),
+        ("Slack", partial(_look_at_slack, settings)),
+        ("secrets", partial(_look_at_secrets, settings)),
         ("Redis", partial(_look_at_redis, settings.limits.redis_url)),
         ("Medic", partial(_look_at_medic, settings)),
     ]
@@ -276,12 +279,26 @@ async def _connect(host: str, port: int | None, *, with_tls: bool) -> None:
         await trio.aclose_forcefully(stream)
 
 
-async def _look_at_slack(configured: SlackSettings | None) -> list[Finding]:
+async def _look_at_secrets(settings: Settings) -> list[Finding]:
+    if settings.secrets.key is None:
+        return []
+    missing = [
+        Finding("secrets", Verdict.BAD, f"{variable}: there is no secret {name}", f"medic-cli secret set {name}")
+        for variable, name in await missing_secrets(settings)
+    ]
+    stored = len((await open_vault(settings)).all())
+    return missing or [Finding("secrets", Verdict.OK, f"{stored} stored, none is missing")]
+
+
+async def _look_at_slack(settings: Settings) -> list[Finding]:
+    configured = settings.telling.slack
     if configured is None:
         return [
             Finding("Slack", Verdict.NOTE, "not configured", "set SLACK_API_TOKEN and SLACK_CHANNEL_ID to post there")
         ]
-    token = configured.token.get_secret_value()
+    token = await token_of(settings, configured.token.get_secret_value())
+    if token is None:
+        return []  # that it is missing is said of the secrets
     try:
         said = await _ask("POST", f"{configured.api_url}/auth.test", headers={"Authorization": f"Bearer {token}"})
     except httpx.HTTPError as error:

@@ -25,6 +25,36 @@ app = show.commands(
     epilog="Exit status: 0 an orderly end, 1 something is not as it should be, 2 the configuration is wrong.",
 )
 
+audit = show.commands("The record of who did what.")
+app.add_typer(audit, name="audit")
+
+
+secrets_app = show.commands("Stored secrets, in the database. To store one: medic-cli secret set.")
+app.add_typer(secrets_app, name="secrets")
+
+
+@secrets_app.callback()
+def secrets() -> None:
+    """Stored secrets, in the database. To store one: medic-cli secret set."""
+
+
+@secrets_app.command("rotate")
+def rotate() -> None:
+    """Seal every secret with MEDIC_SECRETS_KEY; MEDIC_SECRETS_KEY_BEFORE is the key before. Medic may run meanwhile."""
+    settings = settings_or_end()
+    import trio  # noqa: PLC0415
+
+    from medic.app.logs import configure_logs  # noqa: PLC0415
+    from medic.cli.secrets import rotate_secrets  # noqa: PLC0415
+
+    configure_logs(level="ERROR", as_json=False, debug=False)
+
+    def act() -> None:
+        if trio.run(rotate_secrets, settings, announce).unknown:
+            raise typer.Exit(show.EXIT_REFUSED)
+
+    end_as_it_should(act)
+
 
 @app.callback()
 def medic(*, version: Version = False) -> None:
@@ -84,6 +114,29 @@ def doctor(*, output: Format = Output.TABLE) -> None:
         )
     if any(finding.verdict is Verdict.BAD for finding in findings):
         raise typer.Exit(show.EXIT_REFUSED)
+
+
+@audit.command("verify")
+def audit_verify(*, output: Format = Output.TABLE) -> None:
+    """Show that nobody changed the audit, or which entry was: exit status 0 only if all of it is as it was sealed."""
+    settings = settings_or_end()
+    import trio  # noqa: PLC0415
+
+    from medic.app.logs import configure_logs  # noqa: PLC0415
+    from medic.cli.audit_verify import as_json, print_verified, verify_audit  # noqa: PLC0415
+
+    configure_logs(level="ERROR", as_json=False, debug=False)
+
+    def act() -> None:
+        verified = trio.run(verify_audit, settings)
+        if output is Output.JSON:
+            show.print_json(as_json(verified))
+        else:
+            print_verified(verified)
+        if verified.verdict.wrong:
+            raise typer.Exit(show.EXIT_REFUSED)
+
+    end_as_it_should(act)
 
 
 @app.command("env")

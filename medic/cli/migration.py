@@ -22,7 +22,7 @@ async def migrate_database(settings: Settings, announce: Callable[[str], None]) 
     """
     async with (
         open_bridge() as bridge,
-        _database_for(settings, bridge) as target,
+        open_target(settings, bridge) as target,
         open_database(target, connections_max=1, bridge=bridge) as database,
     ):
         applied = await migrate(database)
@@ -33,7 +33,7 @@ async def migrate_database(settings: Settings, announce: Callable[[str], None]) 
 
 
 @asynccontextmanager
-async def _database_for(settings: Settings, bridge: Bridge) -> AsyncIterator[ConnectionTarget]:
+async def open_target(settings: Settings, bridge: Bridge) -> AsyncIterator[ConnectionTarget]:
     """The operators' PostgreSQL; else the embedded one, started for the block where it does not run."""
     target = settings.database.target
     if target is not None:

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from medic.cli import alerts, heartbeat, key, service, show, webhook
+from medic.cli import alerts, audit, heartbeat, key, secret, service, show, webhook
 from medic.cli.client import connect
 from medic.cli.show import Format, Output, Url, Version
 from medic.errors import RefusedError, UnavailableError
@@ -23,7 +23,9 @@ app.add_typer(service.app, name="service")
 app.add_typer(heartbeat.app, name="heartbeat")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(webhook.app, name="webhook")
+app.add_typer(audit.app, name="audit")
 app.add_typer(key.app, name="key")
+app.add_typer(secret.app, name="secret")
 
 
 @app.callback()

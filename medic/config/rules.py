@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from medic.access.mode import AuthMode
 from medic.config.fields import Address
+from medic.config.secret_rules import secret_faults
 from medic.config.settings import (
     AccessSettings,
     Certificate,
@@ -24,6 +25,7 @@ from medic.config.settings import (
     Logs,
     PagerDutySettings,
     RateLimits,
+    SecretsSettings,
     Settings,
     SlackSettings,
     Storage,
@@ -80,6 +82,7 @@ def faults(given: Given) -> Iterator[Fault]:
     yield from _access_faults(given)
     yield from _database_faults(given)
     yield from _telling_faults(given)
+    yield from secret_faults(given.names, given.telling, given.secrets)
     if given.limits.medic_rate_limiter_type == "redis" and "REDIS_URL" not in given.names:
         yield Fault("REDIS_URL", "is missing: MEDIC_RATE_LIMITER_TYPE=redis needs it")
 
@@ -100,7 +103,9 @@ def settings(given: Given) -> Settings:
         ),
         limits=_limits(given.limits),
         webhook_secret=given.secrets.medic_webhook_secret,
+        slack_signing_secret=given.secrets.slack_signing_secret,
         admin_key=given.secrets.medic_admin_api_key,
+        secrets=SecretsSettings(given.secrets.medic_secrets_key, given.secrets.medic_secrets_key_before),
         remarks=tuple(_remarks(given)),
     )
 

@@ -186,12 +186,27 @@ class RateLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretsSettings:
+    """How stored secrets are sealed.
+
+    Attributes:
+        key: `MEDIC_SECRETS_KEY`; None: there are none.
+        key_before: `MEDIC_SECRETS_KEY_BEFORE`.
+    """
+
+    key: SecretStr | None = None
+    key_before: SecretStr | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything.
 
     Attributes:
         admin_key: `MEDIC_ADMIN_API_KEY`.
+        secrets: `MEDIC_SECRETS_KEY`.
         webhook_secret: `MEDIC_WEBHOOK_SECRET`; None: signed requests are not told from others.
+        slack_signing_secret: `SLACK_SIGNING_SECRET`; None: what is pressed in Slack is refused.
         remarks: Sentences the operator should read at the start: what is set and has no effect yet.
     """
 
@@ -204,5 +219,7 @@ class Settings:
     logs: Logs
     limits: RateLimits
     webhook_secret: SecretStr | None = None
+    slack_signing_secret: SecretStr | None = None
     admin_key: SecretStr | None = None
+    secrets: SecretsSettings = SecretsSettings()
     remarks: tuple[str, ...] = ()

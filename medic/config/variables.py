@@ -267,8 +267,21 @@ class Secrets(Table):
         description="An API key that may do everything, of your own making: at least 32 characters, as "
         "`openssl rand -hex 32` makes them. It makes the first of the other keys.",
     )
-    slack_signing_secret: Secret = Field(None, description="Verifies what Slack sends when somebody presses a button.")
-    medic_secrets_key: SecretsKey = Field(None, description="Key that encrypts stored secrets: 32 bytes in base64.")
+    slack_signing_secret: Secret = Field(
+        None,
+        description="Verifies what Slack sends when somebody presses a button: the signing secret of the app. Unset: "
+        "messages have no buttons, and what is pressed is refused.",
+    )
+    medic_secrets_key: SecretsKey = Field(
+        None,
+        description="Key that seals stored secrets, to which `SLACK_API_TOKEN`, `PAGERDUTY_ROUTING_KEY` and headers of "
+        "webhooks may refer as `${secrets.NAME}`: 32 bytes in base64, as `openssl rand -base64 32` makes them. Without "
+        "it nobody can read them: keep it apart from the database and its backups.",
+    )
+    medic_secrets_key_before: SecretsKey = Field(
+        None,
+        description="The key before `MEDIC_SECRETS_KEY`, until `medic secrets rotate` has sealed every secret anew.",
+    )
     medic_webhook_secret: WebhookSecret = Field(
         None,
         description="Verifies heartbeats that are signed (Standard Webhooks) instead of carrying a key: `whsec_` and "
@@ -280,8 +293,6 @@ TABLES: Final = (Listening, Access, Database, Storage, Watching, Telling, Operat
 
 NOT_IN_USE_YET: Final = {
     "HEARTBEAT_RETENTION_DAYS": "the removal of old heartbeats",
-    "SLACK_SIGNING_SECRET": "buttons in Slack",
-    "MEDIC_SECRETS_KEY": "stored secrets",
 }
 """Variables whose feature a later release brings, and the feature. They are checked now, so that an environment made
 for the earlier system starts Medic as it is; whoever sets one is told at the start that it has no effect yet."""

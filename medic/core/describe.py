@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
+from medic.core.author import Author
 from medic.core.deadline import next_deadline
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.effects import (
@@ -46,6 +47,7 @@ from medic.core.step import register, step
 from medic.core.units import HOUR_MS, MINUTE_MS, DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
 
 _RECOVERY_MS: Final = DurationMs(MINUTE_MS // 2)
+_ADA: Final = Author("ada")
 _BEGINNING: Final = InstantMs(1_767_225_600_000)
 
 _HEAD: Final = """\
@@ -84,7 +86,7 @@ class _Stage:
         self._at = _BEGINNING
         self._drawn = 0
         draft = ServiceDraft("web", "shop", MINUTE_MS, active=active, recovery_ms=recovery_ms, renotify_ms=HOUR_MS)
-        row = draft.row(ServiceId(1), self._at, "ada")
+        row = draft.row(ServiceId(1), self._at, _ADA.name)
         defaults = Defaults(first_heartbeat_ms=DurationMs(0))
         self.service, _ = register(row, defaults, at=self._at, sighted=self._sighted)
 
@@ -111,32 +113,32 @@ class _Stage:
         return self._take(DeadlineExpired(self._at, self._sighted, self._draw_id(), deadline))
 
     def edit(self, edit: ServiceEdit) -> tuple[ServiceEffect, ...]:
-        row = edit.apply(self.service.row, self._at, "ada")
+        row = edit.apply(self.service.row, self._at, _ADA.name)
         return self._take(ServiceChanged(self._at, self._sighted, self._draw_id(), row))
 
     def mute(self) -> tuple[ServiceEffect, ...]:
-        return self._take(MuteRequested(self._at, self._sighted, None, "", "ada"))
+        return self._take(MuteRequested(self._at, self._sighted, None, "", _ADA))
 
     def expire_mute(self) -> tuple[ServiceEffect, ...]:
         """Let the mute come to its end in this instant."""
         if self.service.mute is not None:
-            self._take(MuteRequested(self._at, self._sighted, self._at, "", "ada"))
+            self._take(MuteRequested(self._at, self._sighted, self._at, "", _ADA))
         return self._take(DeadlineExpired(self._at, self._sighted, self._draw_id(), self._sighted))
 
     def unmute(self) -> tuple[ServiceEffect, ...]:
-        return self._take(UnmuteRequested(self._at, self._sighted, self._draw_id(), "ada"))
+        return self._take(UnmuteRequested(self._at, self._sighted, self._draw_id(), _ADA))
 
     def acknowledge(self) -> tuple[ServiceEffect, ...]:
-        return self._take(AcknowledgeRequested(self._at, self._sighted, "ada"))
+        return self._take(AcknowledgeRequested(self._at, self._sighted, _ADA))
 
     def resolve(self) -> tuple[ServiceEffect, ...]:
-        return self._take(ResolveRequested(self._at, self._sighted, "ada"))
+        return self._take(ResolveRequested(self._at, self._sighted, _ADA))
 
     def delete(self) -> tuple[ServiceEffect, ...]:
-        return self._take(ServiceDeleted(self._at, self._sighted, "ada"))
+        return self._take(ServiceDeleted(self._at, self._sighted, _ADA))
 
     def send_test(self) -> tuple[ServiceEffect, ...]:
-        return self._take(TestRequested(self._at, self._sighted, self._draw_id(), "ada"))
+        return self._take(TestRequested(self._at, self._sighted, self._draw_id(), _ADA))
 
 
 _Input = Callable[[_Stage], tuple[ServiceEffect, ...]]

@@ -5,10 +5,14 @@ tell it once it is durable; so nothing unjournaled can leave. The live machine c
 it has just decided, and recovery by folding the same effects read from the journal: the two cannot disagree.
 
 The order of effects within one step is meaning: what must be durable stands before what may be seen.
+
+Where an operator's order is journaled first, its effect carries the author for the audit; `by` is the name alone, which
+is what earlier journals have.
 """
 
 from __future__ import annotations
 
+from medic.core.author import Author
 from medic.core.blind import BlindSpan
 from medic.core.notification import Notification
 from medic.core.ring import NO_MARK
@@ -105,6 +109,7 @@ class AmendAlert:
     change: str
     by: str = ""
     note: str = ""
+    author: Author | None = None
 
 
 @value(frozen=True, slots=True)
@@ -119,6 +124,7 @@ class CloseAlert:
     cycle: int
     by: str = ""
     note: str = ""
+    author: Author | None = None
 
 
 @value(frozen=True, slots=True)
@@ -129,6 +135,7 @@ class SetMute:
     at: InstantMs
     sighted: SightedMs
     mute: Mute
+    author: Author | None = None
 
 
 @value(frozen=True, slots=True)
@@ -139,6 +146,7 @@ class EndMute:
     at: InstantMs
     sighted: SightedMs
     by: str
+    author: Author | None = None
 
 
 @value(frozen=True, slots=True)

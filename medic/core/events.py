@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medic.core.author import Author
 from medic.core.blind import SIGHTED_ALWAYS, BlindLog
 from medic.core.service import ServiceRow
 from medic.core.status import HeartbeatStatus
@@ -58,7 +59,7 @@ class ServiceDeleted:
 
     at: InstantMs
     sighted: SightedMs
-    by: str
+    by: Author
 
 
 @value(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class MuteRequested:
     sighted: SightedMs
     until: InstantMs | None
     reason: str
-    by: str
+    by: Author
 
 
 @value(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class UnmuteRequested:
     at: InstantMs
     sighted: SightedMs
     event_id: EventId
-    by: str
+    by: Author
 
 
 @value(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class AcknowledgeRequested:
 
     at: InstantMs
     sighted: SightedMs
-    by: str
+    by: Author
     note: str = ""
 
 
@@ -98,7 +99,7 @@ class ResolveRequested:
 
     at: InstantMs
     sighted: SightedMs
-    by: str
+    by: Author
     note: str = ""
 
 
@@ -122,7 +123,7 @@ class TestRequested:
     at: InstantMs
     sighted: SightedMs
     event_id: EventId
-    by: str
+    by: Author
 
 
 Event = (

@@ -43,6 +43,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, assert_never
 
+from medic.core.author import Author
 from medic.core.blind import BlindSpan
 from medic.core.deadline import Cause, due_now, expected_within, late_deadline, well_wait_ms
 from medic.core.discount import discount_of, kept_said_at, mark_of
@@ -292,7 +293,7 @@ def _deadline_expired(service: Service, event: DeadlineExpired) -> tuple[Service
                 _close(turn, turn.alert, ClosedReason.RECOVERED)
                 _tell_degraded(turn, before, event.event_id)
             case Cause.MUTE_END:
-                _end_mute(turn, event.event_id, by="")
+                _end_mute(turn, event.event_id, None)
             case Cause.REMINDER:
                 _remind(turn, turn.alert)
             case _:
@@ -406,31 +407,33 @@ def _edited(turn: Turn, event: ServiceChanged) -> None:
 def _service_deleted(service: Service, event: ServiceDeleted) -> tuple[ServiceEffect, ...]:
     turn = Turn(service, event.at, event.sighted)
     if service.alert is not None:
-        turn.close_alert(service.alert, ClosedReason.DELETED, by=event.by)
-    turn.emit(RemoveService(turn.service_id, event.at, event.sighted, event.by))
+        turn.close_alert(service.alert, ClosedReason.DELETED, event.by)
+    turn.emit(RemoveService(turn.service_id, event.at, event.sighted, event.by.name))
     return turn.effects()
 
 
 def _mute_requested(service: Service, event: MuteRequested) -> tuple[ServiceEffect, ...]:
     turn = Turn(service, event.at, event.sighted)
-    mute = Mute(muted_at=event.at, until=event.until, reason=event.reason, muted_by=event.by)
-    turn.emit(SetMute(turn.service_id, event.at, event.sighted, mute))
+    mute = Mute(muted_at=event.at, until=event.until, reason=event.reason, muted_by=event.by.name)
+    turn.emit(SetMute(turn.service_id, event.at, event.sighted, mute, event.by))
     return turn.effects()
 
 
 def _unmute_requested(service: Service, event: UnmuteRequested) -> tuple[ServiceEffect, ...]:
     turn = Turn(service, event.at, event.sighted)
     if service.mute is not None:
-        _end_mute(turn, event.event_id, by=event.by)
+        _end_mute(turn, event.event_id, event.by)
     return turn.effects()
 
 
-def _end_mute(turn: Turn, event_id: EventId, *, by: str) -> None:
-    """The mute is over: said once, and what is still down is told as an alert now, what is still degraded as degraded.
+def _end_mute(turn: Turn, event_id: EventId, author: Author | None) -> None:
+    """The mute is over, by somebody's order or (None) because its time was up.
 
-    Otherwise the end of it would be the first that anybody hears.
+    That is said once, and what is still down is told as an alert now, what is still degraded as degraded. Otherwise the
+    end of it would be the first that anybody hears.
     """
-    turn.emit(EndMute(turn.service_id, turn.at, turn.sighted, by))
+    by = "" if author is None else author.name
+    turn.emit(EndMute(turn.service_id, turn.at, turn.sighted, by, author))
     alert = turn.service.alert
     # A flapping alert says so once, and nothing more until it is over.
     is_told_now = alert is not None and not (alert.flapping and alert.told)
@@ -448,10 +451,10 @@ def _acknowledge_requested(service: Service, event: AcknowledgeRequested) -> tup
     if alert is None or alert.acknowledged_at is not None:
         return ()
     turn = Turn(service, event.at, event.sighted)
-    acknowledged = replace(alert, acknowledged_at=event.at, acknowledged_by=event.by)
+    acknowledged = replace(alert, acknowledged_at=event.at, acknowledged_by=event.by.name)
     turn.amend_alert(acknowledged, "acknowledged", event.by, event.note)
     if acknowledged.told:
-        turn.tell(NotificationKind.ACKNOWLEDGE, acknowledged, event.by, event.note)
+        turn.tell(NotificationKind.ACKNOWLEDGE, acknowledged, event.by.name, event.note)
     return turn.effects()
 
 
@@ -478,7 +481,7 @@ def _nobody_told(service: Service, event: NobodyTold) -> tuple[ServiceEffect, ..
 
 def _test_requested(service: Service, event: TestRequested) -> tuple[ServiceEffect, ...]:
     turn = Turn(service, event.at, event.sighted)
-    turn.tell_test(event.event_id, event.by)
+    turn.tell_test(event.event_id, event.by.name)
     return turn.effects()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medic.core.author import Author
 from medic.core.deadline import missed_intervals
 from medic.core.effects import AmendAlert, ChangeStatus, CloseAlert, CreditSigns, Notify, OpenAlert, ServiceEffect
 from medic.core.fold import fold
@@ -92,14 +93,16 @@ class Turn:
         recent = len([opened for opened in openings if opened > since])
         return 0 < self.service.policy.defaults.flap_openings <= recent
 
-    def amend_alert(self, alert: Alert, change: str, by: str = "", note: str = "") -> None:
+    def amend_alert(self, alert: Alert, change: str, author: Author | None = None, note: str = "") -> None:
         """Decide that the open alert is now `alert`."""
-        self.emit(AmendAlert(self.service_id, self.at, self.sighted, alert, change, by, note))
+        by = "" if author is None else author.name
+        self.emit(AmendAlert(self.service_id, self.at, self.sighted, alert, change, by, note, author))
 
-    def close_alert(self, alert: Alert, reason: ClosedReason, by: str = "", note: str = "") -> None:
+    def close_alert(self, alert: Alert, reason: ClosedReason, author: Author | None = None, note: str = "") -> None:
         """Decide that the open alert is over, and tell it wherever its beginning was told, muted or not."""
         cycle = missed_intervals(self.service, self.sighted)
-        self.emit(CloseAlert(self.service_id, self.at, self.sighted, alert, reason, cycle, by, note))
+        by = "" if author is None else author.name
+        self.emit(CloseAlert(self.service_id, self.at, self.sighted, alert, reason, cycle, by, note, author))
         if alert.told:
             self._notify(
                 NotificationKind.RESOLVE,

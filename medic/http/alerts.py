@@ -68,7 +68,7 @@ async def acknowledge_alert(parts: ApiParts, call: Call) -> Answer:
     """Somebody works on it: reminders stop."""
     alert_id = _alert_id(call)
     await require_alert(parts, call, alert_id)
-    service = await parts.changes.acknowledge(alert_id, by=call.actor, note=_note(call))
+    service = await parts.changes.acknowledge(alert_id, by=call.author, note=_note(call))
     alert = service.alert
     closed_meanwhile = alert is None or alert.alert_id != alert_id
     shown = {"alert_id": alert_id} if closed_meanwhile or alert is None else alert_json(_row(parts, service, alert))
@@ -79,7 +79,7 @@ async def resolve_alert(parts: ApiParts, call: Call) -> Answer:
     """Close it by hand; a fresh deadline begins."""
     alert_id = _alert_id(call)
     await require_alert(parts, call, alert_id)
-    resolved = await parts.changes.resolve(alert_id, by=call.actor, note=_note(call))
+    resolved = await parts.changes.resolve(alert_id, by=call.author, note=_note(call))
     row = replace(
         _row(parts, resolved.service, resolved.alert),
         alert_cycle=resolved.cycle,

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic_core import PydanticCustomError
 
+from medic.access.references import fault_in
 from medic.access.signed import HEADERS as SIGNED_HEADERS
 from medic.core.draft import PRIORITIES, TEAM_MAX
 from medic.core.names import NAME_MAX, name_fault, normal_name
@@ -196,6 +197,9 @@ def check_webhook_headers(value: object) -> tuple[tuple[str, str], ...]:
             raise wrong(
                 f"must have printable ASCII of at most {WEBHOOK_HEADER_VALUE_MAX} characters as the value of {name}"
             )
+        fault = fault_in(text)
+        if fault is not None:
+            raise wrong(f"{fault}; the header {name} does not")
     return tuple(value.items())
 
 

@@ -91,6 +91,10 @@ ALERTS_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
 """Largest `limit` of a page."""
 
+ENTRIES_DEFAULT: Final = 50
+ENTRIES_MAX: Final = 200
+"""Entries of the audit, and snapshots, on a page: as the earlier system had it, and at most; two rows stand in each."""
+
 SERVICES_PER_PIECE: Final = 100
 """Services written between two chances for every other task: 1 to 2 ms of a streamed listing."""
 

@@ -32,11 +32,15 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One kind of answer: what it means, its shape, and its content type. No shape: no body, or no JSON."""
+    """One kind of answer: what it means, its shape, and its content type. No shape: no body, or no JSON.
+
+    `also` are content types, all of them text, that it has where Accept asks for them.
+    """
 
     summary: str
     shape: type[BaseModel] | None = None
     content_type: str = JSON_TYPE
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,11 @@ class Route:
         summary, about: What it does, in a line and in some.
         answers: By status. Refusals of every route (405, 500, …) are added by the description.
         body: What it reads; None where it reads none.
+        body_type: The content type its body is described with; whatever is sent is read.
         body_optional: Whether the body may be left out.
         query: Its parameters; None where any query is ignored.
         actor: Whether `X-Actor` says who does it.
+        headers: Names of headers that its view reads beside those of all.
         keyed: Whether `Idempotency-Key` recognises what is sent again.
         scope: What a caller's key needs for it, in the modes that ask for keys; None: nobody is asked.
         limited: Whether each request counts as a read or a change of its caller; heartbeats never do.
@@ -69,9 +75,11 @@ class Route:
     answers: dict[int, Told]
     about: str = ""
     body: type[BaseModel] | None = None
+    body_type: str = JSON_TYPE
     body_optional: bool = False
     query: tuple[Parameter, ...] | None = ()
     actor: bool = False
+    headers: tuple[str, ...] = ()
     keyed: bool = False
     scope: Scope | None = Scope.READ
     limited: bool = True

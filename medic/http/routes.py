@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from medic.access.scope import Scope
-from medic.http import alerts, bulk, documentation, heartbeats, named, operations, services, shapes, webhooks
+from medic.http import (
+    alerts,
+    bulk,
+    documentation,
+    heartbeats,
+    named,
+    operations,
+    services,
+    shapes,
+    webhooks,
+)
+from medic.http.audit_routes import AUDIT
 from medic.http.bodies import (
     BulkBody,
     HeartbeatBody,
@@ -19,7 +30,9 @@ from medic.http.bodies import (
 from medic.http.key_routes import KEYS
 from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX
 from medic.http.route import Parameter, Route, Told
+from medic.http.secret_routes import SECRETS
 from medic.http.shared_answers import AWAY, CURSOR, LIMIT
+from medic.http.slack_routes import SLACK
 
 HEARTBEAT_PATH: Final = "/heartbeat"
 NAMED_PATH: Final = "/heartbeat/{heartbeat_name}"
@@ -471,7 +484,7 @@ OPERATIONS: Final = (
     ),
 )
 
-_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *OPERATIONS)
+_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *SECRETS, *SLACK, *AUDIT, *OPERATIONS)
 
 ROUTES: Final = (*_DESCRIBED, *documentation.routes(_DESCRIBED))
 """All routes."""

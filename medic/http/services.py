@@ -12,6 +12,7 @@ from medic.access.keys import ApiKey
 from medic.access.limits import Counted
 from medic.access.reach import reach_of
 from medic.access.restriction import may_see
+from medic.core.author import Author
 from medic.core.draft import ServiceEdit
 from medic.core.names import name_key, normal_name
 from medic.core.service import Service
@@ -116,11 +117,11 @@ async def register_service(parts: ApiParts, call: Call) -> Answer:
         stands = await count(parts, Counted.MANAGEMENT, call.caller)
     else:
         require_within(call, draft.heartbeat_name, taken.row.team)
-    service, is_new = await parts.changes.register(draft, by=call.actor)
+    service, is_new = await parts.changes.register(draft, by=call.author)
     if is_new:
         parts.refused.forget_name(draft.heartbeat_name)
         if body.muted:
-            service = await _mute(parts, service, body, by=call.actor)
+            service = await _mute(parts, service, body, by=call.author)
         return replace(success(201, REGISTERED, _shown(parts, service)), headers=stands)
     stored = _shown(parts, service)
     wanted = body.wanted()
@@ -129,7 +130,7 @@ async def register_service(parts: ApiParts, call: Call) -> Answer:
     }
     if update and differs:
         stands = await count(parts, Counted.MANAGEMENT, call.caller)
-        service = await _apply(parts, service, body, by=call.actor, mute="muted" in differs)
+        service = await _apply(parts, service, body, by=call.author, mute="muted" in differs)
     return replace(success(200, ALREADY_REGISTERED, _shown(parts, service), differs=differs), headers=stands)
 
 
@@ -140,10 +141,10 @@ async def update_service(parts: ApiParts, call: Call) -> Answer:
     body.require_mute()
     if body.team is not None:
         require_within(call, service.row.heartbeat_name, body.team)
-    service = await _apply(parts, service, body, by=call.actor, mute=body.muted is not None)
+    service = await _apply(parts, service, body, by=call.author, mute=body.muted is not None)
     if body.down is not None and service.alert is not None:
         try:
-            service = (await parts.changes.resolve(service.alert.alert_id, by=call.actor, note="")).service
+            service = (await parts.changes.resolve(service.alert.alert_id, by=call.author, note="")).service
         except AlertClosedError:
             service = find_service(parts, call, call.name)
     return success(200, UPDATED, _shown(parts, service))
@@ -152,14 +153,14 @@ async def update_service(parts: ApiParts, call: Call) -> Answer:
 async def delete_service(parts: ApiParts, call: Call) -> Answer:
     """Delete a service; its history keeps name and id."""
     find_service(parts, call, call.name)
-    await parts.changes.delete(call.name, by=call.actor)
+    await parts.changes.delete(call.name, by=call.author)
     return success(200, DELETED, "")
 
 
 async def send_test(parts: ApiParts, call: Call) -> Answer:
     """Send a marked page about the service through the real notifiers, and its resolve."""
     find_service(parts, call, call.name)
-    targets = await parts.changes.send_test(call.name, by=call.actor)
+    targets = await parts.changes.send_test(call.name, by=call.author)
     told = (
         f"A test page goes to {', '.join(targets)}."
         if targets
@@ -176,7 +177,7 @@ async def list_refused(parts: ApiParts, call: Call) -> Answer:
     return success(200, "", shown, total_count=len(names))
 
 
-async def _apply(parts: ApiParts, service: Service, body: ServiceFields, *, by: str, mute: bool) -> Service:
+async def _apply(parts: ApiParts, service: Service, body: ServiceFields, *, by: Author, mute: bool) -> Service:
     """Columns first, because that is what PostgreSQL may refuse; then the mute, which never needs it."""
     name, edit = service.row.heartbeat_name, body.edit()
     if edit != ServiceEdit():
@@ -188,7 +189,7 @@ async def _apply(parts: ApiParts, service: Service, body: ServiceFields, *, by: 
     return service
 
 
-async def _mute(parts: ApiParts, service: Service, body: ServiceFields, *, by: str) -> Service:
+async def _mute(parts: ApiParts, service: Service, body: ServiceFields, *, by: Author) -> Service:
     duration = parts.defaults.auto_unmute_ms if body.mute_minutes is None else body.mute_minutes
     until = InstantMs(parts.clock.now() + duration) if duration else None
     return await parts.changes.mute(service.row.heartbeat_name, until=until, reason=body.mute_reason or "", by=by)

@@ -309,3 +309,52 @@ class ProbeShape(Shape):
     timestamp: Time
     version: str
     reason: str | None = Field(default=None, description="Only with 503.")
+
+
+class Entries(Shape, Generic[Results]):
+    """A page as the earlier system had it."""
+
+    entries: list[Results]
+    total_count: int = Field(description="How many match, on all pages; 100 000 for more than that.")
+    limit: int
+    offset: int
+    has_more: bool
+
+
+class AuditEntryShape(Shape):
+    """One thing that somebody did."""
+
+    audit_id: int
+    timestamp: Time
+    actor: str = Field(description="The key's name, else what X-Actor said, else the address; SQL or Medic.")
+    key_id: str | None = Field(description="Of the key that was shown.")
+    address: str | None
+    request_id: str | None = Field(description="X-Request-Id of the answer.")
+    label: str | None = Field(description="What X-Actor said; of a change by SQL, the role.")
+    action: str
+    service_id: int | None
+    subject: str = Field(description="To what it was done, by its name.")
+    before: dict[str, object] | None
+    after: dict[str, object] | None
+    place: int | None = Field(description="In the chain; null until it is sealed, a second later.")
+    hash: str | None = Field(description="Of its seal.")
+
+
+class SnapshotShape(Shape):
+    """A service as it was before a change."""
+
+    snapshot_id: int
+    service_id: int
+    heartbeat_name: str
+    snapshot_data: dict[str, object] = Field(description="The service's row.")
+    action_type: str
+    actor: str
+    created_at: Time
+    restored_at: Time | None
+    restored_by: str | None
+
+
+class RestoredShape(SnapshotShape):
+    """A snapshot that was just restored."""
+
+    service: ServiceShape

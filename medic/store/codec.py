@@ -25,11 +25,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from operator import attrgetter
 from types import new_class
-from typing import Annotated, Final, NamedTuple, get_type_hints
+from typing import Annotated, Final, NamedTuple, Optional, get_type_hints
 
 import orjson
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
+from medic.core.author import Author
 from medic.core.effects import (
     AmendAlert,
     ChangeStatus,
@@ -137,7 +138,8 @@ PREFIX_BYTES: Final = 2
 
 _PREFIXES: Final = {effect: bytes((RECORD_VERSION, number)) for number, effect in (_OBJECTS | _LISTED).items()}
 _FIELDS_OF: Final[dict[type, Callable[[object], tuple[object, ...]]]] = {
-    kind: attrgetter(*(field.name for field in fields(kind))) for kind in (*_LISTED.values(), Alert, Notification)
+    kind: attrgetter(*(field.name for field in fields(kind)))
+    for kind in (*_LISTED.values(), Alert, Notification, Author)
 }
 
 
@@ -151,9 +153,16 @@ def _reader(shape: object) -> Callable[[bytes], Effect]:
     return lambda body: adapter.validate_json(body, strict=True)
 
 
+def _read_as(hint: object) -> object:
+    """What a field of such a list is read as: one that is listed itself, or may be, as its own list."""
+    if hint == Author | None:
+        return Optional[_list_of(Author)]  # noqa: UP045 - made at run time
+    return _list_of(hint) if isinstance(hint, type) and hint in _FIELDS_OF else hint
+
+
 def _list_of(kind: type) -> object:
     """What pydantic reads such a list as: a named tuple, of which the value is made."""
-    hints = {name: _list_of(hint) if hint in _FIELDS_OF else hint for name, hint in get_type_hints(kind).items()}
+    hints = {name: _read_as(hint) for name, hint in get_type_hints(kind).items()}
     body = {field.name: field.default for field in fields(kind) if field.default is not MISSING}
     body |= {"__module__": __name__, "__annotations__": {field.name: hints[field.name] for field in fields(kind)}}
     row = new_class(kind.__name__, (NamedTuple,), exec_body=lambda namespace: namespace.update(body))

@@ -1,9 +1,9 @@
 """Who may send how much: counted in this process, and with Redis in all processes that share one.
 
-Every limit is kept in this process's memory, which never waits and is never away. Where there is a Redis that works,
-heartbeats are counted there behind their backs, by leases (`medic.access.leases`), and other requests, of which there
-are few, by a question of their own. Where it does not, within 50 ms or at once, the limits of this process hold alone:
-with n processes n times as much passes then, and nobody is refused or made to wait because Redis is ill.
+Every limit can be kept in this process's memory, which never waits and is never away. Where there is a Redis that
+works, heartbeats are counted there behind their backs, by leases (`medic.access.leases`), and other requests, of which
+there are few, by a question of their own. Where it does not, within 50 ms or at once, this process counts alone, and
+anew: with n processes n times as much passes then, and nobody is refused or made to wait because Redis is ill.
 
 Medics that share a database of a Redis share their limits, by the names of services and callers. Installations that
 are to count apart have a database number each in `REDIS_URL`.
@@ -32,9 +32,9 @@ from medic.store.redis.wire import RedisUnavailableError
 ASKING_MAX: Final = 256
 """Names counted in one round trip: 2 ms of this process's time and 1 ms of Redis's."""
 
-PAUSE_SECONDS: Final = 0.004
+PAUSE_SECONDS: Final = 0.02
 """Between two round trips: what falls due meanwhile shares the next one. A round trip is 150 µs of this process's time,
-whatever it carries; the first after a rest is made at once."""
+whatever it carries. The first after a rest is made at once, and so is one for a name that takes much on credit."""
 
 
 def monotonic_us() -> int:
@@ -78,6 +78,7 @@ class Limiter:
         }
         self._of_services: dict[int, Limit] = {}
         self._due = trio.Event()
+        self._urgent = trio.Event()
 
     @property
     def counts_callers(self) -> bool:
@@ -113,7 +114,7 @@ class Limiter:
         name = service.row.heartbeat_name
         if self._redis is not None and self._redis.failing is None:
             wait = self._take_lease(self._service.leases, name, limit, assumed_us)
-            if wait:
+            if wait >= 0:
                 return wait
         return self._service.counters.take(name, limit, sighted * 1000, assumed_us)
 
@@ -154,7 +155,9 @@ class Limiter:
                 self._due = trio.Event()
                 for tally in (self._service, self._caller, self._unknown):
                     await self._lease(self._redis, tally)
-                await trio.sleep(PAUSE_SECONDS)
+                with trio.move_on_after(PAUSE_SECONDS):
+                    await self._urgent.wait()
+                self._urgent = trio.Event()
 
     def statistics(self) -> RedisStatistics | None:
         """How it is with Redis; None where limits are counted in this process alone."""
@@ -164,21 +167,24 @@ class Limiter:
         limit = tally.limit
         if limit is None:
             return None
-        name, wait = name_of(caller), 0
+        name, wait = name_of(caller), -1
         if self._redis is not None and self._redis.failing is None:
             wait = self._take_lease(tally.leases, name, limit)
-        wait = wait or tally.counters.take(name, limit, self._now())
+        if wait < 0:
+            wait = tally.counters.take(name, limit, self._now())
         return refusal(tally.counted, limit, wait) if wait else None
 
     def _take_lease(self, leases: Leases, name: str, limit: Limit, assumed_us: int = 0) -> int:
         wait = leases.take(name, limit, self._now(), assumed_us)
         if leases.due:
             self._due.set()
+        if leases.is_urgent:
+            self._urgent.set()
         return wait
 
     async def _lease(self, redis: Redis, tally: _Tally) -> None:
         leases = tally.leases
-        while due := leases.take_due(self._now(), most=ASKING_MAX):
+        while due := leases.take_due(most=ASKING_MAX):
             asking = [tally.asking(each.name, each.limit, owed=each.owed, wanted=each.wanted) for each in due]
             try:
                 told = await redis.call(partial(count_all, asking=asking))

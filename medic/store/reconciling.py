@@ -13,10 +13,11 @@ from typing import Final
 import structlog
 import trio
 
+from medic.core.author import BY_SQL
 from medic.core.units import ServiceId
 from medic.errors import RefusedError
 from medic.ports import Roster
-from medic.store.tables.change_log import BY_SQL, Follower
+from medic.store.tables.change_log import Follower
 from medic.store.tables.services import PgServiceStore
 
 _log = structlog.get_logger(__name__)

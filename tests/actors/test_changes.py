@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from medic.actors.changes import EDIT_ATTEMPTS_MAX
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.effects import CloseAlert, EndMute, RemoveService, SetMute, StoreService
 from medic.core.service import Mute
@@ -39,7 +40,7 @@ async def started(nursery):
 
 async def test_a_registration_is_committed_journaled_and_watched(autojump_clock, nursery):
     world = await started(nursery)
-    service, is_new = await world.changes.register(DRAFT, by="ann")
+    service, is_new = await world.changes.register(DRAFT, by=Author("ann"))
     assert is_new
     assert service is world.directory.find("job")
     assert [effect.row for effect in world.effects(StoreService)] == [service.row]
@@ -49,8 +50,8 @@ async def test_a_registration_is_committed_journaled_and_watched(autojump_clock,
 
 async def test_registering_again_changes_nothing_whatever_the_case(autojump_clock, nursery):
     world = await started(nursery)
-    first, _ = await world.changes.register(DRAFT, by="ann")
-    again, is_new = await world.changes.register(replace(DRAFT, heartbeat_name="JOB"), by="bob")
+    first, _ = await world.changes.register(DRAFT, by=Author("ann"))
+    again, is_new = await world.changes.register(replace(DRAFT, heartbeat_name="JOB"), by=Author("bob"))
     assert again is first
     assert not is_new
     assert len(world.effects(StoreService)) == 1
@@ -68,7 +69,7 @@ async def test_two_registrations_at_once_make_one_service(autojump_clock, nurser
     world.services.insert = insert_slowly
 
     async def register(name):
-        outcomes.append(await world.changes.register(replace(DRAFT, heartbeat_name=name), by=name))
+        outcomes.append(await world.changes.register(replace(DRAFT, heartbeat_name=name), by=Author(name)))
 
     async with trio.open_nursery() as callers:
         for name in ("job", "JOB", "Job"):
@@ -82,7 +83,7 @@ async def test_while_postgresql_is_away_nothing_is_registered(autojump_clock, nu
     world = await started(nursery)
     world.services.available = False
     with pytest.raises(DatabaseUnavailableError):
-        await world.changes.register(DRAFT, by="ann")
+        await world.changes.register(DRAFT, by=Author("ann"))
     assert world.directory.find("job") is None
     assert world.journal.effects() == []
 
@@ -91,11 +92,11 @@ async def test_a_registration_the_journal_refuses_can_be_repeated(autojump_clock
     world = await started(nursery)
     world.journal.refuse()
     with pytest.raises(JournalRefusedError):
-        await world.changes.register(DRAFT, by="ann")
+        await world.changes.register(DRAFT, by=Author("ann"))
     assert world.directory.find("job") is None
     assert world.host.statistics().timers_armed == 0
     world.journal.take_again()
-    await world.changes.register(DRAFT, by="ann")
+    await world.changes.register(DRAFT, by=Author("ann"))
     assert world.directory.find("job") is not None
 
 
@@ -104,8 +105,8 @@ async def test_a_registration_the_journal_refuses_can_be_repeated(autojump_clock
 
 async def test_an_edit_is_committed_journaled_and_taken(autojump_clock, nursery):
     world = await started(nursery)
-    await world.changes.register(DRAFT, by="ann")
-    service = await world.changes.update("job", ServiceEdit(team="pay", priority="p1"), by="bob")
+    await world.changes.register(DRAFT, by=Author("ann"))
+    service = await world.changes.update("job", ServiceEdit(team="pay", priority="p1"), by=Author("bob"))
     assert (service.row.team, service.row.priority, service.row.version) == ("pay", "p1", 2)
     assert await world.services.read(service.row.service_id) == service.row
     assert world.effects(StoreService)[-1].row == service.row
@@ -113,24 +114,24 @@ async def test_an_edit_is_committed_journaled_and_taken(autojump_clock, nursery)
 
 async def test_an_edit_that_changes_nothing_commits_nothing(autojump_clock, nursery):
     world = await started(nursery)
-    await world.changes.register(DRAFT, by="ann")
-    service = await world.changes.update("job", ServiceEdit(interval_ms=DurationMs(60_000)), by="bob")
+    await world.changes.register(DRAFT, by=Author("ann"))
+    service = await world.changes.update("job", ServiceEdit(interval_ms=DurationMs(60_000)), by=Author("bob"))
     assert service.row.version == 1
     assert len(world.services.audit) == 1
 
 
 async def test_an_edit_while_postgresql_is_away_changes_nothing(autojump_clock, nursery):
     world = await started(nursery)
-    service, _ = await world.changes.register(DRAFT, by="ann")
+    service, _ = await world.changes.register(DRAFT, by=Author("ann"))
     world.services.available = False
     with pytest.raises(DatabaseUnavailableError):
-        await world.changes.update("job", ServiceEdit(team="pay"), by="bob")
+        await world.changes.update("job", ServiceEdit(team="pay"), by=Author("bob"))
     assert service.row.team == DRAFT.team
 
 
 async def test_two_edits_at_once_are_both_kept(autojump_clock, nursery):
     world = await started(nursery)
-    await world.changes.register(DRAFT, by="ann")
+    await world.changes.register(DRAFT, by=Author("ann"))
     replace_row = world.services.replace
 
     async def replace_slowly(wanted, *, by):
@@ -140,7 +141,7 @@ async def test_two_edits_at_once_are_both_kept(autojump_clock, nursery):
     world.services.replace = replace_slowly
     async with trio.open_nursery() as callers:
         for edit in (ServiceEdit(team="pay"), ServiceEdit(priority="p1"), ServiceEdit(runbook="https://wiki/job")):
-            callers.start_soon(lambda edit=edit: world.changes.update("job", edit, by="x"))
+            callers.start_soon(lambda edit=edit: world.changes.update("job", edit, by=Author("x")))
     kept = world.directory.find("job").row
     assert (kept.team, kept.priority, kept.runbook, kept.version) == ("pay", "p1", "https://wiki/job", 4)
     assert await world.services.read(kept.service_id) == kept
@@ -148,7 +149,7 @@ async def test_two_edits_at_once_are_both_kept(autojump_clock, nursery):
 
 async def test_an_edit_that_always_loses_is_answered_with_try_again(autojump_clock, nursery):
     world = await started(nursery)
-    service, _ = await world.changes.register(DRAFT, by="ann")
+    service, _ = await world.changes.register(DRAFT, by=Author("ann"))
     attempts = 0
 
     async def lose(wanted, *, by):
@@ -158,24 +159,24 @@ async def test_an_edit_that_always_loses_is_answered_with_try_again(autojump_clo
 
     world.services.replace = lose
     with pytest.raises(OverloadedError):
-        await world.changes.update("job", ServiceEdit(team="pay"), by="bob")
+        await world.changes.update("job", ServiceEdit(team="pay"), by=Author("bob"))
     assert attempts == EDIT_ATTEMPTS_MAX
     assert service.row.team == DRAFT.team
 
 
 async def test_an_edit_of_a_service_that_is_deleted_meanwhile_finds_it_gone(autojump_clock, nursery):
     world = await started(nursery)
-    await world.changes.register(DRAFT, by="ann")
+    await world.changes.register(DRAFT, by=Author("ann"))
     replace_row = world.services.replace
 
     async def replace_and_be_overtaken(wanted, *, by):
         stored = await replace_row(wanted, by=by)
-        await world.changes.delete("job", by="eve")
+        await world.changes.delete("job", by=Author("eve"))
         return stored
 
     world.services.replace = replace_and_be_overtaken
     with pytest.raises(UnknownServiceError):
-        await world.changes.update("job", ServiceEdit(interval_ms=DurationMs(30_000)), by="bob")
+        await world.changes.update("job", ServiceEdit(interval_ms=DurationMs(30_000)), by=Author("bob"))
     assert world.host.statistics().timers_armed == 0
     await trio.sleep(120)
     assert world.ear.told == []
@@ -184,10 +185,10 @@ async def test_an_edit_of_a_service_that_is_deleted_meanwhile_finds_it_gone(auto
 
 async def test_a_row_that_was_deleted_by_others_unregisters_at_the_next_edit(autojump_clock, nursery):
     world = await started(nursery)
-    service, _ = await world.changes.register(DRAFT, by="ann")
-    await world.services.delete(service.row.service_id, by="SQL")
+    service, _ = await world.changes.register(DRAFT, by=Author("ann"))
+    await world.services.delete(service.row.service_id, by=Author("SQL"))
     with pytest.raises(UnknownServiceError):
-        await world.changes.update("job", ServiceEdit(team="pay"), by="bob")
+        await world.changes.update("job", ServiceEdit(team="pay"), by=Author("bob"))
     assert world.directory.find("job") is None
     assert len(world.effects(RemoveService)) == 1
 
@@ -197,24 +198,24 @@ async def test_a_row_that_was_deleted_by_others_unregisters_at_the_next_edit(aut
 
 async def test_deletion_closes_and_resolves_and_frees_the_name(autojump_clock, nursery):
     world = await started(nursery)
-    first, _ = await world.changes.register(DRAFT, by="ann")
+    first, _ = await world.changes.register(DRAFT, by=Author("ann"))
     await trio.sleep(61)
     assert world.ear.kinds() == ["trigger"]
-    await world.changes.delete("JOB", by="bob")
+    await world.changes.delete("JOB", by=Author("bob"))
     await settle()
     assert world.ear.kinds() == ["trigger", "resolve"]
     assert [effect.reason for effect in world.effects(CloseAlert)] == [ClosedReason.DELETED]
     assert world.directory.find("job") is None
     assert world.directory.statistics().alerts_active == 0
     assert world.host.statistics().timers_armed == 0
-    second, is_new = await world.changes.register(DRAFT, by="ann")
+    second, is_new = await world.changes.register(DRAFT, by=Author("ann"))
     assert is_new
     assert second.row.service_id != first.row.service_id
 
 
 async def test_deleting_twice_at_once_deletes_once(autojump_clock, nursery):
     world = await started(nursery)
-    await world.changes.register(DRAFT, by="ann")
+    await world.changes.register(DRAFT, by=Author("ann"))
     delete = world.services.delete
 
     async def delete_slowly(service_id, *, by):
@@ -223,17 +224,17 @@ async def test_deleting_twice_at_once_deletes_once(autojump_clock, nursery):
 
     world.services.delete = delete_slowly
     async with trio.open_nursery() as callers:
-        callers.start_soon(lambda: world.changes.delete("job", by="ann"))
-        callers.start_soon(lambda: world.changes.delete("job", by="bob"))
+        callers.start_soon(lambda: world.changes.delete("job", by=Author("ann")))
+        callers.start_soon(lambda: world.changes.delete("job", by=Author("bob")))
     assert len(world.effects(RemoveService)) == 1
 
 
 async def test_deletion_while_postgresql_is_away_deletes_nothing(autojump_clock, nursery):
     world = await started(nursery)
-    await world.changes.register(DRAFT, by="ann")
+    await world.changes.register(DRAFT, by=Author("ann"))
     world.services.available = False
     with pytest.raises(DatabaseUnavailableError):
-        await world.changes.delete("job", by="ann")
+        await world.changes.delete("job", by=Author("ann"))
     assert world.directory.find("job") is not None
 
 
@@ -242,15 +243,15 @@ async def test_deletion_while_postgresql_is_away_deletes_nothing(autojump_clock,
 
 async def test_mute_and_unmute_work_without_postgresql(autojump_clock, nursery):
     world = await started(nursery)
-    await world.changes.register(DRAFT, by="ann")
+    await world.changes.register(DRAFT, by=Author("ann"))
     world.services.available = False
     until = InstantMs(world.wall() + 600_000)
-    service = await world.changes.mute("job", until=until, reason="works", by="ann")
+    service = await world.changes.mute("job", until=until, reason="works", by=Author("ann"))
     assert (service.mute.until, service.mute.reason, service.mute.muted_by) == (until, "works", "ann")
     await trio.sleep(61)
     assert service.status is Status.NEW or service.alert is not None
     assert world.ear.told == []
-    service = await world.changes.unmute("job", by="ann")
+    service = await world.changes.unmute("job", by=Author("ann"))
     await settle()
     assert service.mute is None
     assert world.ear.kinds() == ["mute_ended", "trigger"]
@@ -258,8 +259,8 @@ async def test_mute_and_unmute_work_without_postgresql(autojump_clock, nursery):
 
 async def test_a_mute_ends_by_itself_and_tells_what_is_still_down(autojump_clock, nursery):
     world = await started(nursery)
-    await world.changes.register(DRAFT, by="ann")
-    await world.changes.mute("job", until=InstantMs(world.wall() + 600_000), reason="", by="ann")
+    await world.changes.register(DRAFT, by=Author("ann"))
+    await world.changes.mute("job", until=InstantMs(world.wall() + 600_000), reason="", by=Author("ann"))
     await trio.sleep(599)
     assert world.directory.statistics().alerts_active_muted == 1
     assert world.ear.told == []
@@ -270,17 +271,17 @@ async def test_a_mute_ends_by_itself_and_tells_what_is_still_down(autojump_clock
 
 async def test_an_inactive_service_refuses_heartbeats_and_says_who_made_it_so(autojump_clock, nursery):
     world = await started(nursery)
-    await world.changes.register(DRAFT, by="ann")
-    await world.changes.update("job", ServiceEdit(active=False), by="bob")
+    await world.changes.register(DRAFT, by=Author("ann"))
+    await world.changes.update("job", ServiceEdit(active=False), by=Author("bob"))
     since = world.clock.now()
     await trio.sleep(60)
-    await world.changes.update("job", ServiceEdit(team="core"), by="carl")
+    await world.changes.update("job", ServiceEdit(team="core"), by=Author("carl"))
     with pytest.raises(InactiveServiceError) as refused:
         await world.beat("job")
     assert (refused.value.by, refused.value.since) == ("bob", since), "not who edited it last"
     assert world.host.statistics().timers_armed == 0
     assert world.directory.statistics().by_status[Status.INACTIVE] == 1
-    await world.changes.update("job", ServiceEdit(active=True), by="bob")
+    await world.changes.update("job", ServiceEdit(active=True), by=Author("bob"))
     await world.beat("job")
     assert world.host.statistics().timers_armed == 1
 
@@ -296,7 +297,7 @@ async def test_what_is_not_registered_cannot_be_changed(autojump_clock, nursery,
     world = await started(nursery)
     arguments = {"mute": {"until": None, "reason": ""}, "update": {"edit": ServiceEdit()}}.get(verb, {})
     with pytest.raises(UnknownServiceError):
-        await getattr(world.changes, verb)("nobody", **arguments, by="ann")
+        await getattr(world.changes, verb)("nobody", **arguments, by=Author("ann"))
 
 
 # --------------------------------------------------------------------------------------------------------------- alerts
@@ -304,12 +305,12 @@ async def test_what_is_not_registered_cannot_be_changed(autojump_clock, nursery,
 
 async def test_acknowledge_and_resolve_find_the_service_by_its_alert(autojump_clock, nursery):
     world = await started(nursery)
-    await world.changes.register(DRAFT, by="ann")
+    await world.changes.register(DRAFT, by=Author("ann"))
     await trio.sleep(61)
     alert_id = world.directory.find("job").alert.alert_id
-    service = await world.changes.acknowledge(alert_id, by="ann", note="on it")
+    service = await world.changes.acknowledge(alert_id, by=Author("ann"), note="on it")
     assert service.alert.acknowledged_by == "ann"
-    resolved = await world.changes.resolve(alert_id, by="ann", note="done")
+    resolved = await world.changes.resolve(alert_id, by=Author("ann"), note="done")
     await settle()
     assert resolved.service.alert is None
     assert (resolved.alert.alert_id, resolved.alert.acknowledged_by, resolved.cycle) == (alert_id, "ann", 1)
@@ -325,25 +326,25 @@ async def test_acknowledge_and_resolve_find_the_service_by_its_alert(autojump_cl
 
 async def test_a_closed_alert_and_an_unknown_one_are_told_apart(autojump_clock, nursery):
     world = await started(nursery)
-    await world.changes.register(DRAFT, by="ann")
+    await world.changes.register(DRAFT, by=Author("ann"))
     await trio.sleep(61)
     alert = world.directory.find("job").alert
-    await world.changes.resolve(alert.alert_id, by="ann", note="")
+    await world.changes.resolve(alert.alert_id, by=Author("ann"), note="")
     closed = AlertRow(
         alert.alert_id, ServiceId(1), "Job", "owner", "t", "p3", "", "late", 1, alert.opened_at, alert.opened_at,
         "by_hand", None, "", False,
     )  # fmt: skip
     world.history.alert_histories.append(AlertHistory(closed, (), ()))
     with pytest.raises(AlertClosedError):
-        await world.changes.resolve(alert.alert_id, by="bob", note="")
+        await world.changes.resolve(alert.alert_id, by=Author("bob"), note="")
     with pytest.raises(UnknownAlertError):
-        await world.changes.acknowledge(EventId(999_999), by="bob", note="")
+        await world.changes.acknowledge(EventId(999_999), by=Author("bob"), note="")
 
 
 async def test_a_test_page_names_the_targets_it_goes_to(autojump_clock, nursery):
     world = await started(nursery)
-    await world.changes.register(DRAFT, by="ann")
-    assert await world.changes.send_test("job", by="ann") == ("pagerduty", "slack")
+    await world.changes.register(DRAFT, by=Author("ann"))
+    assert await world.changes.send_test("job", by=Author("ann")) == ("pagerduty", "slack")
     await settle()
     assert world.ear.kinds() == ["test", "resolve"]
     assert world.directory.find("job").alert is None
@@ -361,9 +362,9 @@ async def test_sql_registers_changes_and_unregisters(autojump_clock, nursery):
     assert world.directory.find("by-sql").row.team == "pay"
     await world.changes.take_row(made)
     assert world.directory.find("by-sql").row.team == "pay", "an older version is not taken"
-    await world.changes.take_deletion(ServiceId(77), by="SQL")
+    await world.changes.take_deletion(ServiceId(77), by=Author("SQL"))
     assert world.directory.find("by-sql") is None
-    await world.changes.take_deletion(ServiceId(77), by="SQL")
+    await world.changes.take_deletion(ServiceId(77), by=Author("SQL"))
     assert [effect.by for effect in world.effects(RemoveService)] == ["SQL"]
 
 
@@ -383,9 +384,9 @@ async def test_sql_mutes_and_unmutes(autojump_clock, nursery):
 async def test_sql_resolves_an_open_alert(autojump_clock, nursery):
     world = await started(nursery)
     await world.changes.take_row(row(77, 60, name="by-sql", at=world.wall()))
-    await world.changes.take_resolution(ServiceId(77), by="SQL")
+    await world.changes.take_resolution(ServiceId(77), by=Author("SQL"))
     await trio.sleep(61)
-    await world.changes.take_resolution(ServiceId(77), by="SQL")
+    await world.changes.take_resolution(ServiceId(77), by=Author("SQL"))
     assert [(effect.reason, effect.by) for effect in world.effects(CloseAlert)] == [(ClosedReason.BY_HAND, "SQL")]
     assert world.directory.find("by-sql").alert is None
 
@@ -393,7 +394,7 @@ async def test_sql_resolves_an_open_alert(autojump_clock, nursery):
 async def test_a_row_replaced_by_sql_under_the_same_name_is_watched(autojump_clock, nursery):
     world = await started(nursery)
     await world.changes.take_row(row(77, 60, name="job", at=world.wall()))
-    await world.changes.take_deletion(ServiceId(77), by="SQL")
+    await world.changes.take_deletion(ServiceId(77), by=Author("SQL"))
     await world.changes.take_row(row(78, 60, name="JOB", at=world.wall()))
     assert world.directory.find("job").row.service_id == 78
     await trio.sleep(61)

@@ -8,6 +8,7 @@ import trio
 from medic.actors.clock import GAP_MS, SightedClock, seconds_asleep
 from medic.actors.host import READ_FIRST_SECONDS
 from medic.actors.sight import COUNT_SLICE
+from medic.core.author import Author
 from medic.core.blind import SIGHTED_ALWAYS, BlindSpan
 from medic.core.effects import EndMute, RecordBlindSpan
 from medic.core.policy import Defaults
@@ -253,7 +254,7 @@ async def test_a_mute_ends_at_its_instant_on_the_wall_however_that_is_stepped(
 ):
     world = await watching(nursery, seconds=86_400)
     began = trio.current_time()
-    await world.changes.mute("job", until=InstantMs(world.wall() + 360_000), reason="", by="test")
+    await world.changes.mute("job", until=InstantMs(world.wall() + 360_000), reason="", by=Author("test"))
     await trio.sleep(30)
     world.wall.step_ms += step_minutes * 60_000
     await trio.sleep(ends_after * 60 - 31)

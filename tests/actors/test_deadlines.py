@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from medic.actors.host import TICK_MS
+from medic.core.author import Author
 from medic.core.draft import ServiceEdit
 from medic.core.effects import OpenAlert
 from medic.core.status import Status
@@ -65,7 +66,7 @@ async def test_a_shorter_interval_brings_the_deadline_forward_at_once(autojump_c
     await world.register("hourly", 3_600)
     await world.beat("hourly")
     await trio.sleep(5)
-    await world.changes.update("hourly", ServiceEdit(interval_ms=60_000), by="test")
+    await world.changes.update("hourly", ServiceEdit(interval_ms=60_000), by=Author("test"))
     await trio.sleep(61)
     assert 65.0 <= opened_after(world) <= 65.0 + TICK_SECONDS
 

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from medic.actors.actor import Actor
 from medic.actors.directory import Directory
 from medic.actors.supervisor import ActorCrashedError
+from medic.core.author import Author
 from medic.core.draft import ServiceEdit
 from medic.core.policy import Defaults
 from medic.core.service import Service
@@ -111,8 +112,8 @@ async def test_counts_follow_every_turn(autojump_clock, nursery):
     await world.beat("job-1")
     await world.beat("job-2", "DEGRADED")
     await world.beat("job-3", "DOWN")
-    await world.changes.update("job-4", ServiceEdit(active=False), by="test")
-    await world.changes.mute("job-3", until=InstantMs(world.wall() + 30_000), reason="", by="test")
+    await world.changes.update("job-4", ServiceEdit(active=False), by=Author("test"))
+    await world.changes.mute("job-3", until=InstantMs(world.wall() + 30_000), reason="", by=Author("test"))
     await trio.sleep(1)
 
     def expect() -> None:
@@ -140,7 +141,7 @@ async def test_counts_follow_every_turn(autojump_clock, nursery):
         await trio.sleep(20)
         expect()
     await world.beat("job-0")
-    await world.changes.delete("job-3", by="test")
+    await world.changes.delete("job-3", by=Author("test"))
     expect()
 
 
@@ -166,10 +167,10 @@ async def test_only_who_waits_for_the_wall_clock_is_armed_anew_when_it_is_steppe
     for number in range(3):
         await world.register(f"job-{number}", 60)
     assert world.directory.walled() == ()
-    await world.changes.mute("job-1", until=InstantMs(world.wall() + 600_000), reason="", by="test")
-    await world.changes.mute("job-2", until=None, reason="", by="test")
+    await world.changes.mute("job-1", until=InstantMs(world.wall() + 600_000), reason="", by=Author("test"))
+    await world.changes.mute("job-2", until=None, reason="", by=Author("test"))
     assert [walled.service.row.heartbeat_name for walled in world.directory.walled()] == ["job-1"]
-    await world.changes.unmute("job-1", by="test")
+    await world.changes.unmute("job-1", by=Author("test"))
     assert world.directory.walled() == ()
 
 

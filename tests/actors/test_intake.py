@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from medic.actors.actor import Mailbox
 from medic.actors.supervisor import ActorCrashedError
+from medic.core.author import Author
 from medic.core.effects import RecordHeartbeat
 from medic.core.status import Status
 from medic.errors import ActorBusyError, InactiveServiceError, JournalRefusedError, UnknownServiceError
@@ -107,7 +108,7 @@ async def test_plain_heartbeats_end_at_the_first_that_has_to_be_looked_at_more_c
     await world.register("twice", 3_600, threshold=2)
     await world.register("away", 3_600, active=False)
     await world.beat("down", "DOWN")
-    await world.changes.mute("muted", until=None, reason="", by="test")
+    await world.changes.mute("muted", until=None, reason="", by=Author("test"))
     world.directory.actor("rebuilt").mailbox = Mailbox()
     for name in ("new", "twice", "away", "down", "muted", "rebuilt", "nobody"):
         said = up("well", name, "well")

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from medic.actors.self_alert import SelfAlert
+from medic.core.author import Author
 from medic.core.effects import EndMute, Notify, OpenAlert
 from medic.core.notification import SELF_KEY
 from medic.errors import JournalRefusedError
@@ -59,7 +60,7 @@ async def test_while_heartbeats_are_refused_reminders_come_mutes_end_and_people_
         await world.register(name, MINUTE, renotify_ms=60_000)
     down = await world.beat("down", "DOWN")
     until_wall = world.wall() + 90_000
-    await world.changes.mute("muted", until=until_wall, reason="", by="Ann")
+    await world.changes.mute("muted", until=until_wall, reason="", by=Author("Ann"))
     world.journal.intake_refusal = "The disk is full."
     await trio.sleep(66)
     assert down.alert is not None
@@ -68,7 +69,7 @@ async def test_while_heartbeats_are_refused_reminders_come_mutes_end_and_people_
     await trio.sleep(30)
     [ended] = world.effects(EndMute)
     assert 0 <= ended.at - until_wall <= 5_500
-    await world.changes.resolve(down.alert.alert_id, by="Ann", note="")
+    await world.changes.resolve(down.alert.alert_id, by=Author("Ann"), note="")
     assert down.alert is None
     await until(lambda: "resolve" in world.ear.kinds())
 

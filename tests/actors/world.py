@@ -18,6 +18,7 @@ from medic.actors.outbox import Outbox
 from medic.actors.self_alert import SelfAlert
 from medic.actors.sight import Sight
 from medic.actors.supervisor import Supervisor
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.effects import Effect, StoreService
 from medic.core.fold import fold, service_from
@@ -190,7 +191,7 @@ class World:
         draft = ServiceDraft(
             heartbeat_name=name, service_name="owner", interval_ms=DurationMs(round(seconds * 1000)), **fields
         )
-        return (await self.changes.register(draft, by="test"))[0]
+        return (await self.changes.register(draft, by=Author("test")))[0]
 
     def add(self, row: ServiceRow) -> Service:
         """The same without PostgreSQL, in this very turn."""

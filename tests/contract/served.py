@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.units import DurationMs
 from medic.http.application import create_app
@@ -81,7 +82,7 @@ async def serve(
         async with trio.open_nursery() as nursery:
             await nursery.start(run)
             await world.changes.register(
-                ServiceDraft(heartbeat_name="job", service_name="x", interval_ms=DurationMs(60_000)), by="test"
+                ServiceDraft(heartbeat_name="job", service_name="x", interval_ms=DurationMs(60_000)), by=Author("test")
             )
             yield served
             served.drain.set()

@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.service import Service
 from medic.core.units import DurationMs, EventId, ServiceId
@@ -334,7 +335,7 @@ async def test_an_alert_that_closes_while_it_is_resolved_is_resolved(api: Api, m
     resolve = api.world.changes.resolve
 
     async def close_first(alert_id: EventId, *, by: str, note: str) -> Service:
-        await resolve(alert_id, by="somebody quicker", note="")
+        await resolve(alert_id, by=Author("somebody quicker"), note="")
         return await resolve(alert_id, by=by, note=note)
 
     monkeypatch.setattr(api.world.changes, "resolve", close_first)

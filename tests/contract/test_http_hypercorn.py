@@ -19,6 +19,7 @@ from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.service import ServiceRow
 from medic.core.units import DurationMs, InstantMs, ServiceId
@@ -116,7 +117,7 @@ async def test_http_1_0_is_answered_and_closed() -> None:
 async def test_a_name_with_a_slash_is_one_place_of_the_raw_path() -> None:
     async with serve() as served:
         draft = ServiceDraft(heartbeat_name="a/b", service_name="x", interval_ms=DurationMs(60_000))
-        await served.world.changes.register(draft, by="test")
+        await served.world.changes.register(draft, by=Author("test"))
         assert status_of(await served.exchange(get("/service/a%2Fb", "Connection: close"))) == 200
         assert status_of(await served.exchange(get("/service/a%2fb", "Connection: close"))) == 200
         assert status_of(await served.exchange(get("/service/a/b", "Connection: close"))) == 404

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft, ServiceEdit
 from medic.core.policy import Defaults
 from medic.core.units import DurationMs, InstantMs, ServiceId
@@ -45,7 +46,7 @@ async def store(server: PostgresServer | None) -> AsyncIterator[ServiceStore]:
 
 
 async def test_an_inserted_service_is_read_back_as_it_was_drafted(store: ServiceStore) -> None:
-    row, is_new = await store.insert(DRAFT, by="anna")
+    row, is_new = await store.insert(DRAFT, by=Author("anna"))
 
     assert is_new
     assert row == DRAFT.row(ServiceId(4_000_000_000), InstantMs(NOW), "anna")
@@ -59,7 +60,7 @@ async def test_an_interval_keeps_its_milliseconds(store: ServiceStore) -> None:
             DRAFT, heartbeat_name=name, interval_ms=DurationMs(interval_ms), renotify_ms=DurationMs(interval_ms)
         )
 
-        row, _ = await store.insert(draft, by="anna")
+        row, _ = await store.insert(draft, by=Author("anna"))
 
         stored = await store.read(row.service_id)
         assert stored is not None
@@ -67,10 +68,10 @@ async def test_an_interval_keeps_its_milliseconds(store: ServiceStore) -> None:
 
 
 async def test_a_name_that_is_taken_but_for_its_case_gives_the_row_that_has_it(store: ServiceStore) -> None:
-    first, _ = await store.insert(replace(DRAFT, heartbeat_name="Nightly-Ä"), by="anna")
+    first, _ = await store.insert(replace(DRAFT, heartbeat_name="Nightly-Ä"), by=Author("anna"))
 
-    again, is_new = await store.insert(replace(DRAFT, heartbeat_name="nightly-Ä", team="other"), by="ben")
-    other, other_is_new = await store.insert(replace(DRAFT, heartbeat_name="nightly-ä"), by="ben")
+    again, is_new = await store.insert(replace(DRAFT, heartbeat_name="nightly-Ä", team="other"), by=Author("ben"))
+    other, other_is_new = await store.insert(replace(DRAFT, heartbeat_name="nightly-ä"), by=Author("ben"))
 
     assert (again, is_new) == (first, False)
     assert other_is_new
@@ -78,22 +79,22 @@ async def test_a_name_that_is_taken_but_for_its_case_gives_the_row_that_has_it(s
 
 
 async def test_the_next_version_replaces_the_one_before(store: ServiceStore) -> None:
-    row, _ = await store.insert(DRAFT, by="anna")
+    row, _ = await store.insert(DRAFT, by=Author("anna"))
     edited = ServiceEdit(interval_ms=DurationMs(300_000), renotify_default=True, active=False, require_key=False).apply(
         row, InstantMs(NOW + 1), "ben"
     )
 
-    assert await store.replace(edited, by="ben") == edited
+    assert await store.replace(edited, by=Author("ben")) == edited
     assert await store.read(row.service_id) == edited
     assert (edited.version, edited.changed_by, edited.renotify_ms) == (2, "ben", None)
 
 
 async def test_a_version_that_is_not_the_next_changes_nothing(store: ServiceStore) -> None:
-    row, _ = await store.insert(DRAFT, by="anna")
-    await store.replace(replace(row, version=2, team="first", changed_by="anna"), by="anna")
+    row, _ = await store.insert(DRAFT, by=Author("anna"))
+    await store.replace(replace(row, version=2, team="first", changed_by="anna"), by=Author("anna"))
 
-    assert await store.replace(replace(row, version=2, team="second"), by="ben") is None
-    assert await store.replace(replace(row, version=9, team="third"), by="ben") is None
+    assert await store.replace(replace(row, version=2, team="second"), by=Author("ben")) is None
+    assert await store.replace(replace(row, version=9, team="third"), by=Author("ben")) is None
 
     stored = await store.read(row.service_id)
     assert stored is not None
@@ -101,14 +102,14 @@ async def test_a_version_that_is_not_the_next_changes_nothing(store: ServiceStor
 
 
 async def test_a_deleted_service_is_gone_and_its_name_is_free(store: ServiceStore) -> None:
-    row, _ = await store.insert(DRAFT, by="anna")
+    row, _ = await store.insert(DRAFT, by=Author("anna"))
 
-    assert await store.delete(row.service_id, by="ben")
-    assert not await store.delete(row.service_id, by="ben")
+    assert await store.delete(row.service_id, by=Author("ben"))
+    assert not await store.delete(row.service_id, by=Author("ben"))
     assert await store.read(row.service_id) is None
-    assert await store.replace(replace(row, version=2), by="ben") is None
+    assert await store.replace(replace(row, version=2), by=Author("ben")) is None
 
-    again, is_new = await store.insert(DRAFT, by="anna")
+    again, is_new = await store.insert(DRAFT, by=Author("anna"))
     assert is_new
     assert again.service_id != row.service_id
 
@@ -130,16 +131,16 @@ async def without_postgres(store: ServiceStore) -> AsyncIterator[ServiceStore]:
 
 
 async def test_every_change_says_that_postgresql_is_away(store: ServiceStore) -> None:
-    row, _ = await store.insert(DRAFT, by="anna")
+    row, _ = await store.insert(DRAFT, by=Author("anna"))
     async with without_postgres(store) as away:
         with pytest.raises(DatabaseUnavailableError):
-            await away.insert(DRAFT, by="anna")
+            await away.insert(DRAFT, by=Author("anna"))
         with pytest.raises(DatabaseUnavailableError):
-            await away.replace(replace(row, version=2), by="anna")
+            await away.replace(replace(row, version=2), by=Author("anna"))
         with pytest.raises(DatabaseUnavailableError):
             await away.read(row.service_id)
         with pytest.raises(DatabaseUnavailableError):
-            await away.delete(row.service_id, by="anna")
+            await away.delete(row.service_id, by=Author("anna"))
         with pytest.raises(DatabaseUnavailableError):
             [entry async for entry in away.load()]
 

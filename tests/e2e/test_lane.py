@@ -16,7 +16,7 @@ from tests.patience import PATIENCE_SECONDS
 
 def beat(name: str, count: int) -> bytes:
     body = b'{"heartbeat_name":"%b","status":"UP"}' % name.encode()
-    return b"POST /heartbeat HTTP/1.1\r\nHost: medic\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body) * count
+    return b"POST /heartbeat HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body) * count
 
 
 def test_what_was_answered_201_on_a_pipeline_survives_kill_9(medic: MedicProcess) -> None:

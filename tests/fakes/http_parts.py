@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from medic.access.concealment import Concealer
 from medic.access.keyless import KeylessRules
 from medic.access.keys import ApiKey, KeyRing, digest_of, key_id_of, secret_of, text_of
 from medic.access.mode import AuthMode
@@ -11,6 +12,7 @@ from medic.access.scope import Scope
 from medic.access.signed import SignedRequests
 from medic.access.uses import KeyUses
 from medic.alerting.guard import Guard
+from medic.core.author import Author
 from medic.core.units import DurationMs
 from medic.core.webhook import Webhook
 from medic.errors import UnknownWebhookError
@@ -20,10 +22,14 @@ from medic.metrics.exposition import TEXT, Page
 from medic.metrics.requests import RequestMeter
 from medic.metrics.services import ServiceFilter
 from medic.ports import Clock, ComponentHealth, HealthReport
+from medic.store.sealing import Sealing
+from medic.store.vault import Vault
 from tests.actors.world import World
 from tests.fakes import names
+from tests.fakes.audit import MemoryAuditLog, MemorySnapshots
 from tests.fakes.journal_history import JournalHistory
 from tests.fakes.keys import MemoryKeyStore, keys_over
+from tests.fakes.secrets import KEY, MemorySecretStore, secrets_over
 from tests.fakes.webhooks import MemoryWebhookStore
 
 ADMIN_KEY = "the operators' own key, long enough"
@@ -61,7 +67,7 @@ class KeptWebhooks:
         self.changes = 0
 
     async def create(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook:
         webhook = await self.store.insert(url=url, heartbeat_name=heartbeat_name, headers=headers, by=by)
         self.changes += 1
@@ -70,14 +76,14 @@ class KeptWebhooks:
     async def all(self) -> Sequence[Webhook]:
         return await self.store.all()
 
-    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook:
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook:
         webhook = await self.store.rotate(webhook_id, overlap=overlap, by=by)
         if webhook is None:
             raise UnknownWebhookError(webhook_id)
         self.changes += 1
         return webhook
 
-    async def delete(self, webhook_id: int, *, by: str) -> None:
+    async def delete(self, webhook_id: int, *, by: Author) -> None:
         if not await self.store.delete(webhook_id, by=by):
             raise UnknownWebhookError(webhook_id)
         self.changes += 1
@@ -111,8 +117,12 @@ class ApiWorld(World):
         self.changes._history = self.history
         self.health = SaidHealth(self.clock)
         self.webhooks = KeptWebhooks()
+        self.audit = MemoryAuditLog()
         self.key_store = MemoryKeyStore(self.clock)
         self.keys = keys_over(self.key_store, self.clock)
+        self.secret_store = MemorySecretStore(self.clock)
+        self.vault = Vault(Sealing(KEY), Concealer())
+        self.secrets = secrets_over(self.secret_store, self.webhooks.store, vault=self.vault)
         self.metrics = TwoLines()
         self.meter = RequestMeter()
         self.ring = KeyRing(admin=ADMIN_KEY)
@@ -125,7 +135,10 @@ class ApiWorld(World):
             changes=self.changes,
             history=self.history,
             webhooks=self.webhooks,
+            audit=self.audit,
+            snapshots=MemorySnapshots(self.services),
             keys=self.keys,
+            secrets=self.secrets,
             health=self.health,
             clock=self.clock,
             metrics=self.metrics,
@@ -179,4 +192,4 @@ class ApiWorld(World):
     def lose_database(self) -> None:
         """PostgreSQL does not answer from now on."""
         self.history.available = self.services.available = self.webhooks.store.available = False
-        self.key_store.available = False
+        self.key_store.available = self.secret_store.available = self.audit.available = False

@@ -8,6 +8,7 @@ from itertools import count
 from os import urandom
 
 from medic.access.signed import write_secret
+from medic.core.author import Author
 from medic.core.units import DurationMs, InstantMs
 from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
@@ -23,10 +24,12 @@ class MemoryWebhookStore:
         self._webhooks: dict[int, Webhook] = {}
 
     async def insert(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook:
         self._require_available()
-        webhook = Webhook(next(self._ids), url, heartbeat_name, headers, self._now(), by, write_secret(urandom(32)))
+        webhook = Webhook(
+            next(self._ids), url, heartbeat_name, headers, self._now(), by.name, write_secret(urandom(32))
+        )
         self._webhooks[webhook.webhook_id] = webhook
         return webhook
 
@@ -34,7 +37,7 @@ class MemoryWebhookStore:
         self._require_available()
         return tuple(self._webhooks.values())
 
-    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook | None:
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook | None:
         self._require_available()
         webhook = self._webhooks.get(webhook_id)
         if webhook is None:
@@ -47,7 +50,7 @@ class MemoryWebhookStore:
         )
         return self._webhooks[webhook_id]
 
-    async def delete(self, webhook_id: int, *, by: str) -> bool:
+    async def delete(self, webhook_id: int, *, by: Author) -> bool:
         self._require_available()
         return self._webhooks.pop(webhook_id, None) is not None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.policy import Defaults
 from medic.core.service import Mute, ServiceRow
@@ -37,14 +38,14 @@ class Recorder:
             raise self.refusals.pop()
         self._note("row", row)
 
-    async def take_deletion(self, service_id: ServiceId, *, by: str) -> None:
-        self._note("deletion", service_id, by)
+    async def take_deletion(self, service_id: ServiceId, *, by: Author) -> None:
+        self._note("deletion", service_id, by.name)
 
     async def take_mute(self, service_id: ServiceId, mute: Mute | None) -> None:
         self._note("mute", service_id, mute)
 
-    async def take_resolution(self, service_id: ServiceId, *, by: str) -> None:
-        self._note("resolution", service_id, by)
+    async def take_resolution(self, service_id: ServiceId, *, by: Author) -> None:
+        self._note("resolution", service_id, by.name)
 
     def kinds(self) -> list[object]:
         return [told[0] for told in self.told]
@@ -141,9 +142,9 @@ async def test_a_row_deleted_and_made_again_is_a_deletion_and_a_registration(
 
 async def test_what_medic_itself_stores_leaves_no_note(database: Database, log: ChangeLog, recorder: Recorder) -> None:
     store = PgServiceStore(database, CountedIds(), HandClock(), Defaults())
-    row, _ = await store.insert(ServiceDraft("own", "label", DurationMs(60_000)), by="anna")
+    row, _ = await store.insert(ServiceDraft("own", "label", DurationMs(60_000)), by=Author("anna"))
     await database.execute("UPDATE medic.services SET muted = 1, down = 1")
-    await store.delete(row.service_id, by="anna")
+    await store.delete(row.service_id, by=Author("anna"))
 
     assert await log.follow_notes() == 0
     assert recorder.told == []

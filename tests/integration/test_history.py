@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from medic.core.author import Author
 from medic.core.effects import RecordHeartbeat
 from medic.core.policy import Defaults
 from medic.core.status import HeartbeatStatus
@@ -126,7 +127,7 @@ async def test_a_deleted_service_does_not_hide_its_heartbeats(stored: Database) 
     store = PgServiceStore(stored, CountedIds(), HandClock(), Defaults())
     records = MemoryJournal()
     history = PgHistory(stored, records, CaughtUp(records), FixedRoster())
-    await store.delete(ServiceId(2), by="anna")
+    await store.delete(ServiceId(2), by=Author("anna"))
 
     found = await history.heartbeats(service=None, service_name="pay", limit=250)
 

@@ -119,8 +119,7 @@ async def test_while_redis_is_ill_each_process_keeps_the_limit_alone_and_nobody_
 
 async def test_without_redis_there_is_nothing_to_say_of_it() -> None:
     limiter = Limiter(Limits(), None)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(limiter.run)
+    await limiter.run()
     assert limiter.statistics() is None
     assert await limiter.count(Counted.READ, CALLER) is None
     assert limiter.refuse_unknown(CALLER) is None

@@ -13,6 +13,7 @@ from medic.actors.clock import wall_now
 from medic.app import opening
 from medic.app.opening import open_stores
 from medic.config.load import load_settings
+from medic.core.author import Author
 from medic.core.blind import SIGHTED_ALWAYS
 from medic.core.draft import ServiceDraft
 from medic.core.ledger import NotificationLedger
@@ -118,7 +119,9 @@ async def test_postgresql_is_joined_when_it_is_found_and_away_for_everybody_befo
     monkeypatch.setattr(opening, "JOIN_EVERY_SECONDS", 0.01)
     async with opened_on(database.target, tmp_path / "data") as opened:
         await keep_a_snapshot(opened)
-        webhook = await opened.stores.webhooks.insert(url="https://a.example", heartbeat_name=None, headers=(), by="")
+        webhook = await opened.stores.webhooks.insert(
+            url="https://a.example", heartbeat_name=None, headers=(), by=Author("")
+        )
     socket_folder = tmp_path / "socket"
     socket_folder.mkdir()
     away = replace(database.target, host=str(socket_folder))
@@ -138,7 +141,7 @@ async def test_postgresql_is_joined_when_it_is_found_and_away_for_everybody_befo
                 except DatabaseUnavailableError:
                     continue
         draft = ServiceDraft(heartbeat_name="a", service_name="a", interval_ms=60_000)
-        assert (await opened.stores.services.insert(draft, by=""))[1]
+        assert (await opened.stores.services.insert(draft, by=Author("")))[1]
         nursery.cancel_scope.cancel()
 
 

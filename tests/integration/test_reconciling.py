@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.service import Service
 from medic.errors import ConfigurationError, DatabaseUnavailableError, UnknownServiceError
@@ -49,16 +50,16 @@ async def test_only_rows_that_are_newer_unknown_or_gone_are_told(directory, monk
     rows = [
         (
             await directory.store.insert(
-                ServiceDraft(heartbeat_name=f"s-{n}", service_name="s", interval_ms=MINUTE), by=""
+                ServiceDraft(heartbeat_name=f"s-{n}", service_name="s", interval_ms=MINUTE), by=Author("")
             )
         )[0]
         for n in range(7)
     ]
     actors = Actors(rows[:6])
     newer = replace(rows[2], version=2, team="another")
-    assert await directory.store.replace(newer, by="Ann")
+    assert await directory.store.replace(newer, by=Author("Ann"))
     for gone in rows[3:5]:
-        assert await directory.store.delete(gone.service_id, by="Ann")
+        assert await directory.store.delete(gone.service_id, by=Author("Ann"))
     assert await reconcile(directory.store, actors, actors) == 4
     assert sorted(actors.rows) == sorted([newer.service_id, rows[6].service_id])
     assert sorted(actors.deleted) == sorted(row.service_id for row in rows[3:5])
@@ -66,7 +67,7 @@ async def test_only_rows_that_are_newer_unknown_or_gone_are_told(directory, monk
 
 async def test_a_service_registered_while_the_rows_are_read_is_not_taken_for_gone(directory):
     row, _ = await directory.store.insert(
-        ServiceDraft(heartbeat_name="late", service_name="s", interval_ms=MINUTE), by=""
+        ServiceDraft(heartbeat_name="late", service_name="s", interval_ms=MINUTE), by=Author("")
     )
 
     class Before:

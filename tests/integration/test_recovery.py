@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import trio
 
+from medic.core.author import Author
 from medic.core.blind import SIGHTED_ALWAYS
 from medic.core.draft import ServiceDraft
 from medic.core.effects import RecordHeartbeat
@@ -88,7 +89,7 @@ class Directory:
 
     async def register(self, journal, name: str) -> Service:
         row, _ = await self.store.insert(
-            ServiceDraft(heartbeat_name=name, service_name=name, interval_ms=MINUTE), by="Ann"
+            ServiceDraft(heartbeat_name=name, service_name=name, interval_ms=MINUTE), by=Author("Ann")
         )
         service, effects = register(row, DEFAULTS, at=NOW, sighted=NOW)
         self.services[row.service_id] = service
@@ -148,7 +149,7 @@ async def test_an_edit_that_only_postgresql_has_is_an_edit_still(directory):
         service = await directory.register(journal, "first")
         directory.beat(journal, service)
     row = replace(service.row, version=2, interval_ms=5 * MINUTE, threshold=3)
-    assert await directory.store.replace(row, by="Ann") == row
+    assert await directory.store.replace(row, by=Author("Ann")) == row
     recovered = await directory.recovered()
     assert recovered.edited == (row,)
     assert by_id(recovered.services) == by_id(directory.services.values())
@@ -158,7 +159,7 @@ async def test_a_row_that_nobody_journaled_is_a_stranger(directory):
     async with directory.process(finish=True) as journal:
         await directory.register(journal, "first")
     row, _ = await directory.store.insert(
-        ServiceDraft(heartbeat_name="lost", service_name="lost", interval_ms=MINUTE), by="Ann"
+        ServiceDraft(heartbeat_name="lost", service_name="lost", interval_ms=MINUTE), by=Author("Ann")
     )
     await directory.database.execute(
         "INSERT INTO medic.services (heartbeat_name, service_name, alert_interval) VALUES ('by SQL', 'x', 5)"

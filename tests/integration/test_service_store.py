@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.policy import Defaults
 from medic.core.service import Alert, Mute
@@ -50,12 +51,12 @@ async def audit(database: Database) -> list[tuple[object, ...]]:
 async def test_each_change_has_one_audit_entry_with_the_row_before_and_after(
     store: PgServiceStore, database: Database
 ) -> None:
-    row, _ = await store.insert(DRAFT, by="anna")
-    await store.insert(DRAFT, by="ben")
-    await store.replace(replace(row, version=2, team="platform"), by="ben")
-    await store.replace(replace(row, version=2, team="late"), by="carl")
-    await store.delete(row.service_id, by="dora")
-    await store.delete(row.service_id, by="emil")
+    row, _ = await store.insert(DRAFT, by=Author("anna"))
+    await store.insert(DRAFT, by=Author("ben"))
+    await store.replace(replace(row, version=2, team="platform"), by=Author("ben"))
+    await store.replace(replace(row, version=2, team="late"), by=Author("carl"))
+    await store.delete(row.service_id, by=Author("dora"))
+    await store.delete(row.service_id, by=Author("emil"))
 
     assert await audit(database) == [
         ("anna", "register", "nightly", None, 1),
@@ -65,7 +66,7 @@ async def test_each_change_has_one_audit_entry_with_the_row_before_and_after(
 
 
 async def test_a_change_by_sql_is_audited_too(store: PgServiceStore, database: Database) -> None:
-    row, _ = await store.insert(DRAFT, by="anna")
+    row, _ = await store.insert(DRAFT, by=Author("anna"))
     async with database.transaction() as transaction:
         await transaction.execute("SET LOCAL medic.writer = 'off'")
         await transaction.execute("UPDATE medic.services SET team = 'platform'")
@@ -101,7 +102,7 @@ async def fragile(database: Database, folder: Path) -> AsyncIterator[tuple[PgSer
 async def test_a_registration_that_was_committed_is_found_again(database: Database, folder: Path) -> None:
     async with fragile(database, folder) as (store, proxy):
         proxy.fault = Fault.ANSWER_LOST
-        row, is_new = await store.insert(DRAFT, by="anna")
+        row, is_new = await store.insert(DRAFT, by=Author("anna"))
 
     assert is_new
     assert await store_on(database).read(row.service_id) == row
@@ -111,26 +112,26 @@ async def test_a_registration_that_was_not_committed_is_an_error(database: Datab
     async with fragile(database, folder) as (store, proxy):
         proxy.fault = Fault.COMMIT_LOST
         with pytest.raises(CommitUnknownError):
-            await store.insert(DRAFT, by="anna")
+            await store.insert(DRAFT, by=Author("anna"))
 
     assert await audit(database) == []
 
 
 @pytest.mark.parametrize("fault", [Fault.ANSWER_LOST, Fault.COMMIT_LOST])
 async def test_an_edit_and_a_deletion_are_read_back(database: Database, folder: Path, fault: Fault) -> None:
-    row, _ = await store_on(database).insert(DRAFT, by="anna")
+    row, _ = await store_on(database).insert(DRAFT, by=Author("anna"))
     edited = replace(row, version=2, team="platform", changed_by="ben")
     async with fragile(database, folder) as (store, proxy):
         proxy.fault = fault
         try:
-            assert await store.replace(edited, by="ben") == edited
+            assert await store.replace(edited, by=Author("ben")) == edited
         except CommitUnknownError:
             assert fault is Fault.COMMIT_LOST
         proxy.fault = Fault.NONE
         assert await store.read(row.service_id) == (edited if fault is Fault.ANSWER_LOST else row)
         proxy.fault = fault
         try:
-            assert await store.delete(row.service_id, by="ben")
+            assert await store.delete(row.service_id, by=Author("ben"))
         except CommitUnknownError:
             assert fault is Fault.COMMIT_LOST
         proxy.fault = Fault.NONE
@@ -141,7 +142,7 @@ async def test_an_edit_and_a_deletion_are_read_back(database: Database, folder: 
 
 
 async def test_a_service_is_loaded_as_it_was_last_written(store: PgServiceStore, database: Database) -> None:
-    row, _ = await store.insert(DRAFT, by="anna")
+    row, _ = await store.insert(DRAFT, by=Author("anna"))
     stored = await store.load_one(row.service_id)
     assert stored is not None
     assert (stored.journal_id, stored.version) == ("", None)
@@ -164,7 +165,7 @@ async def test_a_service_is_loaded_as_it_was_last_written(store: PgServiceStore,
     )
     async with database.transaction() as transaction:
         await store_states(transaction, "journal-1", [state_row(service, SkewMs(5_000))], InstantMs(NOW))
-    await store.replace(replace(row, version=2, team="other"), by="ben")
+    await store.replace(replace(row, version=2, team="other"), by=Author("ben"))
 
     loaded = [entry async for part in store.load() for entry in part]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from medic.core.author import Author
 from medic.core.units import DurationMs, InstantMs
 from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
@@ -33,16 +34,16 @@ def store() -> Moody:
 async def test_each_change_and_each_question_renews_the_copy(store, tmp_path):
     webhooks = CopiedWebhooks(store, tmp_path / "webhooks")
     assert await webhooks.last_seen() == ()
-    first = await webhooks.insert(url=URL, heartbeat_name=None, headers=(("X", "secret"),), by="Ann")
-    second = await store.insert(url=URL, heartbeat_name="job", headers=(), by="Ann")
+    first = await webhooks.insert(url=URL, heartbeat_name=None, headers=(("X", "secret"),), by=Author("Ann"))
+    second = await store.insert(url=URL, heartbeat_name="job", headers=(), by=Author("Ann"))
     another = CopiedWebhooks(store, tmp_path / "webhooks")
     assert await another.last_seen() == (first,)
     assert list(await webhooks.all()) == [first, second]
     assert await another.last_seen() == (first, second)
-    rotated = await webhooks.rotate(first.webhook_id, overlap=DurationMs(1_000), by="Ann")
+    rotated = await webhooks.rotate(first.webhook_id, overlap=DurationMs(1_000), by=Author("Ann"))
     assert await another.last_seen() == (rotated, second)
     assert first.secret.encode() in (tmp_path / "webhooks").read_bytes()
-    assert await webhooks.delete(first.webhook_id, by="Ann")
+    assert await webhooks.delete(first.webhook_id, by=Author("Ann"))
     assert await another.last_seen() == (second,)
     assert (tmp_path / "webhooks").stat().st_mode & 0o777 == 0o600
 
@@ -50,7 +51,7 @@ async def test_each_change_and_each_question_renews_the_copy(store, tmp_path):
 async def test_a_change_that_cannot_be_copied_is_made_all_the_same(store, tmp_path):
     webhooks = CopiedWebhooks(store, tmp_path / "webhooks")
     store.away = True
-    made = await webhooks.insert(url=URL, heartbeat_name=None, headers=(), by="Ann")
+    made = await webhooks.insert(url=URL, heartbeat_name=None, headers=(), by=Author("Ann"))
     assert await webhooks.last_seen() == ()
     store.away = False
     assert list(await CopiedWebhooks(store, tmp_path / "missing" / "webhooks").all()) == [made]

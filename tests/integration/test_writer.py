@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
 
+from medic.core.author import Author
 from medic.core.blind import BlindSpan
 from medic.core.deadline import late_deadline
 from medic.core.effects import (
@@ -22,6 +25,7 @@ from medic.core.effects import (
 )
 from medic.core.service import Mute
 from medic.core.status import ClosedReason, HeartbeatStatus, Outcome, Status
+from medic.core.units import isoformat
 from medic.store.codec import decode, unpack_state
 from medic.store.tables import writer as writer_module
 from medic.store.tables.batch_tables import ROWS_AT_ONCE
@@ -192,6 +196,36 @@ async def test_mutes_are_columns_of_the_service_and_of_its_open_alert(world):
     audit = "SELECT actor, action FROM medic.audit_log WHERE action LIKE '%mute' ORDER BY audit_id"
     assert await world.rows(audit) == [("Ann", "mute"), ("Bob", "unmute"), ("", "mute")]
     assert await world.rows("SELECT count(*) FROM medic.service_changes WHERE mute_changed") == [(0,)]
+
+
+async def test_the_audit_of_what_was_journaled_first_says_who_and_what_it_was_before(world):
+    await world.register(1)
+    anna = Author("Ann", key_id="k1", address="192.0.2.7", request_id="r1", label="ann@laptop")
+    mute = Mute(muted_at=NOW, until=NOW + MINUTE, reason="works", muted_by="Ann")
+    longer = Mute(muted_at=NOW, until=None, reason="more works", muted_by="Ann")
+    times = {"service_id": 1, "at": NOW, "sighted": NOW}
+    await world.write(SetMute(**times, mute=mute, author=anna))
+    await world.write(SetMute(**times, mute=longer, author=anna), EndMute(**times, by="Bob"))
+    acknowledged = alert(100, acknowledged_at=NOW, acknowledged_by="\x00")
+    by_odd = Author("\x00", label="\x00")
+    await world.write(
+        opened(1, 100), AmendAlert(**times, alert=acknowledged, change="acknowledged", by="\x00", author=by_odd)
+    )
+    who = "SELECT actor, key_id, address, request_id, label FROM medic.audit_log WHERE action <> 'register'"
+    assert await world.rows(f"{who} ORDER BY audit_id") == [
+        ("Ann", "k1", "192.0.2.7", "r1", "ann@laptop"),
+        ("Ann", "k1", "192.0.2.7", "r1", "ann@laptop"),
+        ("Bob", "", "", "", ""),
+        ("\ufffd", "", "", "", "\ufffd"),
+    ]
+    shown = "SELECT action, before, after FROM medic.audit_log WHERE action <> 'register' ORDER BY audit_id"
+    ended, first = isoformat(NOW + MINUTE), {"muted": 1, "reason": "works"}
+    assert [(action, json.loads(before), json.loads(after)) for action, before, after in await world.rows(shown)] == [
+        ("mute", {"muted": 0}, first | {"until": ended}),
+        ("mute", first | {"until": ended}, {"muted": 1, "reason": "more works", "until": None}),
+        ("unmute", {"muted": 1, "reason": "more works", "until": None}, {"muted": 0}),
+        ("acknowledge", {"alert_id": 100, "acknowledged": 0}, {"alert_id": 100, "acknowledged": 1, "note": ""}),
+    ]
 
 
 async def test_each_target_of_a_notification_has_a_row_that_its_outcome_ends(world):

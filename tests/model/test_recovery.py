@@ -16,6 +16,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medic.core.author import Author
 from medic.core.blind import SIGHTED_ALWAYS, BlindSpan
 from medic.core.deadline import next_deadline
 from medic.core.draft import ServiceDraft
@@ -169,17 +170,17 @@ class Life:
                 self.edit(service_id, value)
             case "mute":
                 until = None if value % 2 else self.at + value
-                self.tell(service_id, MuteRequested(**times, until=until, reason="r", by="Ann"))
+                self.tell(service_id, MuteRequested(**times, until=until, reason="r", by=Author("Ann")))
             case "unmute":
-                self.tell(service_id, UnmuteRequested(**times, event_id=self.draw(), by="Bob"))
+                self.tell(service_id, UnmuteRequested(**times, event_id=self.draw(), by=Author("Bob")))
             case "acknowledge":
-                self.tell(service_id, AcknowledgeRequested(**times, by="Bob", note="n"))
+                self.tell(service_id, AcknowledgeRequested(**times, by=Author("Bob"), note="n"))
             case "resolve":
-                self.tell(service_id, ResolveRequested(**times, by="Bob"))
+                self.tell(service_id, ResolveRequested(**times, by=Author("Bob")))
             case "test":
-                self.tell(service_id, TestRequested(**times, event_id=self.draw(), by="Bob"))
+                self.tell(service_id, TestRequested(**times, event_id=self.draw(), by=Author("Bob")))
             case "delete":
-                self.tell(service_id, ServiceDeleted(**times, by="Bob"))
+                self.tell(service_id, ServiceDeleted(**times, by=Author("Bob")))
             case "settle":
                 self.settle(value)
             case "blind":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 
+from medic.core.author import Author
 from medic.core.blind import SIGHTED_ALWAYS, BlindLog, BlindSpan
 from medic.core.deadline import due_now, next_deadline
 from medic.core.draft import ServiceDraft, ServiceEdit
@@ -97,24 +98,24 @@ class SimulatedService:
         return self.take(ServiceChanged(medic.at, medic.sighted, medic.draw_id(), row))
 
     def delete(self) -> tuple[ServiceEffect, ...]:
-        return self.take(ServiceDeleted(self.medic.at, self.medic.sighted, "ada"))
+        return self.take(ServiceDeleted(self.medic.at, self.medic.sighted, Author("ada")))
 
     def mute(self, duration_ms: int | None = None, reason: str = "") -> tuple[ServiceEffect, ...]:
         medic = self.medic
         until = None if duration_ms is None else InstantMs(medic.at + duration_ms)
-        return self.take(MuteRequested(medic.at, medic.sighted, until, reason, "ada"))
+        return self.take(MuteRequested(medic.at, medic.sighted, until, reason, Author("ada")))
 
     def unmute(self) -> tuple[ServiceEffect, ...]:
-        return self.take(UnmuteRequested(self.medic.at, self.medic.sighted, self.medic.draw_id(), "ada"))
+        return self.take(UnmuteRequested(self.medic.at, self.medic.sighted, self.medic.draw_id(), Author("ada")))
 
     def acknowledge(self, by: str = "ada", note: str = "") -> tuple[ServiceEffect, ...]:
-        return self.take(AcknowledgeRequested(self.medic.at, self.medic.sighted, by, note))
+        return self.take(AcknowledgeRequested(self.medic.at, self.medic.sighted, Author(by), note))
 
     def resolve(self, by: str = "ada", note: str = "") -> tuple[ServiceEffect, ...]:
-        return self.take(ResolveRequested(self.medic.at, self.medic.sighted, by, note))
+        return self.take(ResolveRequested(self.medic.at, self.medic.sighted, Author(by), note))
 
     def send_test(self) -> tuple[ServiceEffect, ...]:
-        return self.take(TestRequested(self.medic.at, self.medic.sighted, self.medic.draw_id(), "ada"))
+        return self.take(TestRequested(self.medic.at, self.medic.sighted, self.medic.draw_id(), Author("ada")))
 
     # -------------------------------------------------------------------------------------------------- what is seen
 

@@ -13,7 +13,7 @@ class Works:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Answer this status and take nothing. `retry_after` becomes the header; `error` is Slack's word for it."""
+    """Answer this status and take nothing. `retry_after` becomes the header; `error` is what is said to be wrong."""
 
     status: int
     retry_after: str | None = None

@@ -92,7 +92,7 @@ class VendorServer(ABC):
 
     def refusal(self, behaviour: Refuse) -> Answered:
         """The vendor's answer when told to refuse."""
-        return Answered(behaviour.status, {"status": "error", "message": "told to refuse"})
+        return Answered(behaviour.status, {"status": "error", "message": behaviour.error or "told to refuse"})
 
     # ----------------------------------------------------------------------------------------------- what tests ask for
 

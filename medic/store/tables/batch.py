@@ -14,6 +14,7 @@ from typing import assert_never
 
 import orjson
 
+from medic.core.author import Author
 from medic.core.effects import (
     AmendAlert,
     ChangeStatus,
@@ -33,7 +34,7 @@ from medic.core.effects import (
 )
 from medic.core.service import Alert, Mute
 from medic.core.status import ClosedReason
-from medic.core.units import EventId, InstantMs, ServiceId
+from medic.core.units import EventId, InstantMs, ServiceId, isoformat
 from medic.store.codec import decode, encode
 from medic.store.tables.heartbeat_rows import HeartbeatRows
 
@@ -63,12 +64,16 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """A line of the audit: something an operator did that was journaled first. `after` is JSON."""
+    """A line of the audit: something an operator did that was journaled first.
+
+    `before` and `after` are JSON. A mute's `before` is None where the batch does not know it: the row does, still.
+    """
 
     at: InstantMs
-    by: str
+    author: Author
     action: str
     service_id: ServiceId
+    before: str | None
     after: str
 
 
@@ -159,42 +164,65 @@ class Batch:
         if isinstance(effect, AmendAlert):
             moment = Moment(alert_id, effect.at, effect.change, storable(effect.by), storable(effect.note))
             if effect.change == "acknowledged":
-                self._audit(effect, effect.by, "acknowledge", effect.note)
+                self._audit(effect, "acknowledge", "acknowledged", was=0)
         elif isinstance(effect, CloseAlert):
             values = AlertValues(effect.service_id, effect.alert, effect.at, effect.reason, effect.cycle, muted)
             said = f"{effect.reason}: {storable(effect.note)}" if effect.note else effect.reason.value
             moment = Moment(alert_id, effect.at, "closed", storable(effect.by), said)
             if effect.reason is ClosedReason.BY_HAND:
-                self._audit(effect, effect.by, "resolve", effect.note)
+                self._audit(effect, "resolve", "active", was=1)
         self.alerts[alert_id] = values
         self.moments.append(moment)
         self.changed[effect.service_id] = None
 
     def _add_mute(self, effect: SetMute | EndMute) -> None:
         self.changed[effect.service_id] = None
-        if isinstance(effect, SetMute):
-            mute = effect.mute
-            self.mutes[effect.service_id] = mute
-            after = {"until": mute.until, "reason": mute.reason}
-            self.audits.append(Audit(effect.at, storable(mute.muted_by), "mute", effect.service_id, _json(after)))
-            return
-        self.mutes[effect.service_id] = None
-        if effect.by:
-            self.audits.append(Audit(effect.at, storable(effect.by), "unmute", effect.service_id, _json({})))
+        before = _json(_mute_shown(self.mutes[effect.service_id])) if effect.service_id in self.mutes else None
+        mute = effect.mute if isinstance(effect, SetMute) else None
+        self.mutes[effect.service_id] = mute
+        by = effect.by if isinstance(effect, EndMute) else effect.mute.muted_by
+        if mute is not None or by:  # a mute whose time is up is nobody's doing
+            action = "unmute" if mute is None else "mute"
+            after = _json(_mute_shown(mute))
+            author = _storable_author(effect.author, by)
+            self.audits.append(Audit(effect.at, author, action, effect.service_id, before, after))
 
     def _add_notification(self, effect: Notify, record: bytes | Effect) -> None:
         if not effect.notification.targets:
             return
         self.decided.append(Decided(effect, record if isinstance(record, bytes) else encode(effect)))
 
-    def _audit(self, effect: AmendAlert | CloseAlert, by: str, action: str, note: str) -> None:
-        after = _json({"alert_id": effect.alert.alert_id, "note": note})
-        self.audits.append(Audit(effect.at, storable(by), action, effect.service_id, after))
+    def _audit(self, effect: AmendAlert | CloseAlert, action: str, flag: str, *, was: int) -> None:
+        alert_id = effect.alert.alert_id
+        before = _json({"alert_id": alert_id, flag: was})
+        after = _json({"alert_id": alert_id, flag: 1 - was, "note": effect.note})
+        author = _storable_author(effect.author, effect.by)
+        self.audits.append(Audit(effect.at, author, action, effect.service_id, before, after))
 
 
 def storable(said: str) -> str:
     """What was said, without the one character that PostgreSQL cannot store: no alert is lost for a note."""
     return said.replace("\x00", "\ufffd")
+
+
+def _storable_author(author: Author | None, by: str) -> Author:
+    """Who did it; by name alone where an earlier release journaled it."""
+    if author is None:
+        return Author(storable(by))
+    return Author(
+        storable(author.name),
+        storable(author.key_id),
+        storable(author.address),
+        storable(author.request_id),
+        storable(author.label),
+    )
+
+
+def _mute_shown(mute: Mute | None) -> Mapping[str, object]:
+    """A mute as the audit shows it; the same of a row of services, `batch_tables` says."""
+    if mute is None:
+        return {"muted": 0}
+    return {"muted": 1, "until": None if mute.until is None else isoformat(mute.until), "reason": mute.reason}
 
 
 def _json(values: Mapping[str, object]) -> str:

@@ -25,7 +25,7 @@ from medic.core.status import ClosedReason
 from medic.core.units import ServiceId
 from medic.store.codec import PREFIX_BYTES
 from medic.store.postgres.database import Transaction
-from medic.store.tables.batch import AlertValues, Batch, Decided, storable
+from medic.store.tables.batch import AlertValues, Audit, Batch, Decided, storable
 from medic.store.tables.heartbeat_rows import HEARTBEAT_COLUMNS
 
 ROWS_AT_ONCE: Final = 1_000
@@ -94,10 +94,17 @@ WHERE a.service_id = n.service_id AND a.active = 1 AND a.muted <> n.muted::int
 """
 
 _AUDITS: Final = """
-INSERT INTO medic.audit_log (at, actor, action, service_id, subject, after)
-SELECT n.at, n.actor, n.action, n.service_id, coalesce(s.heartbeat_name, d.heartbeat_name, ''), n.after
-FROM unnest($1::timestamptz[], $2::text[], $3::text[], $4::bigint[], $5::jsonb[]) WITH ORDINALITY
-     AS n (at, actor, action, service_id, after, place)
+INSERT INTO medic.audit_log (at, actor, key_id, address, request_id, label, action, service_id, subject, before, after)
+SELECT n.at, n.actor, n.key_id, n.address, n.request_id, n.label, n.action, n.service_id,
+       coalesce(s.heartbeat_name, d.heartbeat_name, ''),
+       CASE WHEN n.before IS NOT NULL THEN n.before
+            WHEN s.muted = 1 THEN jsonb_build_object('muted', 1, 'reason', s.mute_reason, 'until',
+                to_char(nullif(s.mute_until, 'infinity') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+            ELSE jsonb_build_object('muted', 0) END,
+       n.after
+FROM unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+            $9::jsonb[], $10::jsonb[]) WITH ORDINALITY
+     AS n (at, actor, key_id, address, request_id, label, action, service_id, before, after, place)
 LEFT JOIN medic.services s USING (service_id)
 LEFT JOIN medic.deleted_services d USING (service_id)
 ORDER BY n.place
@@ -140,11 +147,10 @@ async def store_batch(transaction: Transaction, batch: Batch) -> int:
     if batch.moments:
         moments = ((moment.alert_id, moment.at, moment.change, moment.by, moment.note) for moment in batch.moments)
         await transaction.copy_records("alert_events", ("alert_id", "at", "change", "by", "note"), moments)
+    if batch.audits:  # before the mutes: an entry's `before` is what the row says until then
+        await _execute(transaction, _AUDITS, map(_audit_row, batch.audits))
     if batch.mutes:
         await _store_mutes(transaction, batch)
-    if batch.audits:
-        audits = ((audit.at, audit.by, audit.action, audit.service_id, audit.after) for audit in batch.audits)
-        await _execute(transaction, _AUDITS, audits)
     await _store_notifications(transaction, batch)
     if batch.removed:
         await transaction.execute(
@@ -192,6 +198,12 @@ def _documents(rows: Iterable[object]) -> Iterator[str]:
     remaining = iter(rows)
     while part := list(islice(remaining, ROWS_AT_ONCE)):
         yield orjson.dumps(part).decode()
+
+
+def _audit_row(audit: Audit) -> tuple[object, ...]:
+    author = audit.author
+    who = (author.name, author.key_id, author.address, author.request_id, author.label)
+    return (audit.at, *who, audit.action, audit.service_id, audit.before, audit.after)
 
 
 async def _store_mutes(transaction: Transaction, batch: Batch) -> None:

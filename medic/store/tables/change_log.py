@@ -18,6 +18,7 @@ from typing import Final, Protocol
 import structlog
 import trio
 
+from medic.core.author import BY_SQL, Author
 from medic.core.names import name_fault
 from medic.core.policy import Defaults
 from medic.core.service import Mute, ServiceRow
@@ -30,9 +31,6 @@ _log = structlog.get_logger(__name__)
 
 NOTES_AT_ONCE: Final = 200
 """Notes of one transaction: the locks on them are held for some 100 ms."""
-
-BY_SQL: Final = "SQL"
-"""Who did it, where the change says nothing better."""
 
 _CHANNEL: Final = "medic_services"
 
@@ -58,7 +56,7 @@ class Follower(Protocol):
         """Follow an inserted or updated row."""
         ...
 
-    async def take_deletion(self, service_id: ServiceId, *, by: str) -> None:
+    async def take_deletion(self, service_id: ServiceId, *, by: Author) -> None:
         """Follow a deleted row."""
         ...
 
@@ -66,7 +64,7 @@ class Follower(Protocol):
         """Follow a mute that was set or ended in the row."""
         ...
 
-    async def take_resolution(self, service_id: ServiceId, *, by: str) -> None:
+    async def take_resolution(self, service_id: ServiceId, *, by: Author) -> None:
         """Follow a `down` that was set to 0."""
         ...
 
@@ -160,14 +158,14 @@ class ChangeLog:
         if note["mute_changed"]:
             await self._follower.take_mute(service_id, self._mute_of(record))
         if note["resolved"]:
-            await self._follower.take_resolution(service_id, by=row.changed_by or BY_SQL)
+            await self._follower.take_resolution(service_id, by=Author(row.changed_by) if row.changed_by else BY_SQL)
 
     def _mute_of(self, note: Row) -> Mute | None:
         if note["muted"] == 0:
             return None
         muted_at = InstantMs(note["date_modified"] if note["date_muted"] is None else note["date_muted"])
         return Mute(
-            muted_at, self._mute_end(muted_at, note["mute_until"]), note["mute_reason"], note["muted_by"] or BY_SQL
+            muted_at, self._mute_end(muted_at, note["mute_until"]), note["mute_reason"], note["muted_by"] or BY_SQL.name
         )
 
     def _mute_end(self, muted_at: InstantMs, until: InstantMs | None) -> InstantMs | None:

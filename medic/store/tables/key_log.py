@@ -1,6 +1,6 @@
-"""Brings what is changed in `api_keys` by SQL, or by another Medic, to this one: a revoked key works no more at once.
+"""Brings changes of `api_keys` and `secrets`, by SQL or by another Medic, to this one: a revoked key works no more.
 
-A trigger notifies whoever listens; then all keys are read. There are few, and they change some times a day. A
+A trigger notifies whoever listens; then all of them are read. There are few, and they change some times a day. A
 connection that died is noticed by the driver, and listening begins anew with a reading; one that was cut off without a
 word is noticed by the reading that comes anyhow.
 """

@@ -1,7 +1,9 @@
 """Operators' changes in PostgreSQL: each in one transaction with its audit entry (HARD-CASES H13).
 
 The audit entry is the business of the tables' own triggers, which make one for each new version of a service, whoever
-made it; so a change by SQL has one too. This file only says who: in `changed_by`, and for a deletion in `medic.actor`.
+made it; so a change by SQL has one too, and a snapshot of the row before it. This file only says who, in `changed_by`
+and in the setting `medic.author`, which lasts as long as the transaction and is set by the statement that makes the
+change.
 
 Nobody is told of a change before this has committed it. Where the connection is lost during COMMIT the outcome is read
 back: a caller never hears of a change that was not made, and is never refused one that was.
@@ -15,15 +17,19 @@ from contextlib import aclosing
 from decimal import Decimal
 from typing import Final
 
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.policy import Defaults
 from medic.core.service import Service, ServiceRow, modified_at
+from medic.core.snapshot import SnapshotId
 from medic.core.units import DurationMs, ServiceId
 from medic.errors import DatabaseUnavailableError
 from medic.ports import Clock, Ids, StoredService
 from medic.store.codec import unpack_state
 from medic.store.postgres.database import CommitUnknownError, Database, Row, Transaction
 from medic.store.postgres.time_limit import answered_within
+from medic.store.tables.audit import said
+from medic.store.tables.snapshots import mark_restored
 
 SLICE_ROWS: Final = 5_000
 """Services loaded at once: a fetch of 300 000 rows held the loop for 44 ms (HARD-CASES H8)."""
@@ -112,13 +118,25 @@ class PgServiceStore:
         """Where it stores."""
         return self._database
 
-    async def insert(self, draft: ServiceDraft, *, by: str) -> tuple[ServiceRow, bool]:
+    async def insert(self, draft: ServiceDraft, *, by: Author) -> tuple[ServiceRow, bool]:
         """The stored row, and whether it is new. A name that is taken gives the row that has it."""
-        row = draft.row(ServiceId(self._ids.draw()), self._clock.now(), by)
+        return await self._register(draft, by, None)
+
+    async def insert_from(self, snapshot: SnapshotId, draft: ServiceDraft, *, by: Author) -> tuple[ServiceRow, bool]:
+        """As `insert`; the snapshot is restored by it where the row is new.
+
+        Raises:
+            SnapshotRestoredError: it was restored before.
+        """
+        return await self._register(draft, by, snapshot)
+
+    async def _register(self, draft: ServiceDraft, by: Author, snapshot: SnapshotId | None) -> tuple[ServiceRow, bool]:
+        row = draft.row(ServiceId(self._ids.draw()), self._clock.now(), by.name)
         try:
             with answered_within(CHANGE_SECONDS):
                 async with self._database.transaction() as transaction:
-                    if await self._insert(transaction, row):
+                    if await self._insert(transaction, row, said(by, snapshot)):
+                        await self._use_up(transaction, snapshot, by)
                         return row, True
         except CommitUnknownError:
             stored = await self.read(row.service_id)
@@ -135,9 +153,20 @@ class PgServiceStore:
             raise DatabaseUnavailableError("The name was being changed by somebody else.", retry_after_seconds=1)
         return row_of(known), False
 
-    async def replace(self, row: ServiceRow, *, by: str) -> ServiceRow | None:
+    async def replace(self, row: ServiceRow, *, by: Author) -> ServiceRow | None:
         """Store `row` over the version before it. None: another change came first, or the service is gone."""
-        row = dataclasses.replace(row, changed_by=by)
+        return await self._update(row, by, None)
+
+    async def replace_from(self, snapshot: SnapshotId, row: ServiceRow, *, by: Author) -> ServiceRow | None:
+        """As `replace`; the snapshot is restored by it.
+
+        Raises:
+            SnapshotRestoredError: it was restored before.
+        """
+        return await self._update(row, by, snapshot)
+
+    async def _update(self, row: ServiceRow, by: Author, snapshot: SnapshotId | None) -> ServiceRow | None:
+        row = dataclasses.replace(row, changed_by=by.name)
         try:
             with answered_within(CHANGE_SECONDS):
                 async with self._database.transaction() as transaction:
@@ -145,14 +174,16 @@ class PgServiceStore:
                         "UPDATE medic.services SET version = $2, service_name = $3, active = $4, alert_interval = $5,"
                         " grace_period_seconds = $6, threshold = $7, recovery_seconds = $8, renotify_minutes = $9,"
                         " team = $10, priority = $11, runbook = $12, date_modified = $13, changed_by = $14,"
-                        " require_key = $15"
+                        " require_key = $15 FROM set_config('medic.author', $16, true)"
                         " WHERE service_id = $1 AND version = $2 - 1",
                         row.service_id,
                         *_changing_values(row),
+                        said(by, snapshot),
                         operation="update service",
                     )
                     if tag != "UPDATE 1":
                         return None
+                    await self._use_up(transaction, snapshot, by)
         except CommitUnknownError:
             stored = await self.read(row.service_id)
             if stored is not None and stored.version == row.version and stored.changed_by == row.changed_by:
@@ -169,14 +200,16 @@ class PgServiceStore:
         )
         return None if record is None else row_of(record)
 
-    async def delete(self, service_id: ServiceId, *, by: str) -> bool:
+    async def delete(self, service_id: ServiceId, *, by: Author) -> bool:
         """Remove the row; False if it was gone. The table's trigger keeps name and id for history."""
         try:
             with answered_within(CHANGE_SECONDS):
                 async with self._database.transaction() as transaction:
-                    await transaction.fetchrow("SELECT set_config('medic.actor', $1, true)", by)
                     tag = await transaction.execute(
-                        "DELETE FROM medic.services WHERE service_id = $1", service_id, operation="delete service"
+                        "DELETE FROM medic.services USING set_config('medic.author', $2, true) WHERE service_id = $1",
+                        service_id,
+                        said(by),
+                        operation="delete service",
                     )
                     if tag != "DELETE 1":
                         return False
@@ -239,18 +272,24 @@ class PgServiceStore:
         service = unpack_state(record["hot"], row, policy)
         return StoredService(service, journal_id=record["journal_id"], version=record["state_version"])
 
-    async def _insert(self, transaction: Transaction, row: ServiceRow) -> bool:
+    async def _use_up(self, transaction: Transaction, snapshot: SnapshotId | None, by: Author) -> None:
+        if snapshot is not None:
+            await mark_restored(transaction, snapshot, at=self._clock.now(), by=by)
+
+    async def _insert(self, transaction: Transaction, row: ServiceRow, author: str) -> bool:
         tag = await transaction.execute(
             "INSERT INTO medic.services (service_id, version, service_name, active, alert_interval,"
             " grace_period_seconds, threshold, recovery_seconds, renotify_minutes, team, priority, runbook,"
             " date_modified, changed_by, require_key, heartbeat_name, date_added, shard)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
+            " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18"
+            " FROM set_config('medic.author', $19, true)"
             ' ON CONFLICT (lower(heartbeat_name COLLATE "C")) DO NOTHING',
             row.service_id,
             *_changing_values(row),
             row.heartbeat_name,
             row.date_added,
             row.shard,
+            author,
             operation="insert service",
         )
         return tag == "INSERT 0 1"

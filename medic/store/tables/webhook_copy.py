@@ -16,6 +16,7 @@ import structlog
 import trio
 from pydantic import TypeAdapter, ValidationError
 
+from medic.core.author import Author
 from medic.core.units import DurationMs
 from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
@@ -41,7 +42,7 @@ class CopiedWebhooks:
         self._known: tuple[Webhook, ...] | None = None
 
     async def insert(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook:
         """The stored webhook, with its id."""
         webhook = await self._store.insert(url=url, heartbeat_name=heartbeat_name, headers=headers, by=by)
@@ -56,13 +57,13 @@ class CopiedWebhooks:
             self._known = webhooks
         return webhooks
 
-    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook | None:
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook | None:
         """The webhook with a new secret; None if there was none."""
         webhook = await self._store.rotate(webhook_id, overlap=overlap, by=by)
         await self._copy_again()
         return webhook
 
-    async def delete(self, webhook_id: int, *, by: str) -> bool:
+    async def delete(self, webhook_id: int, *, by: Author) -> bool:
         """Remove one; False if there was none."""
         was_there = await self._store.delete(webhook_id, by=by)
         await self._copy_again()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from medic.access.caller import Author
+from medic.core.author import Author
 from medic.core.units import DurationMs, InstantMs, isoformat
 from medic.core.webhook import Webhook
 from medic.ports import Clock
@@ -28,7 +28,7 @@ class PgWebhookStore:
         self._clock = clock
 
     async def insert(
-        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: str
+        self, *, url: str, heartbeat_name: str | None, headers: tuple[tuple[str, str], ...], by: Author
     ) -> Webhook:
         """The stored webhook, with its id."""
         async with self._database.transaction() as transaction:
@@ -39,7 +39,7 @@ class PgWebhookStore:
                 heartbeat_name,
                 orjson.dumps(headers).decode(),
                 self._clock.now(),
-                by,
+                by.name,
                 operation="insert webhook",
             )
             assert record is not None  # noqa: S101 - INSERT … RETURNING gives its row
@@ -55,7 +55,7 @@ class PgWebhookStore:
         )
         return [_webhook_of(record) for record in records]
 
-    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: str) -> Webhook | None:
+    async def rotate(self, webhook_id: int, *, overlap: DurationMs, by: Author) -> Webhook | None:
         """The webhook with a new secret, and the one before for `overlap`; None if there was none."""
         until = InstantMs(self._clock.now() + overlap)
         async with self._database.transaction() as transaction:
@@ -72,14 +72,14 @@ class PgWebhookStore:
             await audit(
                 transaction,
                 at=self._clock.now(),
-                author=Author(by),
+                author=by,
                 action="webhook secret rotated",
                 subject=webhook.url,
                 after={"webhook_id": webhook_id, "former_secret_until": isoformat(until)},
             )
         return webhook
 
-    async def delete(self, webhook_id: int, *, by: str) -> bool:
+    async def delete(self, webhook_id: int, *, by: Author) -> bool:
         """Remove one; False if there was none."""
         async with self._database.transaction() as transaction:
             record = await transaction.fetchrow(
@@ -92,7 +92,9 @@ class PgWebhookStore:
             await self._audit(transaction, "webhook removed", by, _webhook_of(record), before=True)
         return True
 
-    async def _audit(self, transaction: Transaction, action: str, by: str, webhook: Webhook, *, before: bool) -> None:
+    async def _audit(
+        self, transaction: Transaction, action: str, by: Author, webhook: Webhook, *, before: bool
+    ) -> None:
         shown: Shown = {
             "webhook_id": webhook.webhook_id,
             "url": webhook.url,
@@ -102,7 +104,7 @@ class PgWebhookStore:
         await audit(
             transaction,
             at=self._clock.now(),
-            author=Author(by),
+            author=by,
             action=action,
             subject=webhook.url,
             before=shown if before else None,

@@ -23,7 +23,7 @@ class SmallRedis:
     def answer(self, leases: Leases, now: int) -> int:
         """Settle all that is due; how much was asked."""
         asked = 0
-        while asking := leases.take_due(now, most=10):
+        while asking := leases.take_due(most=10):
             for each in asking:
                 asked += 1
                 backlog = max(0, self.arrival - now) + each.owed * each.limit.emission_us
@@ -40,28 +40,28 @@ def test_a_quiet_name_is_counted_once_a_few_have_come_together():
     asked = []
     for number in range(40):
         now = number * 20 * SECOND_US
-        assert leases.take(NAME, LIMIT, now) == 0
+        assert leases.take(NAME, LIMIT, now) <= 0
         asked.append(redis.answer(leases, now))
     assert sum(asked) * (LIMIT.requests // CREDIT) <= 40
     assert redis.counted >= 40 - LIMIT.requests // CREDIT
 
 
-def test_a_busy_name_leases_ahead_and_never_holds_more_than_half_as_much_again_as_its_share():
+def test_a_busy_name_leases_ahead_and_never_holds_more_than_a_quarter_more_than_its_share():
     leases, redis = Leases(), SmallRedis(Limit(60_000))
     asked = used = 0
     for number in range(2_000):
         now = number * 2_000
-        used += leases.take(NAME, redis.limit, now) == 0
+        used += leases.take(NAME, redis.limit, now) <= 0
         asked += redis.answer(leases, now)
     assert used == 2_000
     assert asked < used / 50
-    assert redis.counted - used <= redis.limit.requests // SHARE * 3 // 2
+    assert redis.counted - used <= redis.limit.requests // SHARE * 5 // 4
 
 
 def test_while_redis_is_being_asked_nobody_waits_and_what_was_taken_is_counted_afterwards():
     leases, redis = Leases(), SmallRedis()
     for _ in range(200):
-        assert leases.take(NAME, LIMIT, 0) == 0
+        assert leases.take(NAME, LIMIT, 0) <= 0
     redis.answer(leases, 0)
     assert redis.counted >= 200
 
@@ -70,26 +70,28 @@ def test_what_comes_in_between_question_and_answer_is_counted_with_the_next_ques
     leases = Leases()
     for _ in range(30):
         leases.take(NAME, LIMIT, 0)
-    (first,) = leases.take_due(0, most=10)
-    for _ in range(50):
-        assert leases.take(NAME, LIMIT, 0) == 0
+    assert not leases.is_urgent
+    (first,) = leases.take_due(most=10)
+    for _ in range(90):
+        assert leases.take(NAME, LIMIT, 0) == -1
+    assert leases.is_urgent
     assert not leases.due
     leases.settle(NAME, 10, 40 * LIMIT.emission_us, 0)
-    (second,) = leases.take_due(0, most=10)
-    assert (first.owed, second.owed) == (30, 40)
+    (second,) = leases.take_due(most=10)
+    assert (first.owed, second.owed) == (30, 80)
 
 
 def test_where_nothing_fits_nothing_is_taken_until_something_does_and_redis_is_left_alone():
     leases = Leases()
     for _ in range(30):
         leases.take(NAME, LIMIT, 0)
-    leases.take_due(0, most=10)
+    leases.take_due(most=10)
     leases.settle(NAME, 0, LIMIT.burst_us + 3 * LIMIT.emission_us, 0)
     wait = leases.take(NAME, LIMIT, 0)
     assert wait == 4 * LIMIT.emission_us
     assert leases.take(NAME, LIMIT, wait - 1) == 1
     assert not leases.due
-    assert leases.take(NAME, LIMIT, wait) == 0
+    assert leases.take(NAME, LIMIT, wait) <= 0
 
 
 def test_a_lease_ends():
@@ -98,7 +100,7 @@ def test_a_lease_ends():
         leases.take(NAME, LIMIT, number)
         redis.answer(leases, number)
     before = redis.counted
-    assert leases.take(NAME, LIMIT, 10 + LEASE_US) == 0
+    assert leases.take(NAME, LIMIT, 10 + LEASE_US) <= 0
     redis.answer(leases, 10 + LEASE_US)
     for _ in range(LIMIT.requests // CREDIT + 1):
         leases.take(NAME, LIMIT, 11 + LEASE_US)
@@ -110,10 +112,10 @@ def test_a_redis_that_does_not_answer_is_asked_again():
     leases = Leases()
     for _ in range(30):
         leases.take(NAME, LIMIT, 0)
-    leases.take_due(0, most=10)
+    leases.take_due(most=10)
     leases.fail(NAME)
-    assert leases.take(NAME, LIMIT, 1) == 0
-    assert leases.due or leases.take(NAME, LIMIT, 2) == 0
+    assert leases.take(NAME, LIMIT, 1) <= 0
+    assert leases.due or leases.take(NAME, LIMIT, 2) <= 0
 
 
 def test_an_answer_for_a_name_that_was_forgotten_means_nothing():
@@ -128,7 +130,7 @@ def test_four_processes_take_no_more_than_the_limit_and_their_credit(steps):
     processes, redis, now, taken = [Leases() for _ in range(4)], SmallRedis(), 0, 0
     for process, gap, answers in steps:
         now += gap
-        taken += processes[process].take(NAME, LIMIT, now) == 0
+        taken += processes[process].take(NAME, LIMIT, now) <= 0
         if answers:
             redis.answer(processes[process], now)
     for leases in processes:

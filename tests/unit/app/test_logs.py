@@ -48,6 +48,44 @@ def test_a_traceback_says_where_and_what_and_shows_no_local_variable(form: str, 
     assert "marked-secret" not in done.stderr + done.stdout
 
 
+CONCEALING = """
+import sys, logging
+import structlog
+from medic.app.logs import CONCEALER, configure_logs
+
+configure_logs(level="INFO", as_json=sys.argv[1] == "json", debug=sys.argv[2] == "debug")
+CONCEALER.know("test", ['marked-"secret"'])
+line = 'the vendor said marked-"secret"'
+structlog.get_logger("medic").warning(line, detail=[line], reason=line.encode())
+logging.getLogger("asyncpg").warning("of a library: %s", line)
+logging.getLogger("httpx").info("POST https://hooks.example/an-address-with-a-token")
+logging.getLogger("httpcore.http11").debug("response headers of a vendor")
+try:
+    raise ValueError(line)
+except ValueError as error:
+    structlog.get_logger("medic").error("caught", exc_info=error)
+    raise RuntimeError(line) from ExceptionGroup(line, [ValueError(line)])
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("debug", ["debug", "quiet"])
+def test_no_line_and_no_crash_shows_a_secret_that_is_known(form: str, debug: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CONCEALING, form, debug],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.returncode == 1
+    assert "RuntimeError: the vendor said ***" in done.stderr
+    assert done.stderr.count("the vendor said ***") >= 8
+    assert "marked" not in done.stderr + done.stdout
+    assert "hooks.example" not in done.stderr
+    assert "response headers" not in done.stderr
+
+
 FORGED = "x\r\n2026-01-01T00:00:00Z [info     ] forged\x1b[2J\x1b]0;title\x07\u2028\x85\u202eend\ud800\0"
 
 FORGING = f"""

@@ -255,6 +255,16 @@ def test_who_does_it_is_said_in_utf_8(small: SmallMedic, run: Run, monkeypatch: 
     assert "x-actor" not in small.last.headers
 
 
+@pytest.mark.parametrize(("status", "hint"), [(401, "medic-cli key create"), (403, "medic-cli key list")])
+def test_who_may_not_is_told_what_to_do(small: SmallMedic, run: Run, status: int, hint: str) -> None:
+    small.scripted = [bad(status, "This needs an API key.")]
+    ended = run("service", "list")
+    assert ended.status == 1
+    assert "This needs an API key. " in ended.err
+    assert "MEDIC_API_KEY" in ended.err
+    assert hint in ended.err
+
+
 def test_a_wait_medic_asks_for_is_waited(small: SmallMedic, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr(

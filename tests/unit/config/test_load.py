@@ -11,6 +11,7 @@ import trustme
 
 from medic.access.allowlist import AllowedHost
 from medic.config.load import known_names, load_settings, load_settings_to_serve, secret_names
+from medic.config.secret_rules import references_of, values_of
 from medic.config.variables import NOT_BUILT, NOT_IN_USE_YET
 from medic.core.policy import Defaults
 from medic.core.units import HOUR_MS, DurationMs
@@ -95,14 +96,13 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
     said = " ".join(settings.remarks)
     assert [name for name in NOT_IN_USE_YET if name in said] == [
         "HEARTBEAT_RETENTION_DAYS",
-        "SLACK_SIGNING_SECRET",
-        "MEDIC_SECRETS_KEY",
     ]
 
 
 def test_no_secret_is_in_the_text_of_the_settings() -> None:
     marked = {name: f"geheim{number}" for number, name in enumerate(sorted(secret_names()))}
     marked["MEDIC_SECRETS_KEY"] = base64.b64encode(b"geheim-geheim-geheim-geheim-gehe").decode()
+    marked["MEDIC_SECRETS_KEY_BEFORE"] = base64.b64encode(b"geheim-geheim-geheim-geheim-geh2").decode()
     marked["MEDIC_WEBHOOK_SECRET"] = "geheim-geheim-geheim"
     marked["REDIS_URL"] = "redis://:geheim@localhost/0"
     marked["MEDIC_ADMIN_API_KEY"] = "geheim" * 6
@@ -111,6 +111,27 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
     settings = load_settings({**marked, "SLACK_CHANNEL_ID": "C1"})
     assert "geheim" not in f"{settings!r} {settings}"
     assert marked["MEDIC_SECRETS_KEY"] not in f"{settings!r}"
+    known = values_of(settings)
+    assert {value for name, value in marked.items() if name not in {*NOT_IN_USE_YET, "DATABASE_URL"}} <= known
+    assert "geheim" in known, "the passwords within addresses"
+
+
+def test_references_to_secrets_need_a_key_and_their_form() -> None:
+    slack = {"SLACK_API_TOKEN": "${secrets.slack}", "SLACK_CHANNEL_ID": "C1"}
+    key = base64.b64encode(bytes(32)).decode()
+    assert "SLACK_API_TOKEN refers to a stored secret" in faults(**slack)["MEDIC_SECRETS_KEY"]
+    settings = load_settings({**slack, "MEDIC_SECRETS_KEY": key, "PAGERDUTY_ROUTING_KEY": "k" * 32})
+    assert references_of(settings) == {"SLACK_API_TOKEN": ("slack",)}
+    assert "${secrets.slack}" not in values_of(settings)
+    assert references_of(load_settings({})) == {}
+    assert "must refer to secrets as" in faults(PAGERDUTY_ROUTING_KEY="${secrets.}")["PAGERDUTY_ROUTING_KEY"]
+
+
+def test_the_key_before_comes_before_another() -> None:
+    key = base64.b64encode(bytes(32)).decode()
+    assert "is the one before it" in faults(MEDIC_SECRETS_KEY_BEFORE=key)["MEDIC_SECRETS_KEY"]
+    both = faults(MEDIC_SECRETS_KEY=key, MEDIC_SECRETS_KEY_BEFORE=key)
+    assert "is the same as MEDIC_SECRETS_KEY" in both["MEDIC_SECRETS_KEY_BEFORE"]
 
 
 def test_no_secret_is_in_the_text_of_a_fault() -> None:

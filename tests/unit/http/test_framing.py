@@ -204,6 +204,10 @@ def test_a_head_is_read_once_and_remembered_within_bounds(monkeypatch: pytest.Mo
     assert known.head(head("X: 1")) == first
     long = head("X: " + "x" * framing.LANE_HEAD_KNOWN_BYTES_MAX)
     assert known.head(long) is not known.head(long)
+    senders = [known.head(head(f"X-API-Key: {number}")) for number in range(4)]
+    again = [known.head(head(f"X-API-Key: {number}")) for number in range(4)]
+    assert senders == again
+    assert len(known._introductions) <= 2
 
 
 def test_what_httptools_refuses_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:

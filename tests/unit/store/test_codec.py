@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from medic.core import effects as effects_module
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.effects import (
     AmendAlert,
@@ -124,8 +125,9 @@ def test_a_list_without_the_fields_that_came_later_takes_their_defaults_and_a_lo
 ORDER = {
     ChangeStatus: "service_id at sighted previous status reason",
     OpenAlert: "service_id at sighted alert",
-    AmendAlert: "service_id at sighted alert change by note",
-    CloseAlert: "service_id at sighted alert reason cycle by note",
+    AmendAlert: "service_id at sighted alert change by note author",
+    CloseAlert: "service_id at sighted alert reason cycle by note author",
+    Author: "name key_id address request_id label",
     Notify: "at sighted notification",
     SettleNotification: "at sighted notification_id service_id target outcome attempts detail",
     Alert: """
@@ -157,6 +159,15 @@ def test_fields_a_later_release_added_are_passed_over_and_missing_ones_take_thei
     assert decode(longer) == EndMute(service_id=1, at=2, sighted=3, by="ann")
     shorter = b'\x01\x03{"service_id":1,"at":2,"sighted":3,"since":4}'
     assert decode(shorter).fresh_interval is False
+
+
+def test_a_journal_of_before_authors_is_read_and_one_with_them_keeps_them():
+    before = (
+        b'\x01\x08{"service_id":1,"at":2,"sighted":3,"mute":{"muted_at":2,"until":null,"reason":"r","muted_by":"ann"}}'
+    )
+    assert decode(before).author is None
+    ann = Author("ann", key_id="k1", address="192.0.2.7", request_id="r1", label="ann@laptop")
+    assert decode(encode(EndMute(service_id=1, at=2, sighted=3, by="ann", author=ann))).author == ann
 
 
 def _slots(service: Service) -> dict[str, object]:

@@ -1,0 +1,81 @@
+"""Rules about secrets, and all values of an environment that nobody must see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from pydantic import SecretStr
+
+from medic.access.references import FORM, fault_in, names_in
+from medic.access.secrets import KEY_LINE
+from medic.config.settings import Settings
+from medic.config.variables import Secrets, Telling
+from medic.errors import Fault
+from medic.store.postgres.target import ConnectionTarget
+
+KEY: Final = "MEDIC_SECRETS_KEY"
+KEY_BEFORE: Final = "MEDIC_SECRETS_KEY_BEFORE"
+
+
+def secret_faults(names: frozenset[str], telling: Telling, secrets: Secrets) -> Iterator[Fault]:
+    """References that are none, or that nothing could resolve; a key before that comes before no other."""
+    for name, text in _tokens(telling):
+        fault = fault_in(text)
+        if fault is not None:
+            yield Fault(name, fault)
+        elif names_in(text) and KEY not in names:
+            yield Fault(KEY, f"is missing: {name} refers to a stored secret ({FORM}), and nothing can open it")
+    if KEY_BEFORE in names and KEY not in names:
+        yield Fault(KEY, f"is missing: {KEY_BEFORE} is the one before it. Set {KEY_LINE}")
+    elif secrets.medic_secrets_key is not None and secrets.medic_secrets_key == secrets.medic_secrets_key_before:
+        yield Fault(KEY_BEFORE, f"is the same as {KEY}: unset it, or set a new {KEY}")
+
+
+def references_of(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The stored secrets that variables refer to, by variable."""
+    slack, pagerduty = settings.telling.slack, settings.telling.pagerduty
+    tokens = {
+        "SLACK_API_TOKEN": slack.token if slack else None,
+        "PAGERDUTY_ROUTING_KEY": pagerduty.routing_key if pagerduty else None,
+    }
+    return {name: names for name, token in tokens.items() if token and (names := names_in(token.get_secret_value()))}
+
+
+def values_of(settings: Settings) -> frozenset[str]:
+    """Every secret in the settings, and the passwords within addresses. References are none: they may be shown."""
+    found: set[str] = set()
+    for value in _secrets_in(settings):
+        found |= {value, *_password_in(value)}
+    return frozenset(value for value in found if not names_in(value))
+
+
+def _tokens(telling: Telling) -> Iterator[tuple[str, str]]:
+    for name, secret in (
+        ("SLACK_API_TOKEN", telling.slack_api_token),
+        ("PAGERDUTY_ROUTING_KEY", telling.pagerduty_routing_key),
+    ):
+        if secret is not None:
+            yield name, secret.get_secret_value()
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, ConnectionTarget):
+        if value.password:
+            yield value.password
+    elif is_dataclass(value) and not isinstance(value, type):
+        for each in fields(value):
+            yield from _secrets_in(getattr(value, each.name))
+
+
+def _password_in(value: str) -> Iterator[str]:
+    """Of an address such as `redis://:password@host`, as it stands there and as it means."""
+    if "://" in value and "@" in value:
+        password = urlsplit(value).password
+        if password:
+            yield password
+            yield unquote(password)

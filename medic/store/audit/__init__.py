@@ -1,0 +1,1 @@
+"""The audit once it is written: chained by hash, verified, read."""

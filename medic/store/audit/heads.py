@@ -1,0 +1,98 @@
+"""Heads of the audit's chain, kept in the data directory, so that a chain rewritten or cut in PostgreSQL is found out.
+
+A line a day, and the newest. A head that the database contradicts stays for ever, so that what was done to the chain is
+not covered by what comes after: remove the file (`audit-heads`) to accept the database as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from medic.core.units import DAY_MS, InstantMs, isoformat
+from medic.store.audit.chain import Head
+from medic.store.journal.files import sync_directory
+
+_log = structlog.get_logger(__name__)
+
+FILE_NAME: Final = "audit-heads"
+
+HEADS_MAX: Final = 4_000
+"""Lines kept: ten years of days, 400 kB."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    head: Head
+    at: InstantMs
+    is_pinned: bool = False
+
+    def line(self) -> str:
+        pinned = " contradicted" if self.is_pinned else ""
+        return f"{self.head.place} {self.head.hash.hex()} {self.at} {isoformat(self.at)}{pinned}\n"
+
+
+class AuditHeads:
+    """The file. Reads and writes block: in a thread, please.
+
+    Args:
+        folder: The data directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        self._kept: list[_Kept] = []
+
+    def read(self) -> Sequence[Head]:
+        """Every head that is kept, in the order they were; none where there is no file.
+
+        Raises:
+            ValueError: the file is no list of heads.
+            OSError: it cannot be read.
+        """
+        try:
+            lines = self._path.read_text("ascii").splitlines()
+        except FileNotFoundError:
+            lines = []
+        self._kept = [_read_line(line) for line in lines]
+        return [kept.head for kept in self._kept]
+
+    @property
+    def newest(self) -> Head | None:
+        """The last one."""
+        return self._kept[-1].head if self._kept else None
+
+    def pin_newest(self) -> None:
+        """Keep the last one for ever: the database contradicts it."""
+        last = self._kept[-1]
+        self._kept[-1] = _Kept(last.head, last.at, is_pinned=True)
+
+    def begins_day(self, at: InstantMs) -> bool:
+        """Whether a head of this instant would be the first of its UTC day."""
+        return not self._kept or self._kept[-1].at // DAY_MS != at // DAY_MS
+
+    def keep(self, head: Head, at: InstantMs) -> None:
+        """Write the chain's newest head down, durably."""
+        replaces = self._kept and not self.begins_day(at) and not self._kept[-1].is_pinned
+        kept = [*(self._kept[:-1] if replaces else self._kept), _Kept(head, at)][-HEADS_MAX:]
+        unfinished = self._path.with_suffix(".unfinished")
+        with unfinished.open("w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.writelines(entry.line() for entry in kept)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(self._path)
+        sync_directory(self._path.parent)
+        self._kept = kept
+
+
+def _read_line(line: str) -> _Kept:
+    words = line.split()
+    if len(words) not in {4, 5}:
+        raise ValueError(f"{FILE_NAME} has a line that is no head: {line[:100]}")
+    return _Kept(Head(int(words[0]), bytes.fromhex(words[1])), InstantMs(int(words[2])), is_pinned=len(words) == 5)
