@@ -14,7 +14,7 @@ from medic.access.limits import Counted
 from medic.access.uses import Day, KeyUse, Unwritten
 from medic.core.service import Service
 from medic.core.units import DurationMs, InstantMs, ServiceId, SightedMs
-from medic.errors import MedicError, RateLimitedError
+from medic.errors import MedicError, RateLimitedError, RefusedError, UnauthorizedError
 
 
 class KeyStore(Protocol):
@@ -156,6 +156,10 @@ class Gatekeeper(Protocol):
 
     def recognise_signed(self, headers: Mapping[str, str], body: bytes, address: str) -> Caller:
         """Who sends a signed heartbeat. Raises as `recognise` does."""
+        ...
+
+    def turn_away(self, error: UnauthorizedError, address: str, *, key_id: str) -> RefusedError:
+        """What is answered where a signature of another kind was looked at and not believed; it is counted."""
         ...
 
     def remember(self, introduction: Introduction, caller: Caller, now: float) -> Remembered:

@@ -8,11 +8,8 @@ Medic signs with each webhook's own secret (`sign`), and takes heartbeats that s
 `MEDIC_WEBHOOK_SECRET` (`SignedRequests.verify`) as if they carried a key named `webhook`, of scope heartbeat.
 
 Replay. A signature is good for five minutes before and after its timestamp, and once: it is remembered for as long as
-it is good. A sender that tries again signs again, with the time of that attempt, as the scheme says. What is
-remembered is bounded: two generations, each ten minutes or `REMEMBERED_MAX` signatures long, of which the younger
-becomes the older and the older is forgotten. Whoever has the secret and sends more than that makes Medic forget early:
-a signature may then be taken a second time, within the same five minutes. The other choice, to refuse what there is no
-room to remember, would make well services late to keep a copied heartbeat out.
+it is good (`medic.access.shown_once`). A sender that tries again signs again, with the time of that attempt, as the
+scheme says.
 
 Source: https://www.standardwebhooks.com, version 1.0.0.
 """
@@ -28,7 +25,8 @@ from typing import Final
 
 from medic.access.keys import ApiKey
 from medic.access.scope import Scope
-from medic.core.units import MINUTE_MS, SECOND_MS, InstantMs
+from medic.access.shown_once import ShownOnce
+from medic.core.units import MINUTE_MS, SECOND_MS, DurationMs, InstantMs
 from medic.errors import UnauthorizedError
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what every secret begins with
@@ -54,9 +52,6 @@ HEADERS: Final = (ID, TIMESTAMP, SIGNATURE)
 
 TOLERANCE_MS: Final = 5 * MINUTE_MS
 """How far a timestamp may be from Medic's clock, before or behind."""
-
-REMEMBERED_MAX: Final = 100_000
-"""Signatures a generation: 160 a second for ten minutes, and 11 MB."""
 
 SIGNATURES_MAX: Final = 8
 """Signatures looked at of one request. A rotation needs two."""
@@ -117,14 +112,12 @@ class SignedRequests:
             digest=b"",
             date_added=added_at,
         )
-        self._young: set[bytes] = set()
-        self._old: set[bytes] = set()
-        self._turned_at = added_at
+        self._shown = ShownOnce(DurationMs(2 * TOLERANCE_MS), added_at)
 
     @property
     def remembered(self) -> int:
         """Signatures that would be known again."""
-        return len(self._young) + len(self._old)
+        return len(self._shown)
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: InstantMs) -> ApiKey | None:
         """The key that a signed request counts as; None where a request is not signed at all.
@@ -156,21 +149,12 @@ class SignedRequests:
             raise UnauthorizedError(
                 f"{SIGNATURE} is not that of this request with MEDIC_WEBHOOK_SECRET.", reason="signature_wrong"
             )
-        self._require_new(digest, now)
-        return self._key
-
-    def _require_new(self, digest: bytes, now: InstantMs) -> None:
-        # A signature is good for twice the tolerance at most, counted from when it is first seen. A clock that was set
-        # back must not keep a generation for longer than the clock's own error.
-        if abs(now - self._turned_at) > 2 * TOLERANCE_MS or len(self._young) >= REMEMBERED_MAX:
-            self._old, self._young = self._young, set()
-            self._turned_at = now
-        if digest in self._young or digest in self._old:
+        if not self._shown.is_new(digest, now):
             raise UnauthorizedError(
                 "This signed request was taken before. Sign each attempt anew, with its own time.",
                 reason="signature_replayed",
             )
-        self._young.add(digest)
+        return self._key
 
 
 def _is_well_formed(message_id: str, seconds: str) -> bool:

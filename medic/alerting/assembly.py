@@ -15,7 +15,9 @@ from medic.alerting.notifier import Notifier
 from medic.alerting.pagerduty import EVENTS_URL, PagerDuty
 from medic.alerting.pipeline import Alerting
 from medic.alerting.resolving import NoSecrets, Resolve, SecretSource, resolve_from
-from medic.alerting.slack import API_URL, Slack
+from medic.alerting.slack import Slack
+from medic.alerting.slack_api import API_URL, SlackApi
+from medic.alerting.slack_look import Look
 from medic.alerting.webhook import WebhookNotifier
 from medic.core.webhook import Webhook
 from medic.ports import Clock
@@ -33,6 +35,7 @@ class NotifierSettings:
         slack_token: `SLACK_API_TOKEN`.
         slack_channel: `SLACK_CHANNEL_ID`.
         slack_api_url: `SLACK_API_URL`.
+        slack_has_buttons: Whether `SLACK_SIGNING_SECRET` is set, so that what is pressed there can be believed.
         allowlist: `MEDIC_ALLOWED_WEBHOOK_HOSTS`.
     """
 
@@ -43,6 +46,7 @@ class NotifierSettings:
     slack_token: str = ""
     slack_channel: str = ""
     slack_api_url: str = API_URL
+    slack_has_buttons: bool = False
     allowlist: Allowlist = ()
 
     def __repr__(self) -> str:
@@ -68,14 +72,21 @@ def slack(settings: NotifierSettings, clock: Clock, resolve: Resolve) -> Notifie
     if not (settings.slack_token and settings.slack_channel):
         return None
     return Slack(
-        token=settings.slack_token,
+        slack_api(settings, clock, resolve),
         channel=settings.slack_channel,
-        api_url=settings.slack_api_url,
-        base_url=settings.base_url,
-        zone=settings.zone,
-        clock=clock,
-        resolve=resolve,
+        look=slack_look(settings),
+        has_buttons=settings.slack_has_buttons,
     )
+
+
+def slack_api(settings: NotifierSettings, clock: Clock, resolve: Resolve) -> SlackApi:
+    """Slack's Web API with connections of its own."""
+    return SlackApi(token=settings.slack_token, api_url=settings.slack_api_url, clock=clock, resolve=resolve)
+
+
+def slack_look(settings: NotifierSettings) -> Look:
+    """How messages to Slack look."""
+    return Look(settings.base_url.rstrip("/"), settings.zone)
 
 
 BUILDERS: Final[tuple[Callable[[NotifierSettings, Clock, Resolve], Notifier | None], ...]] = (pagerduty, slack)

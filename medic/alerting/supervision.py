@@ -55,3 +55,11 @@ async def run_guarded(name: str, run: Callable[[], Awaitable[None]], crashed: Ca
             pause = RESTART_FIRST_SECONDS
         await trio.sleep(pause)
         pause = min(2 * pause, RESTART_MAX_SECONDS)
+
+
+async def once_guarded(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run a task that ends by itself; a crash is the end of it alone."""
+    try:
+        await run()
+    except Exception:  # noqa: BLE001 - the supervisor
+        _log.exception("a task of alerting crashed", task=name)

@@ -88,6 +88,11 @@ def shown_at(instant: InstantMs, zone: ZoneInfo) -> str:
     return to_datetime(instant).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
+def time_of_day(instant: InstantMs, zone: ZoneInfo) -> str:
+    """Hours and minutes in `zone`, with the zone's name: for what was just now."""
+    return to_datetime(instant).astimezone(zone).strftime("%H:%M %Z")
+
+
 def clipped(text: str, longest: int) -> str:
     """`text`, cut with an ellipsis where it has more than `longest` characters."""
     return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from medic.app.access import describe_access, describe_signatures
+from medic.app.slack import describe_buttons
 from medic.config.settings import Settings
 
 
@@ -49,6 +50,7 @@ def say_started(started: Started, settings: Settings, announce: Callable[[str], 
         f"  database  {started.database}",
         f"  watching  {services}, {alerts}" if started.services else "  watching  no service yet",
         f"  telling   {started.targets}",
+        f"            {describe_buttons(settings)}",
         f"  access    {describe_access(settings)}",
         f"            {describe_signatures(settings)}",
         f"  journal   {DURABILITY[settings.storage.journal_sync]}",

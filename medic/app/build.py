@@ -219,5 +219,6 @@ def notifier_settings(settings: Settings) -> NotifierSettings:
         slack_token=slack.token.get_secret_value() if slack else "",
         slack_channel=slack.channel if slack else "",
         slack_api_url=slack.api_url if slack else chosen.slack_api_url,
+        slack_has_buttons=settings.slack_signing_secret is not None,
         allowlist=telling.webhook_hosts,
     )

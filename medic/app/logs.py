@@ -73,7 +73,7 @@ def configure_logs(*, level: str, as_json: bool, debug: bool) -> None:
     root.setLevel(threshold)
     for name in TALKATIVE_LIBRARIES if debug else (*TALKATIVE_LIBRARIES, *NOISY_LIBRARIES):
         logging.getLogger(name).setLevel(logging.WARNING)
-    sys.excepthook = _print_traceback
+    sys.excepthook = _print_crash
 
 
 def _conceal(_logger: WrappedLogger, _method: str, rendered: EventDict | str) -> str:
@@ -81,6 +81,6 @@ def _conceal(_logger: WrappedLogger, _method: str, rendered: EventDict | str) ->
     return CONCEALER.conceal(str(rendered))
 
 
-def _print_traceback(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+def _print_crash(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
     """As Python prints it, without secrets: the text of a foreign error may quote what it was given."""
     sys.stderr.write(CONCEALER.conceal("".join(traceback.format_exception(kind, error, at))))

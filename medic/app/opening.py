@@ -274,23 +274,9 @@ async def _open(
         recovered = await recover(stored, journal, defaults, snapshot=snapshot, inheritance=inheritance)
         closed = None if snapshot is None else _closed(snapshot, snapshots.newest_size)
     away, clock = _clock_after(_awake_until(mark, recovered.last, journal), recovered, blind_max_ms)
-    webhooks = CopiedWebhooks(PgWebhookStore(database, clock), folder / "webhooks")
-    stores = Stores(
-        database=database,
-        journal=journal,
-        ids=ids,
-        watermark=watermark,
-        services=PgServiceStore(database, ids, clock, defaults),
-        webhooks=webhooks,
-        snapshots=snapshots,
-        keys=PgKeyStore(database, clock),
-        key_copy=KeyCopy(folder / "keys"),
-        secrets=PgSecretStore(database, clock),
-        secret_copy=SecretCopy(folder),
-        vault=Vault(sealing_of(settings), CONCEALER),
-    )
+    stores = _stores(joining, watermark, snapshots, clock)
     await _fill_vault(stores, is_there=pairing is not None)
-    known = await webhooks.all() if pairing is not None else await webhooks.last_seen()
+    known = await stores.webhooks.all() if pairing is not None else await stores.webhooks.last_seen()
     return Opened(
         stores=stores,
         embedded=embedded,
@@ -304,6 +290,25 @@ async def _open(
         away=away,
         database_was_there=pairing is not None,
         _joining=joining,
+    )
+
+
+def _stores(joining: _Joining, watermark: Watermark, snapshots: SnapshotFiles, clock: SightedClock) -> Stores:
+    settings, database, ids = joining.settings, joining.database, joining.ids
+    folder = settings.storage.folder
+    return Stores(
+        database=database,
+        journal=joining.journal,
+        ids=ids,
+        watermark=watermark,
+        services=PgServiceStore(database, ids, clock, settings.tuning.defaults),
+        webhooks=CopiedWebhooks(PgWebhookStore(database, clock), folder / "webhooks"),
+        snapshots=snapshots,
+        keys=PgKeyStore(database, clock),
+        key_copy=KeyCopy(folder / "keys"),
+        secrets=PgSecretStore(database, clock),
+        secret_copy=SecretCopy(folder),
+        vault=Vault(sealing_of(settings), CONCEALER),
     )
 
 

@@ -47,6 +47,7 @@ from medic.app.limiting import build_limiter
 from medic.app.logs import CONCEALER, configure_logs
 from medic.app.opening import Opened, open_stores
 from medic.app.secrets import secret_remarks
+from medic.app.slack import build_slack
 from medic.app.standby import open_standby
 from medic.app.watchdog import Watchdog
 from medic.config.folder import prepare
@@ -249,6 +250,8 @@ class _Medic:
             )
             await nursery.start(change_log.run)
             await nursery.start(key_keeping.run)
+            if api.slack is not None:
+                await nursery.start(api.slack.presses.run)
             await nursery.start(self._serve_http, server, health, nursery)
             self._on_accepting()
             await nursery.start(watching.host.run)
@@ -426,6 +429,13 @@ class _Medic:
                 cors=Cors(frozenset(self._settings.access.cors_origins)),
             ),
             guard=Guard(self._settings.telling.webhook_hosts),
+            slack=build_slack(
+                self._settings,
+                changes=serving.changes,
+                roster=watching.directory,
+                clock=watching.clock,
+                secrets=self._opened.stores.vault,
+            ),
         )
 
     async def _wait_signal(self) -> None:

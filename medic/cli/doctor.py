@@ -284,9 +284,7 @@ async def _look_at_secrets(settings: Settings) -> list[Finding]:
     if settings.secrets.key is None:
         return []
     missing = [
-        Finding(
-            "secrets", Verdict.BAD, f"{variable} refers to {name}, which is not there", f"medic-cli secret set {name}"
-        )
+        Finding("secrets", Verdict.BAD, f"{variable}: there is no secret {name}", f"medic-cli secret set {name}")
         for variable, name in await missing_secrets(settings)
     ]
     stored = len((await open_vault(settings)).all())

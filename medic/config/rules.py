@@ -103,6 +103,7 @@ def settings(given: Given) -> Settings:
         ),
         limits=_limits(given.limits),
         webhook_secret=given.secrets.medic_webhook_secret,
+        slack_signing_secret=given.secrets.slack_signing_secret,
         admin_key=given.secrets.medic_admin_api_key,
         secrets=SecretsSettings(given.secrets.medic_secrets_key, given.secrets.medic_secrets_key_before),
         remarks=tuple(_remarks(given)),

@@ -206,6 +206,7 @@ class Settings:
         admin_key: `MEDIC_ADMIN_API_KEY`.
         secrets: `MEDIC_SECRETS_KEY`.
         webhook_secret: `MEDIC_WEBHOOK_SECRET`; None: signed requests are not told from others.
+        slack_signing_secret: `SLACK_SIGNING_SECRET`; None: what is pressed in Slack is refused.
         remarks: Sentences the operator should read at the start: what is set and has no effect yet.
     """
 
@@ -218,6 +219,7 @@ class Settings:
     logs: Logs
     limits: RateLimits
     webhook_secret: SecretStr | None = None
+    slack_signing_secret: SecretStr | None = None
     admin_key: SecretStr | None = None
     secrets: SecretsSettings = SecretsSettings()
     remarks: tuple[str, ...] = ()

@@ -267,7 +267,11 @@ class Secrets(Table):
         description="An API key that may do everything, of your own making: at least 32 characters, as "
         "`openssl rand -hex 32` makes them. It makes the first of the other keys.",
     )
-    slack_signing_secret: Secret = Field(None, description="Verifies what Slack sends when somebody presses a button.")
+    slack_signing_secret: Secret = Field(
+        None,
+        description="Verifies what Slack sends when somebody presses a button: the signing secret of the app. Unset: "
+        "messages have no buttons, and what is pressed is refused.",
+    )
     medic_secrets_key: SecretsKey = Field(
         None,
         description="Key that seals stored secrets, to which `SLACK_API_TOKEN`, `PAGERDUTY_ROUTING_KEY` and headers of "
@@ -289,7 +293,6 @@ TABLES: Final = (Listening, Access, Database, Storage, Watching, Telling, Operat
 
 NOT_IN_USE_YET: Final = {
     "HEARTBEAT_RETENTION_DAYS": "the removal of old heartbeats",
-    "SLACK_SIGNING_SECRET": "buttons in Slack",
 }
 """Variables whose feature a later release brings, and the feature. They are checked now, so that an environment made
 for the earlier system starts Medic as it is; whoever sets one is told at the start that it has no effect yet."""

@@ -104,6 +104,7 @@ def _call(route: Route, places: dict[str, str], body: bytes, caller: Caller) -> 
         accept_encoding=headers.get("Accept-Encoding", ""),
         raw_query=raw_query,
         idempotency_key=headers.get("Idempotency-Key", ""),
+        headers={name: ",".join(headers.getlist(name)) for name in route.headers if name in headers},
     )
 
 

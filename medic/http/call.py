@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, unquote_to_bytes
 
@@ -32,6 +32,8 @@ class Call:
         accept, accept_encoding: These headers.
         raw_query: The query string.
         idempotency_key: That header, empty where it was not sent.
+        headers: Those that the route names in `Route.headers` and that were sent, by that name. One that was sent
+            twice is neither of the two.
     """
 
     method: str
@@ -44,6 +46,7 @@ class Call:
     accept_encoding: str = ""
     raw_query: bytes = b""
     idempotency_key: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def address(self) -> str:

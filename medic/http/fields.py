@@ -59,6 +59,18 @@ def _text_schema(longest: int, description: str, shortest: int = 1, *, example: 
     )
 
 
+def _optional_text_schema(longest: int, description: str) -> WithJsonSchema:
+    """Text that may be left out by saying null or nothing, too."""
+    return WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "minLength": 0, "maxLength": longest}, {"type": "null"}],
+            "description": description,
+            "examples": ["text"],
+        },
+        mode="validation",
+    )
+
+
 def _number_schema(kind: str, least: float, most: float, description: str) -> WithJsonSchema:
     return WithJsonSchema(
         {"type": kind, "minimum": least, "maximum": most, "description": description}, mode="validation"
@@ -155,7 +167,7 @@ Muted = Annotated[bool, BeforeValidator(check_flag), _flag_schema("1: tell nobod
 Down = Annotated[
     bool,
     BeforeValidator(check_down),
-    WithJsonSchema({"type": "integer", "enum": [0], "description": "0: resolve an open alert by hand."}),
+    WithJsonSchema({"anyOf": [{"enum": [0]}, {"const": False}], "description": "0: resolve an open alert by hand."}),
 ]
 Note = Annotated[
     str,
@@ -173,16 +185,15 @@ Status = Annotated[
 ]
 Label = Annotated[object, WithJsonSchema({"description": "A label, not checked.", "type": ["string", "null"]})]
 RunId = Annotated[
-    str | None, BeforeValidator(check_run_id), _text_schema(RUN_ID_MAX, "Which run of a job this belongs to.", 0)
+    str | None, BeforeValidator(check_run_id), _optional_text_schema(RUN_ID_MAX, "Which run of a job this belongs to.")
 ]
 IdempotencyKey = Annotated[
     str | None,
     BeforeValidator(check_idempotency_key),
-    _text_schema(
+    _optional_text_schema(
         IDEMPOTENCY_KEY_MAX,
         "As the header Idempotency-Key, and before it: of two heartbeats with the same one only the first counts "
         "toward the threshold. With a run_id that and the status decide.",
-        0,
     ),
 ]
 SaidAt = Annotated[
@@ -190,7 +201,7 @@ SaidAt = Annotated[
     BeforeValidator(check_said_at),
     WithJsonSchema(
         {
-            "anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}],
+            "anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}],
             "description": "The sender's own time, ISO 8601 or seconds since 1970. Kept. Older than interval and "
             "grace, the heartbeat is history and no sign of life; over 5 minutes ahead, it is kept as 5 minutes ahead.",
         }

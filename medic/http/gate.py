@@ -161,6 +161,17 @@ class Gate:
         except UnauthorizedError as error:
             raise self._failed(error, address, key_id=WEBHOOK_KEY_ID) from None
 
+    def turn_away(self, error: UnauthorizedError, address: str, *, key_id: str) -> RefusedError:
+        """What is answered to a request whose signature somebody else looked at and did not believe; it is counted.
+
+        Args:
+            error: Why.
+            address: The caller's.
+            key_id: What stands in place of a key's, for the audit.
+        """
+        self._now = self._clock.now()
+        return self._failed(error, address, key_id=key_id)
+
     def remember(self, introduction: Introduction, caller: Caller, now: float) -> Remembered:
         """What a connection may go on with.
 

@@ -132,11 +132,15 @@ def _operation(route: Route, references: References) -> JsonObject:
         parameters.append(_actor())
     if route.keyed:
         parameters.append(_key())
+    parameters += [{"name": name, "in": "header", "schema": {"type": "string"}} for name in route.headers]
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:
         schema = references[route.body, "validation"]
-        operation["requestBody"] = {"required": not route.body_optional, "content": {JSON_TYPE: {"schema": schema}}}
+        operation["requestBody"] = {
+            "required": not route.body_optional,
+            "content": {route.body_type: {"schema": schema}},
+        }
     operation["responses"] = {str(status): _told(told, references) for status, told in answers_of(route).items()}
     return operation
 
@@ -170,13 +174,14 @@ def _told(told: Told, references: References) -> JsonObject:
 def _places(path: str) -> Iterable[JsonObject]:
     for place in re.findall(r"\{(\w+)\}", path):
         kind, about = PLACES[place]
-        yield {"name": place, "in": "path", "required": True, "description": about, "schema": {"type": kind}}
+        schema: JsonObject = {"type": "integer", "minimum": 0} if kind == "integer" else {"type": kind}
+        yield {"name": place, "in": "path", "required": True, "description": about, "schema": schema}
 
 
 def _parameter(parameter: Parameter) -> JsonObject:
     schema: dict[str, JsonValue] = {"type": parameter.kind}
     if parameter.kind == "flag":
-        schema = {"type": "integer", "enum": [0, 1]}
+        schema = {"enum": [0, 1, False, True]}
     if parameter.least is not None:
         schema["minimum"] = parameter.least
     if parameter.most is not None:

@@ -8,7 +8,9 @@ from typing import Protocol
 from medic.access.limits import UNLIMITED
 from medic.access.ports import Gatekeeper, Keys, RequestLimits
 from medic.access.secrets import Secrets
+from medic.access.slack_signature import SlackSignatures
 from medic.alerting.guard import Guard
+from medic.alerting.slack_presses import SlackPresses
 from medic.audit import AuditLog, ServiceSnapshots
 from medic.core.policy import Defaults
 from medic.history import History
@@ -66,6 +68,14 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SlackParts:
+    """What is pressed in Slack: who verifies it, and who does it."""
+
+    signatures: SlackSignatures
+    presses: SlackPresses
+
+
+@dataclass(frozen=True, slots=True)
 class ApiParts:
     """Everything the views use. The same object serves the express lane."""
 
@@ -89,3 +99,5 @@ class ApiParts:
     refused: RefusedHeartbeats = field(default_factory=RefusedHeartbeats)
     guard: Guard = field(default_factory=Guard)
     request_limits: RequestLimits = UNLIMITED
+    slack: SlackParts | None = None
+    """None: `SLACK_SIGNING_SECRET` is not set."""

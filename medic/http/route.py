@@ -54,9 +54,11 @@ class Route:
         summary, about: What it does, in a line and in some.
         answers: By status. Refusals of every route (405, 500, …) are added by the description.
         body: What it reads; None where it reads none.
+        body_type: The content type its body is described with; whatever is sent is read.
         body_optional: Whether the body may be left out.
         query: Its parameters; None where any query is ignored.
         actor: Whether `X-Actor` says who does it.
+        headers: Names of headers that its view reads beside those of all.
         keyed: Whether `Idempotency-Key` recognises what is sent again.
         scope: What a caller's key needs for it, in the modes that ask for keys; None: nobody is asked.
         limited: Whether each request counts as a read or a change of its caller; heartbeats never do.
@@ -73,9 +75,11 @@ class Route:
     answers: dict[int, Told]
     about: str = ""
     body: type[BaseModel] | None = None
+    body_type: str = JSON_TYPE
     body_optional: bool = False
     query: tuple[Parameter, ...] | None = ()
     actor: bool = False
+    headers: tuple[str, ...] = ()
     keyed: bool = False
     scope: Scope | None = Scope.READ
     limited: bool = True

@@ -7,7 +7,6 @@ from typing import Final, Literal
 from medic.access.scope import Scope
 from medic.http import (
     alerts,
-    audit_routes,
     bulk,
     documentation,
     heartbeats,
@@ -17,6 +16,7 @@ from medic.http import (
     shapes,
     webhooks,
 )
+from medic.http.audit_routes import AUDIT
 from medic.http.bodies import (
     BulkBody,
     HeartbeatBody,
@@ -32,6 +32,7 @@ from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYT
 from medic.http.route import Parameter, Route, Told
 from medic.http.secret_routes import SECRETS
 from medic.http.shared_answers import AWAY, CURSOR, LIMIT
+from medic.http.slack_routes import SLACK
 
 HEARTBEAT_PATH: Final = "/heartbeat"
 NAMED_PATH: Final = "/heartbeat/{heartbeat_name}"
@@ -483,7 +484,7 @@ OPERATIONS: Final = (
     ),
 )
 
-_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *SECRETS, *audit_routes.AUDIT, *OPERATIONS)
+_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *SECRETS, *SLACK, *AUDIT, *OPERATIONS)
 
 ROUTES: Final = (*_DESCRIBED, *documentation.routes(_DESCRIBED))
 """All routes."""

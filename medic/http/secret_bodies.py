@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from medic.access.references import NAME_FORM, NAME_MAX
 from medic.access.secrets import VALUE_MAX, VALUE_MIN
@@ -66,10 +66,4 @@ class SecretBody(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     name: SecretName
-    value: SecretValue
-
-    def __repr__(self) -> str:
-        """No value in it."""
-        return f"SecretBody(name={self.name!r})"
-
-    __str__ = __repr__
+    value: SecretValue = Field(repr=False)

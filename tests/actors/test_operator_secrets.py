@@ -67,7 +67,7 @@ async def test_what_was_changed_by_another_way_is_followed(kept: Kept) -> None:
 async def test_a_webhook_holds_on_to_its_secret_once_however_often_it_names_it(kept: Kept) -> None:
     await kept.secrets.put("a", "value-of-a", author=ANNA)
     headers = (("X", "${secrets.a}"), ("Y", "${secrets.a}:${secrets.a}"))
-    await kept.webhooks.insert(url="https://x.example", heartbeat_name=None, headers=headers, by="anna")
+    await kept.webhooks.insert(url="https://x.example", heartbeat_name=None, headers=headers, by=Author("anna"))
     with pytest.raises(SecretInUseError) as refused:
         await kept.secrets.require_unused("a")
     assert refused.value.used_by == ("webhook:1",)

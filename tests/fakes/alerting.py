@@ -11,18 +11,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from random import Random
+from zoneinfo import ZoneInfo
 
 import trio
 
 from medic.alerting.attempt import Attempt, Delivered
 from medic.alerting.notifier import Notifier
 from medic.alerting.pipeline import Alerting
+from medic.alerting.slack import Slack
+from medic.alerting.slack_api import SlackApi
+from medic.alerting.slack_look import Look
 from medic.core.blind import SIGHTED_ALWAYS, BlindLog
 from medic.core.effects import SettleNotification
 from medic.core.notification import Notification, alert_key
 from medic.core.status import NotificationKind, OpenedReason, Outcome
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs, SkewMs
 from medic.core.webhook import Webhook
+from tests.vendors.slack import CHANNEL, TOKEN
 
 NOON = InstantMs(1_767_268_800_000)
 """2026-01-01T12:00:00Z."""
@@ -217,6 +222,19 @@ class Bench:
     def _make(self, webhook: Webhook) -> Scripted:
         self.made.append(Scripted(webhook.target))
         return self.made[-1]
+
+
+def slack_over(
+    url: str,
+    *,
+    token: str = TOKEN,
+    channel: str = CHANNEL,
+    base_url: str = "https://medic.example",
+    has_buttons: bool = False,
+) -> Slack:
+    """The notifier, over Slack's API at that address."""
+    api = SlackApi(token=token, api_url=url, clock=WallClock())
+    return Slack(api, channel=channel, look=Look(base_url, ZoneInfo("America/Chicago")), has_buttons=has_buttons)
 
 
 @asynccontextmanager

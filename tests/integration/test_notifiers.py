@@ -11,7 +11,6 @@ from dataclasses import replace
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Self
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -28,7 +27,7 @@ from medic.core.notification import Notification
 from medic.core.status import NotificationKind
 from medic.core.units import InstantMs
 from medic.core.webhook import Webhook
-from tests.fakes.alerting import WallClock, follow, trigger
+from tests.fakes.alerting import WallClock, follow, slack_over, trigger
 from tests.fakes.names import loopback_guard
 from tests.patience import PATIENCE_SECONDS
 from tests.vendors import Hang, PagerDutyServer, Refuse, Reset, SlackServer, Slow, WebhookReceiver
@@ -78,14 +77,7 @@ def to_pagerduty(server: PagerDutyServer, *, key: str = ROUTING_KEY, url: str = 
 
 
 def to_slack(server: SlackServer, *, token: str = TOKEN, channel: str = CHANNEL) -> Slack:
-    return Slack(
-        token=token,
-        channel=channel,
-        api_url=server.url,
-        base_url=BASE_URL,
-        zone=ZoneInfo("America/Chicago"),
-        clock=WallClock(),
-    )
+    return slack_over(server.url, token=token, channel=channel, base_url=BASE_URL)
 
 
 def to_webhook(url: str, **fields) -> WebhookNotifier:
@@ -420,9 +412,7 @@ async def test_an_answer_that_is_none_may_have_been_taken():
         async with open_notifier(to_webhook(odd.url("/nonsense"))) as notifier:
             got = await notifier.send(trigger())
         assert got == Retry("the connection was lost before an answer came", maybe_taken=True)
-        slack = Slack(
-            token="t", channel="c", api_url=odd.url("/api"), base_url="x", zone=ZoneInfo("UTC"), clock=WallClock()
-        )
+        slack = slack_over(odd.url("/api"))
         async with open_notifier(slack) as notifier:
             got = await notifier.send(trigger())
         assert got == Retry("answered something that is not Slack's", maybe_taken=True)

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from medic.actors.outbox import Outbox
+from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.effects import ChangeStatus, CloseAlert, Effect, Notify, RecordHeartbeat
 from medic.core.events import DeadlineExpired, Event, HeartbeatReceived, ServiceDeleted
@@ -40,7 +41,7 @@ def deadline(minute: int) -> DeadlineExpired:
 
 def deletion(minute: int) -> ServiceDeleted:
     at = NOW + minute * MINUTE
-    return ServiceDeleted(InstantMs(at), SightedMs(at), "Ann")
+    return ServiceDeleted(InstantMs(at), SightedMs(at), Author("Ann"))
 
 
 STORIES = {

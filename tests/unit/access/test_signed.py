@@ -8,9 +8,9 @@ import hmac
 import pytest
 
 from medic.access.scope import Scope
+from medic.access.shown_once import REMEMBERED_MAX
 from medic.access.signed import (
     ID,
-    REMEMBERED_MAX,
     SECRET_BYTES,
     SIGNATURE,
     TIMESTAMP,
@@ -189,7 +189,7 @@ def test_what_is_no_longer_good_is_forgotten():
 
 def test_what_is_remembered_is_bounded(monkeypatch):
     assert REMEMBERED_MAX >= 10_000
-    monkeypatch.setattr("medic.access.signed.REMEMBERED_MAX", 3)
+    monkeypatch.setattr("medic.access.shown_once.REMEMBERED_MAX", 3)
     requests = verifier()
     for number in range(20):
         assert reason(requests, signed(f"msg_{number}")) == ""

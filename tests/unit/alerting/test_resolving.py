@@ -16,6 +16,8 @@ from medic.alerting.attempt import Delivered, Refused
 from medic.alerting.pagerduty import PagerDuty
 from medic.alerting.resolving import NoSecrets, resolve_from, resolve_nothing
 from medic.alerting.slack import Slack
+from medic.alerting.slack_api import SlackApi
+from medic.alerting.slack_look import Look
 from medic.alerting.webhook import WebhookNotifier
 from medic.core.webhook import Webhook
 from tests.fakes import names
@@ -66,24 +68,19 @@ class Vendor:
 
 def notifier(kind: str, source: Source, vendor: Vendor):
     clock, resolve = StandingClock(), resolve_from(source)
+    client = httpx.AsyncClient(transport=httpx.MockTransport(vendor))
     if kind == "slack":
-        built = Slack(
-            token="${secrets.it}",
-            channel="C1",
-            api_url="https://slack.com/api",
-            base_url="",
-            zone=ZoneInfo("UTC"),
-            clock=clock,
-            resolve=resolve,
-        )
-    elif kind == "pagerduty":
+        api = SlackApi(token="${secrets.it}", api_url="https://slack.com/api", clock=clock, resolve=resolve)
+        api._client = client
+        return Slack(api, channel="C1", look=Look("", ZoneInfo("UTC")))
+    if kind == "pagerduty":
         built = PagerDuty(
             routing_key="${secrets.it}", events_url="https://pd.example", base_url="", clock=clock, resolve=resolve
         )
     else:
         webhook = Webhook(7, "https://hook.example/", headers=(("X-Plain", "yes"), ("X-Token", "Bearer ${secrets.it}")))
         built = WebhookNotifier(webhook, base_url="", clock=clock, guard=names.guard(), resolve=resolve)
-    built._client = httpx.AsyncClient(transport=httpx.MockTransport(vendor))
+    built._client = client
     return built
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo
-
 import jsonschema
 
 from medic.alerting.pagerduty import PagerDuty
-from medic.alerting.slack import Slack
 from medic.alerting.webhook import WebhookNotifier
 from medic.core.notification import SELF_KEY, Notification
 from medic.core.status import NotificationKind
 from medic.core.webhook import Webhook
-from tests.fakes.alerting import StandingClock
+from tests.fakes.alerting import StandingClock, slack_over
 from tests.fakes.names import guard
 from tests.vendors.pagerduty import EVENT_SCHEMA, ROUTING_KEY
-from tests.vendors.slack import CHANNEL, MESSAGE_SCHEMA, TOKEN
+from tests.vendors.slack import MESSAGE_SCHEMA
 from tests.vendors.webhook import BODY_SCHEMA
 
 BASE = "https://medic.example"
@@ -38,7 +35,7 @@ def test_pagerduty_opens_one_critical_incident_under_its_key():
 
 def test_slack_and_webhooks_say_it_without_a_link():
     clock = StandingClock()
-    slack = Slack(token=TOKEN, channel=CHANNEL, api_url=BASE, base_url=BASE, zone=ZoneInfo("UTC"), clock=clock)
+    slack = slack_over(BASE, base_url=BASE, has_buttons=True)
     message = slack.message(RAISED)
     jsonschema.validate(message, MESSAGE_SCHEMA)
     assert TEXT in message["text"]

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from zoneinfo import ZoneInfo
 
 import jsonschema
 import pytest
 
 from medic.alerting.attempt import Refused, Retry, Throttled
-from medic.alerting.slack import SECTION_MAX, Slack, escaped
+from medic.alerting.slack_api import API_URL, SlackApi
+from medic.alerting.slack_look import SECTION_MAX, escaped
 from medic.core.names import NAME_MAX
 from medic.core.status import NotificationKind
 from medic.core.units import DurationMs
-from tests.fakes.alerting import StandingClock, follow, trigger
+from tests.fakes.alerting import StandingClock, follow, slack_over, trigger
 from tests.vendors.slack import CHANNEL, MESSAGE_SCHEMA, TOKEN, SlackServer
 
 K = NotificationKind
@@ -20,23 +20,16 @@ RULES = SlackServer._markup
 
 @pytest.fixture
 def slack():
-    return Slack(
-        token=TOKEN,
-        channel=CHANNEL,
-        api_url="https://slack.com/api",
-        base_url="https://medic.example",
-        zone=ZoneInfo("America/Chicago"),
-        clock=StandingClock(),
-    )
+    return slack_over("https://slack.com/api", has_buttons=True)
 
 
 def shown(message) -> str:
     """Every text of a message, one after the other."""
     parts = [message["text"]]
     for block in message["blocks"]:
-        parts += [
-            text["text"] for text in (block.get("text"), *block.get("fields", []), *block.get("elements", [])) if text
-        ]
+        if block["type"] != "actions":
+            shown = (block.get("text"), *block.get("fields", []), *block.get("elements", []))
+            parts += [text["text"] for text in shown if text]
     return "\n".join(parts)
 
 
@@ -149,8 +142,9 @@ def test_news_without_a_service_has_no_empty_fields(slack):
         (f"echo {TOKEN}", Refused("answered echo ***")),
     ],
 )
-def test_slacks_errors_are_told_apart(slack, error, attempt):
-    assert slack._judge_error(error, 7.0, TOKEN) == attempt
+def test_slacks_errors_are_told_apart(error, attempt):
+    api = SlackApi(token=TOKEN, api_url=API_URL, clock=StandingClock())
+    assert api._judge_error(error, 7.0, TOKEN) == attempt
 
 
 def test_everything_but_acknowledgements_is_for_slack(slack):
@@ -159,12 +153,5 @@ def test_everything_but_acknowledgements_is_for_slack(slack):
 
 def test_the_start_line_names_the_channel_and_no_token(slack):
     assert slack.describe() == f"Slack channel {CHANNEL}"
-    elsewhere = Slack(
-        token=TOKEN,
-        channel=CHANNEL,
-        api_url="http://127.0.0.1:99/api/",
-        base_url="x",
-        zone=ZoneInfo("UTC"),
-        clock=StandingClock(),
-    )
+    elsewhere = slack_over("http://127.0.0.1:99/api/")
     assert elsewhere.describe() == f"Slack channel {CHANNEL} at 127.0.0.1"

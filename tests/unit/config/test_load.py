@@ -96,7 +96,6 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
     said = " ".join(settings.remarks)
     assert [name for name in NOT_IN_USE_YET if name in said] == [
         "HEARTBEAT_RETENTION_DAYS",
-        "SLACK_SIGNING_SECRET",
     ]
 
 
