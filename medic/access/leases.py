@@ -19,9 +19,11 @@ process; Redis has a time of its own, and only lengths of time pass between the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from medic.access.counters import UNKNOWN_US
 from medic.access.gcra import MINUTE_US, Limit, wait_us
 from medic.access.generations import Generations
 
@@ -54,46 +56,66 @@ class _Lease:
     Attributes:
         limit: The limit as it was last asked for.
         left: Requests counted in Redis and not used here; negative: used here and not counted there.
+        plenty: While more than this is left, a request only counts it down.
         is_asked: Whether Redis is being asked.
+        asked_at: Since when it is, or when it last was.
         ends_at: Until when what is left may be used.
         shut_until: Until when nothing fits, as Redis said.
     """
 
     limit: Limit
     left: int = 0
+    plenty: int = 0
     is_asked: bool = False
+    asked_at: int = 0
     ends_at: int = 0
     shut_until: int = 0
 
 
+def _nobody() -> None:
+    """Is told."""
+
+
 class Leases:
     """What this process holds of the limits of one kind.
+
+    Args:
+        when_due: Told when a name falls due, and when one becomes urgent.
 
     Attributes:
         due: The names for which Redis has to be asked.
         is_urgent: Whether one of them has taken as much on credit as a lease is.
     """
 
-    __slots__ = ("_leases", "due", "is_urgent")
+    __slots__ = ("_leases", "_when_due", "due", "is_urgent")
 
-    def __init__(self) -> None:
+    def __init__(self, when_due: Callable[[], None] = _nobody) -> None:
         self._leases: Generations[_Lease] = Generations()
+        self._when_due = when_due
         self.due: dict[str, _Lease] = {}
         self.is_urgent = False
 
-    def take(self, name: str, limit: Limit, now: int, assumed_us: int = 0) -> int:
+    def take(self, name: str, limit: Limit, now: int, since_us: int = UNKNOWN_US) -> int:
         """0: the request is taken and counted in Redis; -1: it is taken on credit; else for how many µs nothing fits.
 
         Args:
             name: Whose request.
             limit: Its limit.
             now: In microseconds, never going back.
-            assumed_us: Above 0, a name that is not remembered had a request just now that was not counted.
+            since_us: How long ago the one before came, which was not counted where the name is not remembered.
         """
         lease = self._leases.young.get(name)
+        if lease is not None and lease.left > lease.plenty and now < lease.ends_at:
+            lease.left -= 1
+            return 0
         if lease is None:
-            lease = self._leases.old.get(name) or _Lease(limit, left=-(assumed_us > 0))
+            owed = 0 <= since_us < limit.emission_us
+            lease = self._leases.old.get(name) or _Lease(limit, left=-owed)
             self._leases.keep(name, lease, now)
+        return self._take_of(lease, name, limit, now)
+
+    def _take_of(self, lease: _Lease, name: str, limit: Limit, now: int) -> int:
+        """`take` where more may have to be done than to count down."""
         lease.limit = limit
         if now >= lease.ends_at and lease.left > 0:
             lease.left = 0
@@ -101,10 +123,13 @@ class Leases:
             return lease.shut_until - now
         lease.left -= 1
         if lease.is_asked:
-            self.is_urgent = self.is_urgent or -lease.left > limit.requests // SHARE
+            if not self.is_urgent and -lease.left > limit.requests // SHARE:
+                self.is_urgent = True
+                self._when_due()
         elif lease.left <= (limit.requests // ASKED_AT if now < lease.ends_at else -(limit.requests // CREDIT)):
-            lease.is_asked = True
+            lease.is_asked, lease.asked_at, lease.plenty = True, now, 0
             self.due[name] = lease
+            self._when_due()
         return 0 if lease.left >= 0 else -1
 
     def take_due(self, *, most: int) -> list[Asking]:
@@ -118,17 +143,18 @@ class Leases:
         self.is_urgent = False
         return asking
 
-    def settle(self, name: str, granted: int, backlog_us: int, now: int) -> None:
-        """Take what Redis counted for the name, and how long its backlog is with it."""
+    def settle(self, name: str, granted: int, backlog_us: int) -> None:
+        """Take what Redis counted for the name, and how long its backlog is with it: reckoned from the question on."""
         lease = self._leases.find(name)
         if lease is None:
             return
         lease.is_asked = False
         lease.left += granted
-        lease.ends_at = now + LEASE_US
-        lease.shut_until = 0 if granted else now + wait_us(lease.limit, backlog_us)
+        lease.plenty = lease.limit.requests // ASKED_AT + 1
+        lease.ends_at = lease.asked_at + LEASE_US
+        lease.shut_until = 0 if granted else lease.asked_at + wait_us(lease.limit, backlog_us)
         if lease.left < 0:
-            lease.is_asked = True
+            lease.is_asked, lease.plenty = True, 0
             self.due[name] = lease
 
     def fail(self, name: str) -> None:

@@ -93,6 +93,10 @@ class Unlimited:
         """One more is stored."""
         return 0
 
+    def refusal_of(self, service: Service, wait_us: int) -> RateLimitedError:  # noqa: ARG002
+        """What nobody is told."""
+        return refusal(Counted.SERVICE, Limit(service.policy.heartbeats_a_minute), wait_us)
+
     def refuse_unknown(self, caller: Caller) -> None:
         """The caller may be told."""
 

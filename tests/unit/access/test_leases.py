@@ -31,7 +31,7 @@ class SmallRedis:
                 backlog += granted * each.limit.emission_us
                 self.arrival = now + backlog
                 self.counted += each.owed + granted
-                leases.settle(each.name, granted, backlog, now)
+                leases.settle(each.name, granted, backlog)
         return asked
 
 
@@ -76,7 +76,7 @@ def test_what_comes_in_between_question_and_answer_is_counted_with_the_next_ques
         assert leases.take(NAME, LIMIT, 0) == -1
     assert leases.is_urgent
     assert not leases.due
-    leases.settle(NAME, 10, 40 * LIMIT.emission_us, 0)
+    leases.settle(NAME, 10, 40 * LIMIT.emission_us)
     (second,) = leases.take_due(most=10)
     assert (first.owed, second.owed) == (30, 80)
 
@@ -86,7 +86,7 @@ def test_where_nothing_fits_nothing_is_taken_until_something_does_and_redis_is_l
     for _ in range(30):
         leases.take(NAME, LIMIT, 0)
     leases.take_due(most=10)
-    leases.settle(NAME, 0, LIMIT.burst_us + 3 * LIMIT.emission_us, 0)
+    leases.settle(NAME, 0, LIMIT.burst_us + 3 * LIMIT.emission_us)
     wait = leases.take(NAME, LIMIT, 0)
     assert wait == 4 * LIMIT.emission_us
     assert leases.take(NAME, LIMIT, wait - 1) == 1
@@ -120,7 +120,7 @@ def test_a_redis_that_does_not_answer_is_asked_again():
 
 def test_an_answer_for_a_name_that_was_forgotten_means_nothing():
     leases = Leases()
-    leases.settle("stranger", 3, 0, 0)
+    leases.settle("stranger", 3, 0)
     leases.fail("stranger")
     assert not leases.due
 
