@@ -22,7 +22,7 @@ class Generations(Generic[_Kept]):
     """Remembers each name for one to two minutes after it was last kept.
 
     Attributes:
-        young, old: The two generations, to be looked into.
+        young, old: The two generations. Until `turns_at`, what is in `young` may be set there directly.
     """
 
     __slots__ = ("_most", "old", "turns_at", "young")

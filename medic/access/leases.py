@@ -95,6 +95,14 @@ class Leases:
         self.due: dict[str, _Lease] = {}
         self.is_urgent = False
 
+    def count_down(self, name: str, now: int) -> bool:
+        """Whether plenty is left of the name's lease, of which one is taken then. Else `take` has to be asked."""
+        lease = self._leases.young.get(name)
+        if lease is None or lease.left <= lease.plenty or now >= lease.ends_at:
+            return False
+        lease.left -= 1
+        return True
+
     def take(self, name: str, limit: Limit, now: int, since_us: int = UNKNOWN_US) -> int:
         """0: the request is taken and counted in Redis; -1: it is taken on credit; else for how many µs nothing fits.
 
@@ -105,17 +113,10 @@ class Leases:
             since_us: How long ago the one before came, which was not counted where the name is not remembered.
         """
         lease = self._leases.young.get(name)
-        if lease is not None and lease.left > lease.plenty and now < lease.ends_at:
-            lease.left -= 1
-            return 0
         if lease is None:
             owed = 0 <= since_us < limit.emission_us
             lease = self._leases.old.get(name) or _Lease(limit, left=-owed)
             self._leases.keep(name, lease, now)
-        return self._take_of(lease, name, limit, now)
-
-    def _take_of(self, lease: _Lease, name: str, limit: Limit, now: int) -> int:
-        """`take` where more may have to be done than to count down."""
         lease.limit = limit
         if now >= lease.ends_at and lease.left > 0:
             lease.left = 0

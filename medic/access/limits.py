@@ -81,6 +81,11 @@ def refusal(counted: Counted, limit: Limit, wait_us: int) -> RateLimitedError:
     )
 
 
+def service_refusal(service: Service, wait_us: int) -> RateLimitedError:
+    """What the sender of a heartbeat is told where no more of the service's are stored for so long."""
+    return refusal(Counted.SERVICE, Limit(service.policy.heartbeats_a_minute), wait_us)
+
+
 class Unlimited:
     """Implements `HeartbeatLimits` and `RequestLimits` where nothing is limited."""
 
@@ -92,10 +97,6 @@ class Unlimited:
     def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:  # noqa: ARG002
         """One more is stored."""
         return 0
-
-    def refusal_of(self, service: Service, wait_us: int) -> RateLimitedError:  # noqa: ARG002
-        """What nobody is told."""
-        return refusal(Counted.SERVICE, Limit(service.policy.heartbeats_a_minute), wait_us)
 
     def refuse_unknown(self, caller: Caller) -> None:
         """The caller may be told."""

@@ -116,10 +116,6 @@ class HeartbeatLimits(Protocol):
         """
         ...
 
-    def refusal_of(self, service: Service, wait_us: int) -> RateLimitedError:
-        """What is said where `heartbeat_wait_us` gave so many microseconds."""
-        ...
-
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
         """None: the caller may be told that the name is not registered, and it was counted."""
         ...

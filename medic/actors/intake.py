@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from medic.access.limits import UNLIMITED
+from medic.access.limits import UNLIMITED, service_refusal
 from medic.access.ports import HeartbeatLimits
 from medic.actors.actor import Actor
 from medic.actors.clock import SightedClock
@@ -72,7 +72,7 @@ class HeartbeatIntake:
             wait_us = self._limits.heartbeat_wait_us(actor, at, sighted)
             if wait_us:
                 self._take_limited(actor, beat, at, sighted)
-                raise self._limits.refusal_of(actor, wait_us)
+                raise service_refusal(actor, wait_us)
         kind = plain_kind(beat.status)
         if kind is not None and says_nothing_more and only_recorded(actor, kind):
             return self._host.heartbeat_turn(actor, at, sighted, kind)

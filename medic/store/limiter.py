@@ -21,7 +21,7 @@ from medic.access.caller import Caller
 from medic.access.counters import UNKNOWN_US, Counters
 from medic.access.gcra import Limit, Standing, standing, wait_us
 from medic.access.leases import Asking, Leases
-from medic.access.limits import Counted, Limits, name_of, refusal
+from medic.access.limits import Counted, Limits, name_of, refusal, service_refusal
 from medic.core.service import Service
 from medic.core.units import InstantMs, SightedMs
 from medic.errors import RateLimitedError
@@ -32,9 +32,10 @@ from medic.store.redis.wire import RedisUnavailableError
 ASKING_MAX: Final = 256
 """Names counted in one round trip: 2 ms of this process's time and 1 ms of Redis's."""
 
-PAUSE_SECONDS: Final = 0.02
+PAUSE_SECONDS: Final = 0.05
 """Between two round trips: what falls due meanwhile shares the next one. A round trip is 150 µs of this process's time,
-whatever it carries. The first after a rest is made at once, and so is one for a name that takes much on credit."""
+whatever it carries. The first after a rest is made at once, and so is one for a name that takes much on credit. Who
+keeps the limit's pace has a quarter of a lease left when it falls due, which lasts longer than this."""
 
 
 def monotonic_us() -> int:
@@ -95,28 +96,25 @@ class Limiter:
             return None
         since_us = 1000 * (at - service.last_heartbeat_at)
         wait = self._wait_us(self._service, service.row.heartbeat_name, limit, sighted * 1000, since_us)
-        return refusal(Counted.SERVICE, limit, wait) if wait else None
+        return service_refusal(service, wait) if wait else None
 
     def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:
         """0: one more heartbeat of the service, which then is its last one, is stored; else how many µs none is.
 
         Counted in sighted time, which comes with the heartbeat: it goes on while heartbeats are taken, and never back.
         """
+        tally, redis = self._service, self._redis
+        name, now = service.row.heartbeat_name, sighted * 1000
+        is_shared = redis is not None and redis.failing is None
+        if is_shared and tally.leases.count_down(name, now):
+            return 0
         limit = self._of_services.get(service.policy.heartbeats_a_minute) or self._limit_of(service)
         if limit is None:
             return 0
-        name, now = service.row.heartbeat_name, sighted * 1000
         since_us = 1000 * (at - service.last_heartbeat_at)
-        redis = self._redis
-        if redis is not None and redis.failing is None:
-            wait = self._service.leases.take(name, limit, now, since_us)
-            if wait >= 0:
-                return wait
-        return self._service.counters.take_paced(name, limit, now, since_us)
-
-    def refusal_of(self, service: Service, wait_us: int) -> RateLimitedError:
-        """What is said of a heartbeat that `heartbeat_wait_us` made wait."""
-        return refusal(Counted.SERVICE, self._of_services[service.policy.heartbeats_a_minute], wait_us)
+        if is_shared and (wait := tally.leases.take(name, limit, now, since_us)) >= 0:
+            return wait
+        return tally.counters.take_paced(name, limit, now, since_us)
 
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
         """None: the caller may be told that the name is not registered, and it was counted."""

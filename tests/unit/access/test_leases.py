@@ -94,6 +94,40 @@ def test_where_nothing_fits_nothing_is_taken_until_something_does_and_redis_is_l
     assert leases.take(NAME, LIMIT, wait) <= 0
 
 
+def test_where_plenty_is_left_of_a_lease_it_is_only_counted_down():
+    leases, redis = Leases(), SmallRedis()
+    assert not leases.count_down(NAME, 0)
+    for _ in range(30):
+        leases.take(NAME, LIMIT, 0)
+    redis.answer(leases, 0)
+    granted = redis.counted - 30
+    plenty = sum(leases.count_down(NAME, 1) for _ in range(granted))
+    assert 0 < plenty < granted
+    assert not leases.due
+    assert leases.take(NAME, LIMIT, 1) == 0
+    assert NAME in leases.due
+    assert [leases.take(NAME, LIMIT, 1) for _ in range(granted - plenty)] == [0] * (granted - plenty - 1) + [-1]
+
+
+def test_an_old_lease_is_not_counted_down():
+    leases, redis = Leases(), SmallRedis()
+    for _ in range(30):
+        leases.take(NAME, LIMIT, 0)
+    redis.answer(leases, 0)
+    assert not leases.count_down(NAME, LEASE_US)
+
+
+def test_who_asks_redis_is_told_when_there_is_something_to_ask():
+    told = []
+    leases = Leases(lambda: told.append((len(leases.due), leases.is_urgent)))
+    for _ in range(30):
+        leases.take(NAME, LIMIT, 0)
+    leases.take_due(most=10)
+    for _ in range(LIMIT.requests):
+        leases.take(NAME, LIMIT, 0)
+    assert told == [(1, False), (0, True)]
+
+
 def test_a_lease_ends():
     leases, redis = Leases(), SmallRedis()
     for number in range(10):
@@ -130,7 +164,7 @@ def test_four_processes_take_no_more_than_the_limit_and_their_credit(steps):
     processes, redis, now, taken = [Leases() for _ in range(4)], SmallRedis(), 0, 0
     for process, gap, answers in steps:
         now += gap
-        taken += processes[process].take(NAME, LIMIT, now) <= 0
+        taken += processes[process].count_down(NAME, now) or processes[process].take(NAME, LIMIT, now) <= 0
         if answers:
             redis.answer(processes[process], now)
     for leases in processes:
