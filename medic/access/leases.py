@@ -37,7 +37,8 @@ ASKED_AT: Final = 4 * SHARE
 """The next one is asked for when this part of the limit is left of a lease: a quarter of it."""
 
 CREDIT: Final = 32
-"""Requests on credit are counted once they are this part of the limit."""
+"""Requests on credit are counted once they are this part of the limit, and at once where they are more: what several
+processes have on credit when the limit is used up is what they take beyond it."""
 
 
 class Asking(NamedTuple):
@@ -84,7 +85,7 @@ class Leases:
 
     Attributes:
         due: The names for which Redis has to be asked.
-        is_urgent: Whether one of them has taken as much on credit as a lease is.
+        is_urgent: Whether one of them, or one that Redis is being asked for, has taken more than `CREDIT` on credit.
     """
 
     __slots__ = ("_leases", "_when_due", "due", "is_urgent")
@@ -124,7 +125,7 @@ class Leases:
             return lease.shut_until - now
         lease.left -= 1
         if lease.is_asked:
-            if not self.is_urgent and -lease.left > limit.requests // SHARE:
+            if not self.is_urgent and -lease.left > limit.requests // CREDIT:
                 self.is_urgent = True
                 self._when_due()
         elif lease.left <= (limit.requests // ASKED_AT if now < lease.ends_at else -(limit.requests // CREDIT)):
