@@ -91,9 +91,9 @@ class Answers:
         """
         newest = self._newest + received
         self._newest = newest[1 - _LONG_ARRAY_BYTES :]
-        self._reader.feed(bytes(received))
-        if self._reader.len() > ANSWER_BYTES_MAX or _LONG_ARRAY.search(newest):
+        if self._reader.len() + len(received) > ANSWER_BYTES_MAX or _LONG_ARRAY.search(newest):
             raise RedisUnavailableError("it says more than was asked")
+        self._reader.feed(bytes(received))
 
     def next_nowait(self) -> tuple[Reply] | None:
         """The next whole answer, alone in a tuple because an answer may be None; None where it is not all there yet.
