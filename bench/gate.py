@@ -184,7 +184,7 @@ async def lane_once(world: World, gate: Gate, key: str, heartbeats_each: int) ->
     return spent / (CONNECTIONS * heartbeats_each) * 1e6
 
 
-def _pass_on(_opened: socket.socket, begun: bytes) -> None:
+def _pass_on(_opened: socket.socket, _peer: str, begun: bytes) -> None:
     raise RuntimeError(f"this is not the lane's: {begun!r}")
 
 

@@ -40,7 +40,7 @@ class FailedSignIns:
         if minute != self._minute:
             self._minute = minute
             self._counts.clear()
-        who = _counted_as(address)
+        who = counted_as(address)
         if who not in self._counts and len(self._counts) >= self._addresses_max:
             who = _OTHERS
         self._counts[who] += 1
@@ -49,7 +49,8 @@ class FailedSignIns:
         return max(1, -(-((minute + 1) * MINUTE_MS - now) // 1000))
 
 
-def _counted_as(address: str) -> str:
+def counted_as(address: str) -> str:
+    """As whom an address is counted: an IPv6 address as its network."""
     try:
         found = ip_address(address)
     except ValueError:

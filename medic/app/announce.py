@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from medic.access.mode import AuthMode
 from medic.app.access import describe_access, describe_signatures
 from medic.app.slack import describe_buttons
 from medic.config.settings import Settings
@@ -45,6 +46,7 @@ def say_started(started: Started, settings: Settings, announce: Callable[[str], 
     url = started.addresses[0]
     services = "1 service" if started.services == 1 else f"{started.services} services"
     alerts = "none of them late" if not started.alerts else f"{started.alerts} with an open alert"
+    shown = "" if settings.access.mode is AuthMode.OPEN else ' -H "X-API-Key: $MEDIC_API_KEY"'
     lines = [
         f"Medic {started.version} listens on {', '.join(started.addresses)}",
         f"  database  {started.database}",
@@ -57,11 +59,12 @@ def say_started(started: Started, settings: Settings, announce: Callable[[str], 
         *(f"  note      {remark}" for remark in (*settings.remarks, *started.remarks)),
         "",
         "To try it, copy these into another terminal: a service that promises a heartbeat every 12 seconds,",
-        "one heartbeat and, 12 seconds later, the alert.",
+        "one heartbeat and, 12 seconds later, the alert."
+        + (" MEDIC_API_KEY there has to hold an admin key." if shown else ""),
         "",
-        f"""  curl {url}/service -d '{{"heartbeat_name":"hello","service_name":"demo","alert_interval":0.2}}'""",
-        f"""  curl {url}/heartbeat -d '{{"heartbeat_name":"hello","service_name":"demo","status":"UP"}}'""",
-        f"  curl '{url}/alerts?active=1'",
+        f"""  curl{shown} {url}/service -d '{{"heartbeat_name":"hello","service_name":"demo","alert_interval":0.2}}'""",
+        f"""  curl{shown} {url}/heartbeat -d '{{"heartbeat_name":"hello","service_name":"demo","status":"UP"}}'""",
+        f"  curl{shown} '{url}/alerts?active=1'",
         "",
         f"Documentation: {url}/docs   Stop: Ctrl-C",
     ]

@@ -1,6 +1,9 @@
 """Log lines: for people on a terminal, as JSON for programs. Never a line a heartbeat, and no line a caller can forge.
 
-Values are rendered by the renderers, not by string formatting, so a newline in a name stays inside its value.
+Values are rendered by the renderers, not by string formatting. JSON escapes what a terminal might obey and what ends a
+line. In readable lines the same is done here: whatever is not printable (a line's end, an escape sequence, a mark that
+turns the writing round) is shown as its escape, and the lines of a traceback, which may say what a caller sent, are set
+in, so that none of them looks like a line of its own.
 Tracebacks are plain: one with local variables would show what a request carried, and took the loop a second to draw.
 
 The last step of every line, and of the traceback a crash ends with, takes out the secrets that are known
@@ -12,15 +15,17 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from io import StringIO
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import structlog
 
 from medic.access.concealment import Concealer
+from medic.alerting.wording import printable
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, Processor, WrappedLogger
+    from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 NOISY_LIBRARIES: Final = ("hypercorn", "asyncio", "quart")
 """Libraries whose info lines repeat what Medic says itself."""
@@ -31,6 +36,9 @@ such. They are kept quiet even where `DEBUG` is set."""
 
 CONCEALER: Final = Concealer()
 """What this process keeps out of its log."""
+
+TRACEBACK_MARGIN: Final = "    | "
+"""Before each line of a traceback."""
 
 
 def configure_logs(*, level: str, as_json: bool, debug: bool) -> None:
@@ -52,7 +60,8 @@ def configure_logs(*, level: str, as_json: bool, debug: bool) -> None:
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
         else [
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+            _show_unprintable,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_print_traceback),
         ]
     )
     structlog.configure(
@@ -74,6 +83,17 @@ def configure_logs(*, level: str, as_json: bool, debug: bool) -> None:
     for name in TALKATIVE_LIBRARIES if debug else (*TALKATIVE_LIBRARIES, *NOISY_LIBRARIES):
         logging.getLogger(name).setLevel(logging.WARNING)
     sys.excepthook = _print_crash
+
+
+def _show_unprintable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Texts on one line, with what a terminal might obey shown as its escape. `repr` shows what is no text."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _print_traceback(stream: TextIO, exc_info: ExcInfo) -> None:
+    whole = StringIO()
+    structlog.dev.plain_traceback(whole, exc_info)
+    stream.writelines(f"\n{TRACEBACK_MARGIN}{printable(line)}" for line in whole.getvalue().splitlines() if line)
 
 
 def _conceal(_logger: WrappedLogger, _method: str, rendered: EventDict | str) -> str:

@@ -88,12 +88,17 @@ def say_faults(faults: tuple[Fault, ...]) -> None:
     else:
         say(f"{len(lines)} settings are wrong, nothing was started:")
         for line in lines:
-            print(f"  {printable(line)}", file=sys.stderr)
+            print(f"  {_shown(line)}", file=sys.stderr)
 
 
 def say(sentence: str) -> None:
     """A sentence for whoever started the command, on stderr."""
-    print(f"medic: {printable(sentence)}", file=sys.stderr)
+    print(f"medic: {_shown(sentence)}", file=sys.stderr)
+
+
+def _shown(sentence: str) -> str:
+    """The sentence with its own line ends, which some have on purpose, and nothing else that a terminal obeys."""
+    return "\n".join(printable(line) for line in sentence.split("\n"))
 
 
 def _disk_sentence(error: OSError) -> str:

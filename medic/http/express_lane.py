@@ -42,7 +42,7 @@ in docs/decisions/0011-express-lane.md.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,6 +53,7 @@ from medic.access.caller import Caller
 from medic.errors import ActorBusyError, JournalRefusedError, MedicError
 from medic.http.answers import Answer
 from medic.http.caller import caller_address
+from medic.http.crowd import Waiting
 from medic.http.door import Door
 from medic.http.framing import Framing, HotHead, HotRoute, Verdict
 from medic.http.heartbeats import accepted, note_refused, read_heartbeat, require_admitted
@@ -76,8 +77,8 @@ from medic.ports import Position, WhenDurable
 
 _log = structlog.get_logger(__name__)
 
-PassOn = Callable[[socket.socket, bytes], None]
-"""Takes a connection that is not the lane's, with the bytes that were read of it."""
+PassOn = Callable[[socket.socket, str, bytes], None]
+"""Takes a connection that is not the lane's, with its peer's address and the bytes that were read of it."""
 
 Admit = Callable[[socket.socket, str], bool]
 """Asked for each new connection, with its peer's address; where it says False it has taken care of it itself."""
@@ -464,7 +465,7 @@ class ExpressLane:
         """Let Hypercorn have it, from the first byte of this message on."""
         self._connections.forget(connection)
         self._passed_on += 1
-        self._pass_on(connection.socket, rest)
+        self._pass_on(connection.socket, connection.caller.address, rest)
 
     async def drain(self) -> None:
         """Let connections end: idle ones now, others once they are answered; return when all have."""
@@ -476,6 +477,13 @@ class ExpressLane:
             elif connection.unanswered or connection.outgoing:
                 connection.closing = True
         await self._connections.wait_none()
+
+    def waiting(self) -> Iterator[Waiting]:
+        """Connections at which nothing is done but waiting for their clients."""
+        for connection in self._connections:
+            if connection.waits_for_client:
+                end = partial(self._connections.end, connection)
+                yield Waiting(connection.caller.address, connection.deadline, end)
 
     @property
     def open(self) -> int:

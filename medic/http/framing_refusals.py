@@ -8,6 +8,9 @@ A request that says its length twice, by Transfer-Encoding and by Content-Length
 stands before Medic may have read it the other way, and then takes the rest for a request that nobody sent (RFC 9112,
 6.1). So does one with Transfer-Encoding in HTTP/1.0, which has none. Neither is interpreted; both are refused, and the
 connection ends.
+
+So is a head that is too long. h11 counts only what it cannot read yet: of a head that arrives at once it takes four
+times as much as of the same in pieces.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from medic.http.limits import HEAD_BYTES_MAX
 from medic.http.refusals import OWN_FAULT
 
 if TYPE_CHECKING:
-    from hypercorn.typing import Scope
+    from hypercorn.typing import HTTPScope, Scope
 
 _MESSAGES: Final = {
     400: "This is no well-formed HTTP request.",
@@ -31,6 +34,8 @@ _MESSAGES: Final = {
 
 _TWO_LENGTHS: Final = "A request has either Content-Length or Transfer-Encoding, never both."
 _CHUNKED_TOO_EARLY: Final = "HTTP/1.0 has no Transfer-Encoding: send Content-Length."
+
+_AROUND_A_HEADER: Final = len(": \r\n")
 
 _REFUSED: Final = re.compile(rb"HTTP/1\.1 ([45][0-9][0-9]) ")
 
@@ -58,9 +63,11 @@ def as_pairs(answer: Answer) -> list[tuple[bytes, bytes]]:
 
 
 def refuse_framing(scope: Scope) -> Answer | None:
-    """The refusal of a request whose end two readers may find in two places; None for every other."""
+    """The refusal of a request whose end two readers may find in two places, or whose head is too long; else None."""
     if scope["type"] != "http":
         return None
+    if _head_bytes(scope) > HEAD_BYTES_MAX:
+        return refusal(431, _MESSAGES[431])
     names = {name.lower() for name, _ in scope["headers"]}
     if b"transfer-encoding" not in names:
         return None
@@ -69,6 +76,12 @@ def refuse_framing(scope: Scope) -> Answer | None:
     if scope["http_version"] == "1.0":
         return refusal(400, _CHUNKED_TOO_EARLY)
     return None
+
+
+def _head_bytes(scope: HTTPScope) -> int:
+    """About what the head of a request has: names, values and what stands between them."""
+    target = len(scope["method"]) + len(scope["raw_path"]) + len(scope["query_string"])
+    return target + sum(len(name) + len(value) + _AROUND_A_HEADER for name, value in scope["headers"])
 
 
 def _headers(answer: Answer) -> Headers:

@@ -12,11 +12,17 @@ All names of Hypercorn that are used are imported here and nowhere else but for 
 
 What `TCPServer` gets as its stream and as its application is a `Connection`. It first gives back the bytes that the
 express lane has read of it already. It counts the requests under way, so that idle means no request here, whatever the
-protocol; it gives each write a deadline, and the silence between two requests; and it can be cut from outside, which is
-the last word on every connection.
+protocol; it can be cut from outside, which is the last word on every connection; and it has patience, but no more:
 
-The drain: `terminated` is set, so that connections that Hypercorn knows to be idle close themselves, and those in the
-midst of a request finish it, answer, and close. What is idle a moment later and has not closed is cut. What is still
+* From the end of one request to the head of the next, `KEEP_ALIVE_SECONDS`, whatever bytes come meanwhile. Counted from
+  the last byte, a head sent byte by byte would hold its connection for weeks (slowloris), an HTTP/2 ping for ever.
+* For requests given up before they are answered, `GIVEN_UP_MAX` one after another: each costs work, and a client that
+  resets its streams at once is held back neither by the number that may be open nor by reading answers.
+* For each piece of an answer, `WRITE_SECONDS_MAX`, in the socket and before it. An HTTP/2 client may open a window of 0
+  bytes: the socket is writable then, and the answer waits within Hypercorn, for ever, shielded, through a drain.
+
+The drain: `terminated` is set, so that connections in the midst of a request finish it, answer, and close. What is idle
+a moment later is cut. What is still
 open after the deadline is cut as well, so that even a shielded send ends. What comes before, in which order, is
 `medic/http/serving.py`'s. Measured on 2 cores, with 1 000 idle connections, a third of them HTTP/2 and a third after a
 request: left to Hypercorn, 667 were held for the whole deadline of 20 s; now all are gone within 0.3 s.
@@ -34,7 +40,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Final
 
 import structlog
@@ -46,22 +53,28 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import (
     ASGIReceiveCallable,
+    ASGIReceiveEvent,
     ASGISendCallable,
     ASGISendEvent,
     ConnectionState,
     LifespanState,
     Scope,
+    TaskGroup,
 )
 from quart import Quart
 
 from medic.http.answers import Answer
+from medic.http.crowd import Waiting
 from medic.http.framing_refusals import as_pairs, in_json, refuse_framing
 from medic.http.limits import (
     BODY_DISCARD_MAX,
+    BODY_SECONDS_MAX,
+    GIVEN_UP_MAX,
     HEAD_BYTES_MAX,
     KEEP_ALIVE_REQUESTS_MAX,
     KEEP_ALIVE_SECONDS,
     LINGER_SECONDS,
+    STREAMS_MAX,
     WRITE_SECONDS_MAX,
 )
 
@@ -78,14 +91,21 @@ class Connection(trio.abc.HalfCloseableStream):
 
     Attributes:
         socket: Hypercorn asks it for the addresses of both ends.
+        peer: The address of its other end.
         requests: Requests under way.
     """
 
     def __init__(
-        self, stream: PlainOrTls, app: ASGIWrapper, *, begun: bytes = b"", draining: Callable[[], bool]
+        self, stream: PlainOrTls, app: ASGIWrapper, peer: str = "", *, begun: bytes = b"", draining: Callable[[], bool]
     ) -> None:
         self.socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
+        self.peer = peer
         self.requests = 0
+        self._unfed = 0
+        self._given_up = 0
+        self._writes: set[trio.CancelScope] = set()
+        self._patient_until = trio.current_time() + KEEP_ALIVE_SECONDS
+        self._is_cut = False
         self._stream: trio.abc.Stream = stream
         self._begun = begun
         self._app = app
@@ -102,6 +122,15 @@ class Connection(trio.abc.HalfCloseableStream):
         call_soon: Callable[..., object],
     ) -> None:
         """Answer one request, as the application does; several at a time over HTTP/2."""
+        fed = False
+
+        async def receive_on() -> ASGIReceiveEvent:
+            nonlocal fed
+            message = await receive()
+            if not fed and (message["type"] != "http.request" or not message["more_body"]):
+                fed = True
+                self._unfed -= 1
+            return message
 
         async def send_on(message: ASGISendEvent) -> None:
             # Told to close, a client does not send its next request into a connection that is about to end.
@@ -112,16 +141,59 @@ class Connection(trio.abc.HalfCloseableStream):
                 self._answering = True
             elif message["type"] == "http.response.body" and not message.get("more_body", False):
                 self._answering = False
-            await send(message)
+            await self._write(send, message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                self._given_up = -1
 
-        self.requests += 1
+        if self._is_cut or self.requests >= STREAMS_MAX + GIVEN_UP_MAX:
+            self.cut()
+            return
+        self._begin()
         try:
             if (refused := refuse_framing(scope)) is not None:
-                await _answer(refused, receive, send_on)
+                await _answer(refused, receive_on, send_on)
                 return
-            await self._app(scope, receive, send_on, sync_spawn, call_soon)
+            await self._app(scope, receive_on, send_on, sync_spawn, call_soon)
         finally:
-            self.requests -= 1
+            self._end(fed=fed)
+
+    def _begin(self) -> None:
+        """A request's head is there; its body is its client's to send."""
+        self.requests += 1
+        self._unfed += 1
+        self._patient_until = trio.current_time() + BODY_SECONDS_MAX
+
+    def _end(self, *, fed: bool) -> None:
+        self.requests -= 1
+        self._given_up += 1
+        if self._given_up > GIVEN_UP_MAX:
+            self.cut()
+        self._unfed -= not fed
+        self._patient_until = trio.current_time() + KEEP_ALIVE_SECONDS
+
+    async def _write(self, send: ASGISendCallable, message: ASGISendEvent) -> None:
+        """Hand a piece of an answer to Hypercorn, which takes it once the client has room for it, or not at all."""
+        if self._is_cut:
+            return
+        self._patient_until = trio.current_time() + WRITE_SECONDS_MAX
+        with trio.CancelScope(deadline=self._patient_until) as scope:
+            self._writes.add(scope)
+            try:
+                await send(message)
+            finally:
+                self._writes.discard(scope)
+        if scope.cancelled_caught:
+            self.cut()
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether nothing is done here but waiting: for a request, for the rest of one, for answers to be read."""
+        return self.requests <= self._unfed + len(self._writes)
+
+    @property
+    def patient_until(self) -> float:
+        """Instant of trio's clock until which the client has time for what it is at."""
+        return self._patient_until
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, within `WRITE_SECONDS_MAX`; a client that reads no further loses its connection."""
@@ -139,15 +211,16 @@ class Connection(trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """What arrived; nothing, as at the end, after `KEEP_ALIVE_SECONDS` of silence between requests."""
+        """What arrived; nothing, as at the end, once `KEEP_ALIVE_SECONDS` have brought no request."""
         if self._begun:
             begun, self._begun = self._begun, b""
             await trio.lowlevel.checkpoint()
             return begun
         while True:
-            with trio.move_on_after(KEEP_ALIVE_SECONDS):
+            until = trio.current_time() + KEEP_ALIVE_SECONDS if self.requests else self._patient_until
+            with trio.move_on_at(until):
                 return await self._stream.receive_some(max_bytes)
-            if not self.requests:
+            if not self.requests and self._patient_until <= trio.current_time():
                 return b""
 
     async def send_eof(self) -> None:
@@ -173,7 +246,10 @@ class Connection(trio.abc.HalfCloseableStream):
 
     def cut(self) -> None:
         """Close at once, whatever another task does with it at this moment."""
+        self._is_cut = True
         self.socket.close()
+        for scope in self._writes:
+            scope.cancel()
 
 
 class TlsConnection(Connection):
@@ -183,11 +259,12 @@ class TlsConnection(Connection):
         self,
         stream: trio.SSLStream[trio.SocketStream],
         app: ASGIWrapper,
+        peer: str = "",
         *,
         begun: bytes = b"",
         draining: Callable[[], bool],
     ) -> None:
-        super().__init__(stream, app, begun=begun, draining=draining)
+        super().__init__(stream, app, peer, begun=begun, draining=draining)
         self.transport_stream = stream.transport_stream
         self._agreed = stream.selected_alpn_protocol()
 
@@ -198,6 +275,20 @@ class TlsConnection(Connection):
     def selected_alpn_protocol(self) -> str:
         """`h2` or `http/1.1`."""
         return self._agreed or "http/1.1"
+
+
+class NoTimer:
+    """Stands in the place of Hypercorn's own keep-alive, which outlives its connection.
+
+    A client that left in the midst of a head kept its descriptor for the whole `KEEP_ALIVE_SECONDS`: no more than a
+    connection and three bytes, ten thousand times, and nobody could come in. `Connection` knows when it is idle itself.
+    """
+
+    async def restart(self, task_group: TaskGroup, action: Callable[[], Awaitable[None]]) -> None:
+        """Nothing: there is no timer."""
+
+    async def stop(self) -> None:
+        """Nothing: there is no timer."""
 
 
 class HypercornServer:
@@ -230,15 +321,16 @@ class HypercornServer:
                 with trio.CancelScope(shield=True):
                     await lifespan.wait_for_shutdown()
 
-    def admit(self, stream: PlainOrTls, begun: bytes = b"") -> Connection:
+    def admit(self, stream: PlainOrTls, peer: str, begun: bytes = b"") -> Connection:
         """A connection to `serve`, which counts as open from now on.
 
         Args:
             stream: TLS after its handshake, or plain.
+            peer: The address of its other end.
             begun: What was read of it already.
         """
         kind = TlsConnection if isinstance(stream, trio.SSLStream) else Connection
-        connection = kind(stream, self._app, begun=begun, draining=self._context.terminated.is_set)  # type: ignore[arg-type]
+        connection = kind(stream, self._app, peer, begun=begun, draining=self._context.terminated.is_set)  # type: ignore[arg-type]
         self._open.add(connection)
         self._all_closed = trio.Event() if self._all_closed.is_set() else self._all_closed
         return connection
@@ -248,7 +340,9 @@ class HypercornServer:
         try:
             state = ConnectionState(self._state.copy())
             # It is declared for TLS only; without do_handshake it takes a stream for plain.
-            await TCPServer(connection, self._config, self._context, state, connection)  # type: ignore[arg-type]
+            server = TCPServer(connection, self._config, self._context, state, connection)  # type: ignore[arg-type]
+            server.idle_task = NoTimer()  # type: ignore[assignment]  # it is started and stopped, no more
+            await server
         except* Exception as group:  # noqa: BLE001 - for connections this is the supervisor
             self._crashed += 1
             _log.error("a connection ended by a fault of ours or of Hypercorn's", exc_info=group)
@@ -282,6 +376,17 @@ class HypercornServer:
         """Return once no connection is open."""
         await self._all_closed.wait()
 
+    def waiting(self) -> Iterator[Waiting]:
+        """Connections at which nothing is done but waiting for their clients."""
+        for connection in tuple(self._open):
+            if connection.waits_for_client:
+                yield Waiting(connection.peer, connection.patient_until, partial(self._give_way, connection))
+
+    def _give_way(self, connection: Connection) -> None:
+        """Make room for another: it counts no longer, though its tasks have yet to notice."""
+        connection.cut()
+        self._open.discard(connection)
+
     @property
     def open(self) -> int:
         """How many connections are open."""
@@ -311,4 +416,6 @@ def _config() -> Config:
     config.keep_alive_timeout = KEEP_ALIVE_SECONDS
     config.keep_alive_max_requests = KEEP_ALIVE_REQUESTS_MAX
     config.h11_max_incomplete_size = HEAD_BYTES_MAX
+    config.h2_max_header_list_size = HEAD_BYTES_MAX
+    config.h2_max_concurrent_streams = STREAMS_MAX
     return config

@@ -67,6 +67,11 @@ class LaneConnection:
         """Whether it stands between two requests, or within a head that nobody can answer yet."""
         return not (self.unanswered or self.outgoing or self.resuming or self.head is not None)
 
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether nothing is done here but waiting: for a request, for the rest of one, for answers to be read."""
+        return not (self.unanswered or self.resuming)
+
     def keep(self, rest: bytes, *, needs: int, head: HotHead | None = None) -> None:
         """Keep what cannot be taken yet."""
         self.kept[:] = rest

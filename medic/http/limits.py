@@ -127,6 +127,13 @@ KEEP_ALIVE_REQUESTS_MAX: Final = 1_000_000
 WRITE_SECONDS_MAX: Final = 30
 """How long a client may take to read one piece of an answer before its connection is cut."""
 
+STREAMS_MAX: Final = 100
+"""Requests that one HTTP/2 connection may have under way, as RFC 9113 says that it should not be fewer."""
+
+GIVEN_UP_MAX: Final = 100
+"""Requests of one HTTP/2 connection that their client gave up, one after another, before it is cut. A client that runs
+out of patience gives up as many as it has under way at once; one that goes on so wants the work, not the answers."""
+
 # ------------------------------------------------------------------------------------------------------- express lane
 
 LANE_HEAD_BYTES_MAX: Final = 8 << 10

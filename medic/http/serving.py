@@ -1,8 +1,9 @@
 """The HTTP side as a whole: who serves a connection, how many there may be, and how all of it ends.
 
 A connection is the express lane's first, plain (`express_lane.py`) or over TLS (`stream_lane.py`); from the first
-message on that is not hot it is Hypercorn's (`hypercorn_server.py`). All three count against one limit. One connection
-too many is answered 503 at once, rather than left waiting.
+message on that is not hot it is Hypercorn's (`hypercorn_server.py`). All three count against one limit. For one
+connection too many, some that only wait for their clients give way (`crowd.py`); where none does, it is answered 503 at
+once, rather than left waiting.
 
 The drain, in order (HARD-CASES H27). Readiness is told before: whoever calls for it has `/health/ready` answer 503.
 
@@ -27,6 +28,7 @@ import trio
 from quart import Quart
 
 from medic.http.answers import refusal
+from medic.http.crowd import give_way
 from medic.http.express_lane import ExpressLane
 from medic.http.framing import HotRoute
 from medic.http.framing_refusals import as_bytes
@@ -48,12 +50,14 @@ REFUSED_SECONDS: Final = 1.0
 class HttpStatistics:
     """Connections: open now, accepted since the start, refused because too many were open, ended by a fault of ours.
 
+    `gave_way` are those that were ended to make room for others.
     `passed_on` are those that were not the express lane's; `hot_requests` are the requests it took.
     """
 
     open: int
     accepted: int
     refused: int
+    gave_way: int
     crashed: int
     passed_on: int
     hot_requests: int
@@ -85,7 +89,7 @@ class HttpServer:
         self._hypercorn = HypercornServer(app)
         self._lane = ExpressLane(parts, when_durable=when_durable, admit=self._admit, pass_on=self._pass_on, routes=hot)
         self._tls = None if tls is None else StreamLane(parts, tls, pass_on=self._pass_on_stream, routes=hot)
-        self._refused = 0
+        self._refused = self._gave_way = 0
         self._tasks: trio.Nursery
 
     async def serve(
@@ -138,7 +142,7 @@ class HttpServer:
 
     def _admit(self, opened: socket.socket, peer: str) -> bool:
         """Whether a new connection is the plain lane's; where it is not, it is taken care of here."""
-        if self._open >= self._connections_max:
+        if self._open >= self._connections_max and not self._make_room():
             self._refused += 1
             if self._tls is None:
                 self._tasks.start_soon(_refuse, opened, self._connections_max)
@@ -150,12 +154,19 @@ class HttpServer:
         self._tasks.start_soon(self._tls.serve, _stream(opened), peer)
         return False
 
-    def _pass_on(self, opened: socket.socket, begun: bytes) -> None:
-        connection = self._hypercorn.admit(_stream(opened), begun)
+    def _make_room(self) -> bool:
+        """Have some connections that only wait for their clients give way. False: there are none."""
+        waiting = [*self._lane.waiting(), *self._hypercorn.waiting(), *(self._tls.waiting() if self._tls else ())]
+        gave_way = give_way(waiting, self._connections_max)
+        self._gave_way += gave_way
+        return gave_way > 0
+
+    def _pass_on(self, opened: socket.socket, peer: str, begun: bytes) -> None:
+        connection = self._hypercorn.admit(_stream(opened), peer, begun)
         self._tasks.start_soon(self._hypercorn.serve, connection)
 
-    async def _pass_on_stream(self, stream: TlsStream, begun: bytes) -> None:
-        await self._hypercorn.serve(self._hypercorn.admit(stream, begun))
+    async def _pass_on_stream(self, stream: TlsStream, peer: str, begun: bytes) -> None:
+        await self._hypercorn.serve(self._hypercorn.admit(stream, peer, begun))
 
     @property
     def _open(self) -> int:
@@ -169,6 +180,7 @@ class HttpServer:
             open=self._open,
             accepted=lane.accepted,
             refused=self._refused,
+            gave_way=self._gave_way,
             crashed=crashed,
             passed_on=lane.passed_on,
             hot_requests=lane.requests,

@@ -19,9 +19,11 @@ from werkzeug.exceptions import HTTPException
 from medic.core.units import InstantMs, isoformat
 from medic.http.answers import Answer, JsonObject, refusal
 from medic.http.application import as_response
+from medic.http.caller import UNKNOWN_PEER
+from medic.http.crowd import give_way
 from medic.http.hypercorn_server import HypercornServer, PlainOrTls
 from medic.http.limits import BODY_BYTES_MAX, HANDSHAKE_SECONDS_MAX
-from medic.http.listening import listen
+from medic.http.listening import connections_allowed, listen
 from medic.http.requests import MedicQuart
 
 RETRY_AFTER_SECONDS: Final = "5"
@@ -97,9 +99,13 @@ async def serve_standby(
     """
     listen(sockets)
     server = HypercornServer(app)
+    connections_max = connections_allowed()
     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(opened)) for opened in sockets]
 
     async def serve_one(plain: trio.SocketStream) -> None:
+        if server.open >= connections_max and not give_way(server.waiting(), connections_max):
+            plain.socket.close()
+            return
         stream: PlainOrTls = plain
         if tls is not None:
             stream = trio.SSLStream(plain, tls, server_side=True, https_compatible=True)
@@ -109,7 +115,7 @@ async def serve_standby(
             except (trio.BrokenResourceError, trio.TooSlowError):
                 plain.socket.close()
                 return
-        await server.serve(server.admit(stream))
+        await server.serve(server.admit(stream, _peer_of(plain)))
 
     async with trio.open_nursery() as lifespan:
         await lifespan.start(server.run_lifespan)
@@ -131,6 +137,13 @@ async def _accept(
     connections: trio.Nursery,
 ) -> None:
     await trio.serve_listeners(serve_one, list(listeners), handler_nursery=connections)
+
+
+def _peer_of(plain: trio.SocketStream) -> str:
+    try:
+        return str(plain.socket.getpeername()[0])
+    except OSError:  # it left already
+        return UNKNOWN_PEER
 
 
 def _sentence(active: ActiveMedic) -> str:

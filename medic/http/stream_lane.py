@@ -8,13 +8,17 @@ what is not hot is passed on to Hypercorn with the stream as it is. HTTP/2 is pa
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
 import trio
 
 from medic.http.answers import SAFETY_HEADERS
+from medic.http.crowd import Waiting
 from medic.http.framing import Framing, HotHead, HotRoute, Verdict
 from medic.http.headers import OVER_TLS
 from medic.http.hot_routes import HOT_ROUTES, Take, refuse_late
@@ -36,8 +40,29 @@ HTTP2: Final = "h2"
 
 TlsStream = trio.SSLStream[trio.SocketStream]
 
-PassOn = Callable[[TlsStream, bytes], Awaitable[None]]
-"""Serves a connection that is not the lane's, with the bytes that were read of it."""
+PassOn = Callable[[TlsStream, str, bytes], Awaitable[None]]
+"""Serves a connection that is not the lane's, with its peer's address and the bytes that were read of it."""
+
+
+@dataclass(slots=True)
+class _Client:
+    """The other end of a connection.
+
+    Attributes:
+        peer: Its address.
+        patient_until: Instant of trio's clock until which it has time for what it is at; None: nobody waits for it.
+    """
+
+    peer: str
+    patient_until: float | None = None
+
+    @contextmanager
+    def has_until(self, instant: float) -> Iterator[trio.CancelScope]:
+        """Within, the client is waited for, until then at the most."""
+        self.patient_until = instant
+        with trio.move_on_at(instant) as scope:
+            yield scope
+        self.patient_until = None
 
 
 class StreamLane:
@@ -59,7 +84,7 @@ class StreamLane:
         self._routes = routes
         self._framing = Framing(tuple(routes))
         self._wire = Wire(parts.clock, (*SAFETY_HEADERS, *OVER_TLS))
-        self._open: set[trio.SocketStream] = set()
+        self._open: dict[trio.SocketStream, _Client] = {}
         self._waiting: set[trio.CancelScope] = set()
         self._all_ended = trio.Event()
         self._draining = False
@@ -67,53 +92,61 @@ class StreamLane:
 
     async def serve(self, transport: trio.SocketStream, peer: str) -> None:
         """Serve one connection until it ends or is passed on. Never raises because of it."""
-        self._open.add(transport)
+        client = self._open[transport] = _Client(peer)
         stream = trio.SSLStream(transport, self._context, server_side=True, https_compatible=True)
         rest: bytes | None = None
         try:
-            with trio.fail_after(HANDSHAKE_SECONDS_MAX):
+            with client.has_until(trio.current_time() + HANDSHAKE_SECONDS_MAX) as scope:
                 await stream.do_handshake()
-            rest = b"" if stream.selected_alpn_protocol() == HTTP2 else await self._converse(stream, peer)
+            if not scope.cancelled_caught:
+                rest = b"" if stream.selected_alpn_protocol() == HTTP2 else await self._converse(stream, client)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             rest = None
         except Exception as error:  # noqa: BLE001 - for connections this is the supervisor
             self._crashed += 1
             _log.error("a connection of the express lane ended by a fault of ours", exc_info=error)
         finally:
-            self._open.discard(transport)
+            self._open.pop(transport, None)
             if rest is None:
                 transport.socket.close()
             if self._draining and not self._open:
                 self._all_ended.set()
         if rest is not None:
-            await self._pass_on(stream, rest)
+            await self._pass_on(stream, peer, rest)
 
-    async def _converse(self, stream: TlsStream, peer: str) -> bytes | None:
+    async def _converse(self, stream: TlsStream, client: _Client) -> bytes | None:
         """Answer request after request. The bytes of one that is Hypercorn's; None at the end."""
         received = bytearray()
         requests = 0
-        while True:
-            head = self._framing.head(bytes(received))
-            if head is Verdict.HAND_OVER:
-                return bytes(received)
-            if head is Verdict.NEED_MORE:
-                if not await self._receive_head(stream, received):
-                    return bytes(received) or None
-                continue
-            if not await self._receive_body(stream, received, head):
+        while isinstance(head := await self._receive_head(stream, client, received), HotHead):
+            if not await self._receive_body(stream, client, received, head):
                 return None
             body = bytes(received[head.length : head.whole])
             del received[: head.whole]
             requests += 1
             last = head.closes or requests >= KEEP_ALIVE_REQUESTS_MAX
-            if await self._answer(stream, head, body, peer, last=last):
+            if await self._answer(stream, client, head, body, last=last):
                 return None
+        return bytes(received) or None
 
-    async def _receive_head(self, stream: TlsStream, received: bytearray) -> bool:
-        """Receive more of a head. False: the client sends no more, or nothing for too long, or Medic drains."""
-        seconds = REQUEST_SECONDS_MAX if received else KEEP_ALIVE_SECONDS
+    async def _receive_head(self, stream: TlsStream, client: _Client, received: bytearray) -> HotHead | Verdict:
+        """Receive a head, `REQUEST_SECONDS_MAX` from its first byte. Another verdict: no hot one came.
+
+        Nothing is left in `received` where it was too late, or Medic drains.
+        """
+        until = trio.current_time() + (REQUEST_SECONDS_MAX if received else KEEP_ALIVE_SECONDS)
+        while (head := self._framing.head(bytes(received))) is Verdict.NEED_MORE:
+            was_idle = not received
+            if not await self._receive_piece(stream, client, received, until):
+                break
+            if was_idle:
+                until = trio.current_time() + REQUEST_SECONDS_MAX
+        return head
+
+    async def _receive_piece(self, stream: TlsStream, client: _Client, received: bytearray, until: float) -> bool:
+        """Receive more of a head. False: the client sends no more, or it is too late, or Medic drains."""
         piece = b""
-        with trio.move_on_after(seconds) as scope:
+        with client.has_until(until) as scope:
             if self._draining:
                 scope.cancel()
             self._waiting.add(scope)
@@ -126,31 +159,33 @@ class StreamLane:
         received += piece
         return bool(piece)
 
-    async def _receive_body(self, stream: TlsStream, received: bytearray, head: HotHead) -> bool:
+    async def _receive_body(self, stream: TlsStream, client: _Client, received: bytearray, head: HotHead) -> bool:
         """Receive the rest of a body. False: it did not come."""
-        with trio.move_on_after(REQUEST_SECONDS_MAX) as scope:
+        with client.has_until(trio.current_time() + REQUEST_SECONDS_MAX) as scope:
             while len(received) < head.whole:
                 piece = await stream.receive_some(LANE_RECEIVE_BYTES)
                 if not piece:
                     return False
                 received += piece
         if scope.cancelled_caught:
-            await self._send(stream, self._wire.write(refuse_late(self._parts, head), closes=True))
+            await self._send(stream, client, self._wire.write(refuse_late(self._parts, head), closes=True))
             return False
         return True
 
-    async def _answer(self, stream: TlsStream, head: HotHead, body: bytes, peer: str, *, last: bool) -> bool:
+    async def _answer(self, stream: TlsStream, client: _Client, head: HotHead, body: bytes, *, last: bool) -> bool:
         """Answer one request; whether the connection ends behind it."""
         began = trio.current_time()
-        answer = await self._routes[head.route](self._parts, head, body, address_of(self._parts, head, peer))
+        answer = await self._routes[head.route](self._parts, head, body, address_of(self._parts, head, client.peer))
         closes = last or self._draining
-        await self._send(stream, self._wire.write(answer, closes=closes, bodiless=head.method == "HEAD"))
+        await self._send(stream, client, self._wire.write(answer, closes=closes, bodiless=head.method == "HEAD"))
         self._parts.meter.observe(head.method, head.route.path, answer.status, trio.current_time() - began)
         return closes
 
-    async def _send(self, stream: TlsStream, piece: bytes) -> None:
-        with trio.fail_after(WRITE_SECONDS_MAX):
+    async def _send(self, stream: TlsStream, client: _Client, piece: bytes) -> None:
+        with client.has_until(trio.current_time() + WRITE_SECONDS_MAX) as scope:
             await stream.send_all(piece)
+        if scope.cancelled_caught:
+            raise trio.TooSlowError
 
     async def drain(self) -> None:
         """End what stands between two requests, and return once everything has ended."""
@@ -164,6 +199,17 @@ class StreamLane:
         """Close at once what is left."""
         for transport in tuple(self._open):
             transport.socket.close()
+
+    def waiting(self) -> Iterator[Waiting]:
+        """Connections at which nothing is done but waiting for their clients."""
+        for transport, client in tuple(self._open.items()):
+            if client.patient_until is not None:
+                yield Waiting(client.peer, client.patient_until, partial(self._give_way, transport))
+
+    def _give_way(self, transport: trio.SocketStream) -> None:
+        """Make room for another: it counts no longer, though its task has yet to notice."""
+        transport.socket.close()
+        del self._open[transport]
 
     @property
     def open(self) -> int:

@@ -38,6 +38,8 @@ def test_the_names_of_hypercorn_are_what_they_are_used_for() -> None:
     ]  # fmt: skip
     assert inspect.iscoroutinefunction(TCPServer.run)
     assert hasattr(TCPServer, "__await__")
+    server = TCPServer(None, Config(), WorkerContext(None), {}, None)
+    assert {name for name in dir(server.idle_task) if not name.startswith("_")} == {"restart", "stop"}
     assert list(inspect.signature(WorkerContext.__init__).parameters) == ["self", "max_requests"]
     context = WorkerContext(None)
     assert callable(context.terminated.set)
@@ -51,7 +53,7 @@ def test_the_names_of_hypercorn_are_what_they_are_used_for() -> None:
     ]  # fmt: skip
     assert {
         "accesslog", "errorlog", "include_server_header", "keep_alive_timeout", "keep_alive_max_requests",
-        "h11_max_incomplete_size",
+        "h11_max_incomplete_size", "h2_max_header_list_size", "h2_max_concurrent_streams",
     } <= vars(Config).keys()  # fmt: skip
 
 
@@ -271,12 +273,14 @@ async def test_a_silent_connection_is_closed_after_its_time(monkeypatch: pytest.
                 await read_all(stream)
 
 
-async def test_a_connection_too_many_is_answered_503() -> None:
+async def test_a_connection_too_many_is_answered_503_where_all_others_are_being_worked_on() -> None:
     async with serve(connections_max=2) as served, await served.connect() as one, await served.connect() as two:
-        for stream in (one, two):
-            await stream.send_all(get("/health/live"))
-            await read_answer(stream)
+        served.world.journal.hold()
+        await one.send_all(post("/heartbeat", HEARTBEAT))
+        await two.send_all(post("/heartbeat", HEARTBEAT, "Expect: nothing"))
+        await until(lambda: served.world.directory.find("job").heartbeats_total == 2)
         answer = await served.exchange(get("/health/live"))
+        served.world.journal.release()
         assert status_of(answer) == 503
         assert b"Retry-After: 1" in answer
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["success"] is False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -161,11 +162,50 @@ async def test_a_drain_answers_what_was_begun_and_closes_what_is_idle(served: Se
         await trio.aclose_forcefully(stream)
 
 
-async def test_a_connection_too_many_is_closed(files: Files) -> None:
+async def test_a_connection_too_many_is_closed_where_all_others_are_being_worked_on(files: Files) -> None:
     async with serve(tls=server_context(files.chain, files.key), connections_max=1) as served:
-        async with await connect(served, files):
+        async with await connect(served, files) as busy:
+            served.world.journal.hold()
+            await busy.send_all(post("/heartbeat", HEARTBEAT))
+            await until(lambda: served.world.directory.find("job").heartbeats_total == 1)
             assert await served.exchange(b"") == b""
+            served.world.journal.release()
+            assert status_of(bytes(await busy.receive_some())) == 201
         assert served.server.statistics().refused == 1
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST /hea", post("/heartbeat", HEARTBEAT)[:-1], None])
+async def test_connections_that_wait_for_their_clients_give_way(files: Files, begun: bytes | None) -> None:
+    async with serve(tls=server_context(files.chain, files.key), connections_max=3) as served:
+        crowd = [await served.connect() if begun is None else await connect(served, files) for _ in range(3)]
+        for stream in crowd:
+            await stream.send_all(begun or b"")
+        await until(lambda: served.server.statistics().open == 3)
+        for _ in range(3):
+            async with await connect(served, files) as stream:
+                await stream.send_all(post("/heartbeat", HEARTBEAT))
+                assert status_of(bytes(await stream.receive_some())) == 201
+        found = served.server.statistics()
+        assert found.gave_way > 0
+        assert (found.refused, found.crashed) == (0, 0)
+        for stream in crowd:
+            await trio.aclose_forcefully(stream)
+
+
+async def test_a_head_that_trickles_in_for_ever_ends_with_the_patience_for_it(
+    files: Files, mock_clock: trio.testing.MockClock
+) -> None:
+    async with serve(tls=server_context(files.chain, files.key), patience=NEVER_SECONDS * 10) as served:
+        stream, steps = await connect(served, files), 0
+        await stream.send_all(b"POST /heartbeat HTTP/1.1\r\n")
+        while served.server.statistics().open:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            mock_clock.jump(stream_lane.REQUEST_SECONDS_MAX * 0.7)
+            steps += 1
+            assert steps < 50, "each piece gave it new patience"
+            with contextlib.suppress(trio.BrokenResourceError):
+                await stream.send_all(b"X: y\r\n")
+        await trio.aclose_forcefully(stream)
 
 
 @pytest.mark.parametrize(

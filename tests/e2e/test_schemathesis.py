@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,7 @@ ENVIRONMENT = {
     # Webhooks are created as the cases have them, and nothing leaves this machine: nobody listens there.
     "MEDIC_ALLOWED_WEBHOOK_HOSTS": "127.0.0.1:1",
     "MEDIC_ADMIN_API_KEY": ADMIN_KEY,
+    "MEDIC_SECRETS_KEY": b64encode(bytes(32)).decode(),
     "SLACK_SIGNING_SECRET": SIGNING_SECRET,
 }
 

@@ -84,3 +84,39 @@ def test_no_line_and_no_crash_shows_a_secret_that_is_known(form: str, debug: str
     assert "marked" not in done.stderr + done.stdout
     assert "hooks.example" not in done.stderr
     assert "response headers" not in done.stderr
+
+
+FORGED = "x\r\n2026-01-01T00:00:00Z [info     ] forged\x1b[2J\x1b]0;title\x07\u2028\x85\u202eend\ud800\0"
+
+FORGING = f"""
+import logging
+import sys
+import structlog
+from medic.app.logs import configure_logs
+
+configure_logs(level="INFO", as_json=sys.argv[1] == "json", debug=False)
+log, forged = structlog.get_logger("medic"), {FORGED!r}
+log.warning("a caller", name=forged, listed=[forged], actor=forged)
+logging.getLogger("library").warning("it says %s", forged)
+try:
+    raise ValueError(forged)
+except ValueError as error:
+    log.error("a fault", exc_info=error)
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_nothing_a_caller_sends_ends_a_line_or_reaches_a_terminal_as_a_command(form: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORGING, form], capture_output=True, check=True, timeout=PATIENCE_SECONDS
+    )
+    said = done.stderr.decode()
+    assert "Logging error" not in said
+    assert all(letter.isprintable() for letter in said.replace("\n", ""))
+    lines = [line for line in said.split("\n") if line and not line.startswith("    | ")]
+    if form == "json":
+        assert [json.loads(line)["event"] for line in lines] == ["a caller", f"it says {FORGED}", "a fault"]
+        assert json.loads(lines[0])["name"] == FORGED
+    else:
+        assert [line.split("] ")[1].strip().split(" ")[0] for line in lines] == ["a", "it", "a"]
+        assert "\n    | ValueError: x" in said
