@@ -59,7 +59,7 @@ class _Lease:
         left: Requests counted in Redis and not used here; negative: used here and not counted there.
         plenty: While more than this is left, a request only counts it down.
         is_asked: Whether Redis is being asked.
-        asked_at: Since when it is, or when it last was.
+        seen_at: When `take` last saw it, which is what an answer is reckoned from.
         ends_at: Until when what is left may be used.
         shut_until: Until when nothing fits, as Redis said.
     """
@@ -68,7 +68,7 @@ class _Lease:
     left: int = 0
     plenty: int = 0
     is_asked: bool = False
-    asked_at: int = 0
+    seen_at: int = 0
     ends_at: int = 0
     shut_until: int = 0
 
@@ -118,7 +118,7 @@ class Leases:
             owed = 0 <= since_us < limit.emission_us
             lease = self._leases.old.get(name) or _Lease(limit, left=-owed)
             self._leases.keep(name, lease, now)
-        lease.limit = limit
+        lease.limit, lease.seen_at = limit, now
         if now >= lease.ends_at and lease.left > 0:
             lease.left = 0
         if lease.left <= 0 and now < lease.shut_until:
@@ -129,7 +129,7 @@ class Leases:
                 self.is_urgent = True
                 self._when_due()
         elif lease.left <= (limit.requests // ASKED_AT if now < lease.ends_at else -(limit.requests // CREDIT)):
-            lease.is_asked, lease.asked_at, lease.plenty = True, now, 0
+            lease.is_asked, lease.plenty = True, 0
             self.due[name] = lease
             self._when_due()
         return 0 if lease.left >= 0 else -1
@@ -146,15 +146,15 @@ class Leases:
         return asking
 
     def settle(self, name: str, granted: int, backlog_us: int) -> None:
-        """Take what Redis counted for the name, and how long its backlog is with it: reckoned from the question on."""
+        """Take what Redis counted for the name, and how long its backlog is with it."""
         lease = self._leases.find(name)
         if lease is None:
             return
         lease.is_asked = False
         lease.left += granted
         lease.plenty = lease.limit.requests // ASKED_AT + 1
-        lease.ends_at = lease.asked_at + LEASE_US
-        lease.shut_until = 0 if granted else lease.asked_at + wait_us(lease.limit, backlog_us)
+        lease.ends_at = lease.seen_at + LEASE_US
+        lease.shut_until = 0 if granted else lease.seen_at + wait_us(lease.limit, backlog_us)
         if lease.left < 0:
             lease.is_asked, lease.plenty = True, 0
             self.due[name] = lease
