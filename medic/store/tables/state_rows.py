@@ -155,10 +155,14 @@ class DueStates:
         taken = list(islice(self._at_once, STATES_AT_ONCE_MAX))
         for service_id in taken:
             del self._at_once[service_id]
-        for noted, every in ((self._unrowed_since, UNROWED_EVERY_SECONDS), (self._since, STATE_EVERY_SECONDS)):
-            room = STATES_AT_ONCE_MAX - len(taken)
-            due = list(islice(takewhile(lambda service_id: noted[service_id] + every <= until, noted), room))
-            for service_id in due:
-                del noted[service_id]
-            taken += due
+        taken += _pop_due(self._unrowed_since, until - UNROWED_EVERY_SECONDS, STATES_AT_ONCE_MAX - len(taken))
+        taken += _pop_due(self._since, until - STATE_EVERY_SECONDS, STATES_AT_ONCE_MAX - len(taken))
         return taken
+
+
+def _pop_due(since: dict[ServiceId, float], until: float, most: int) -> list[ServiceId]:
+    """Take those noted at `until` or earlier out of `since`, which is in that order, `most` of them."""
+    due = [service_id for service_id, _ in islice(takewhile(lambda noted: noted[1] <= until, since.items()), most)]
+    for service_id in due:
+        del since[service_id]
+    return due
