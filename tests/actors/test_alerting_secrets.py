@@ -45,6 +45,18 @@ async def test_every_alert_that_waits_for_a_secret_is_told_as_soon_as_it_is_ther
         assert bench.alerting.statistics().untold == ()
 
 
+async def test_what_waited_before_a_restart_waits_after_it_and_is_told(autojump_clock):
+    pagerduty = Lacking()
+    async with running(pagerduty) as bench:
+        bench.alerting.resume_nowait(trigger(), ["pagerduty"])
+        await trio.sleep(3)
+        assert bench.outcomes() == []
+        pagerduty.has_secret = True
+        bench.alerting.try_lacking_again()
+        await wait_all_tasks_blocked()
+        assert bench.outcomes() == [("1.0", Outcome.DELIVERED)]
+
+
 async def test_it_is_tried_again_without_being_told_of_a_change(autojump_clock):
     pagerduty = Lacking()
     async with running(pagerduty) as bench:

@@ -105,11 +105,12 @@ async def test_where_the_journal_lost_its_end_nothing_was_heard_since_its_last_r
         nursery.cancel_scope.cancel()
         opened.stores.watermark.write(Mark(mark, mark))
     async with opened_on(database.target, tmp_path) as opened:
-        assert opened.away.begun_at == mark
+        assert opened.away.begun_at == opened.awake_until == mark
     [segment] = (tmp_path / "journal").glob("*.journal")
     os.truncate(segment, segment.stat().st_size - 1)
     async with opened_on(database.target, tmp_path) as opened:
         assert opened.away.begun_at == heard
+        assert opened.awake_until == mark, "what was lost may have been answered"
         assert opened.clock.sighted() < lost
 
 
