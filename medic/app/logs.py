@@ -85,17 +85,6 @@ def configure_logs(*, level: str, as_json: bool, debug: bool) -> None:
     sys.excepthook = _print_crash
 
 
-def _show_unprintable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Texts on one line, with what a terminal might obey shown as its escape. `repr` shows what is no text."""
-    return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
-
-
-def _print_traceback(stream: TextIO, exc_info: ExcInfo) -> None:
-    whole = StringIO()
-    structlog.dev.plain_traceback(whole, exc_info)
-    stream.writelines(f"\n{TRACEBACK_MARGIN}{printable(line)}" for line in whole.getvalue().splitlines() if line)
-
-
 def _conceal(_logger: WrappedLogger, _method: str, rendered: EventDict | str) -> str:
     """The step behind the renderer, whose text is the line."""
     return CONCEALER.conceal(str(rendered))
@@ -104,3 +93,20 @@ def _conceal(_logger: WrappedLogger, _method: str, rendered: EventDict | str) ->
 def _print_crash(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
     """As Python prints it, without secrets: the text of a foreign error may quote what it was given."""
     sys.stderr.write(CONCEALER.conceal("".join(traceback.format_exception(kind, error, at))))
+
+
+def _show_unprintable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Texts on one line, with what a terminal might obey shown as its escape. `repr` shows what is no text."""
+    return {name: _shown(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _shown(text: str) -> str:
+    # A secret is looked for before it is spelt in another way.
+    return text if text.isprintable() else printable(CONCEALER.conceal(text))
+
+
+def _print_traceback(stream: TextIO, exc_info: ExcInfo) -> None:
+    whole = StringIO()
+    structlog.dev.plain_traceback(whole, exc_info)
+    lines = CONCEALER.conceal(whole.getvalue()).splitlines()
+    stream.writelines(f"\n{TRACEBACK_MARGIN}{printable(line)}" for line in lines if line)

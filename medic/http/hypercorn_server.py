@@ -22,10 +22,10 @@ protocol; it can be cut from outside, which is the last word on every connection
   bytes: the socket is writable then, and the answer waits within Hypercorn, for ever, shielded, through a drain.
 
 The drain: `terminated` is set, so that connections in the midst of a request finish it, answer, and close. What is idle
-a moment later is cut. What is still
-open after the deadline is cut as well, so that even a shielded send ends. What comes before, in which order, is
-`medic/http/serving.py`'s. Measured on 2 cores, with 1 000 idle connections, a third of them HTTP/2 and a third after a
-request: left to Hypercorn, 667 were held for the whole deadline of 20 s; now all are gone within 0.3 s.
+a moment later is cut. What is still open after the deadline is cut as well, so that even a shielded send ends. What
+comes before, in which order, is `medic/http/serving.py`'s. Measured on 2 cores, with 1 000 idle connections, a third of
+them HTTP/2 and a third after a request: left to Hypercorn, 667 were held for the whole deadline of 20 s; now all are
+gone within 0.3 s.
 
 What Hypercorn refuses by itself passes through `Connection` too, and gets its JSON there (`framing_refusals.py`).
 
