@@ -81,7 +81,7 @@ def _view(parts: ApiParts, route: Route) -> Callable[..., Awaitable[Response]]:
         stands: Headers = ()
         try:
             if signature is not None:
-                caller = recognise_signed(parts, signature, body, address)
+                caller = recognise_signed(parts, route, signature, body, address)
             call = _call(route, places, body, caller)
             stands = await count_request(parts, route, caller)
             answer = await route.view(parts, call)

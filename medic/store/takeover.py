@@ -5,7 +5,10 @@ with what PostgreSQL has, and that is less than the other one's journal had:
 
 * **Hot states** are up to a minute old for a service that was merely heard of (HARD-CASES H19). But each heartbeat is
   in `"heartbeatEvents"` a moment after it came: `heard_since` gives those that are newer than the state of their
-  service, and recovery folds them as it folds a journal.
+  service, and recovery folds them as it folds a journal. A sign of life of which there is no row, a heartbeat over its
+  limit or a fresh interval after blind time, is in the state alone, which is therefore written within a second of it
+  (ten where the writer is behind). What is missing is the sign of that second: it is younger than the watermark says.
+  It pages where the service had nearly missed its deadline when it came, and says nothing more until the takeover.
 * **What is told and not told yet** is in `notifications`: `told_so_far` gives it as the journal's own records.
 * **The tail**, what the writer had not moved yet, is not to be seen: two tenths of a second in ordinary times,
   everything since PostgreSQL went away where that came first. The watermark that the writer keeps beside its position

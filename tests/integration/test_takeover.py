@@ -8,19 +8,22 @@ from dataclasses import replace
 import pytest
 import trio
 
-from medic.core.effects import Notify, SettleNotification
+from medic.core.effects import CreditSigns, NoteHeartbeat, Notify, SettleNotification
+from medic.core.fold import fold
 from medic.core.policy import Defaults
-from medic.core.status import NotificationKind, Outcome
+from medic.core.status import HeartbeatStatus, NotificationKind, Outcome
 from medic.errors import DatabaseUnavailableError
 from medic.ports import Position
 from medic.store import takeover
 from medic.store.journal.file_journal import FileJournal
 from medic.store.pairing import pair
 from medic.store.recovery import Inheritance, recover
+from medic.store.tables import state_rows
 from medic.store.tables.services import PgServiceStore
 from medic.store.takeover import HEARD_WINDOW_MS, heard_since, set_aside, told_so_far
 from medic.store.watermark import Mark
 from tests.integration.writing import HEARTBEATS, NOW, StillClock, World, closed, heartbeat, notify, opened
+from tests.patience import PATIENCE_SECONDS
 
 MARK = Mark(NOW, NOW - 5_000)
 OURS = "another journal"
@@ -77,6 +80,29 @@ async def test_heartbeats_long_before_the_watermark_are_not_looked_at(world):
 async def test_a_heartbeat_of_a_service_without_a_state_is_left_to_its_registration(world):
     await world.write(heartbeat(1, service_id=77))
     assert await collected(heard_since(world.database, MARK, OURS)) == []
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        NoteHeartbeat(service_id=1, at=NOW + 9, sighted=NOW + 9, kind=HeartbeatStatus.UP, status="UP"),
+        CreditSigns(service_id=1, at=NOW + 9, sighted=NOW + 9, since=NOW + 9, fresh_interval=True),
+    ],
+    ids=["a refused heartbeat", "a fresh interval"],
+)
+async def test_a_sign_of_life_of_which_there_is_no_row_is_found_without_an_end_in_order(world, monkeypatch, sign):
+    monkeypatch.setattr(state_rows, "UNROWED_EVERY_SECONDS", 0.0)
+    service = await world.register(1)
+    await world.write(heartbeat(7))
+    writer = world.another_writer()  # the first one was told to finish
+    service.position = world.journal.append_nowait(sign)
+    fold(service, sign)
+    async with world.writing(writer):
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not writer.statistics().states:
+                await trio.lowlevel.checkpoint()
+    [known] = (await recovered(world)).services
+    assert known.last_sign == NOW + 9
 
 
 async def test_what_is_pending_and_what_is_told_of_open_alerts_is_known_again(world):

@@ -97,7 +97,7 @@ class Batch:
         mutes: For each service whose mute was set or ended: the mute in force at the end, or None.
         removed: Services that are no more.
         changed: Services of which the state has to be written at once; a dict for its order.
-        credited: Services of which it may wait and no row is kept; those that were heard of are in `heartbeats`.
+        unrowed: Services with a sign of life of which no row is kept, so that their state must not wait for long.
     """
 
     heartbeats: HeartbeatRows = field(default_factory=HeartbeatRows)
@@ -109,7 +109,7 @@ class Batch:
     mutes: dict[ServiceId, Mute | None] = field(default_factory=dict)
     removed: set[ServiceId] = field(default_factory=set)
     changed: dict[ServiceId, None] = field(default_factory=dict)
-    credited: set[ServiceId] = field(default_factory=set)
+    unrowed: set[ServiceId] = field(default_factory=set)
 
     def add_all(self, records: Sequence[bytes | Effect]) -> None:
         """Take further records of the journal, in their order. Costs half a microsecond for a plain heartbeat.
@@ -122,8 +122,8 @@ class Batch:
 
     @property
     def heard(self) -> set[ServiceId]:
-        """Services of which the state may wait to be written."""
-        return self.heartbeats.heard | self.credited
+        """Services of which the state may wait to be written: rows tell of their last sign."""
+        return self.heartbeats.heard
 
     @property
     def rows(self) -> int:
@@ -137,7 +137,7 @@ class Batch:
             case RecordHeartbeat():
                 self.heartbeats.add(effect)
             case CreditSigns() | NoteHeartbeat():
-                self.credited.add(effect.service_id)
+                self.unrowed.add(effect.service_id)
             case ChangeStatus() | StoreService():
                 self.changed[effect.service_id] = None
             case OpenAlert() | AmendAlert() | CloseAlert():

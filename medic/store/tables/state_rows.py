@@ -3,14 +3,16 @@
 Updating a row costs several times what COPY takes for a heartbeat (HARD-CASES H19), and a state is only a shorter
 way to what the journal says anyway. So a service that was merely heard of waits until a minute has passed since it
 was written last; one whose status, alert, mute or row changed is written at once, because people read those columns
-by SQL.
+by SQL. Between them is a sign of life that is in no row of any table, a heartbeat over its limit or an interval begun
+afresh after blind time: the state is the only place where a takeover finds it, so it waits a second, which makes a
+flood of refused heartbeats one write a second and service.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final
 
 from medic.core.deadline import late_deadline
@@ -22,6 +24,9 @@ from medic.store.tables.batch import storable
 
 STATE_EVERY_SECONDS: Final = 60.0
 """How old the written state of a service that is heard of may be."""
+
+UNROWED_EVERY_SECONDS: Final = 1.0
+"""How old the written state of a service may be of which no row tells the last sign of life."""
 
 STATES_AT_ONCE_MAX: Final = 5_000
 """States in one transaction: about a tenth of a second of PostgreSQL's time."""
@@ -107,43 +112,57 @@ class DueStates:
 
     def __init__(self) -> None:
         self._at_once: dict[ServiceId, None] = {}
+        self._unrowed_since: dict[ServiceId, float] = {}
         self._since: dict[ServiceId, float] = {}
 
     def __len__(self) -> int:
-        return len(self._at_once) + len(self._since)
+        return len(self._at_once) + len(self._unrowed_since) + len(self._since)
 
     def __contains__(self, service_id: ServiceId) -> bool:
-        return service_id in self._at_once or service_id in self._since
+        return service_id in self._at_once or service_id in self._unrowed_since or service_id in self._since
 
     def add_heard(self, services: Iterable[ServiceId], now: float) -> None:
         """Note services that were heard of; those noted already keep their place."""
-        since = self._since
+        since, unrowed, at_once = self._since, self._unrowed_since, self._at_once
+        for service_id in services:
+            if service_id not in since and service_id not in unrowed and service_id not in at_once:
+                since[service_id] = now
+
+    def add_unrowed(self, services: Iterable[ServiceId], now: float) -> None:
+        """Note services of which no row tells the last sign; those noted for it already keep their place."""
+        since = self._unrowed_since
         for service_id in services:
             if service_id not in since and service_id not in self._at_once:
                 since[service_id] = now
+                self._since.pop(service_id, None)
 
     def add_changed(self, services: Iterable[ServiceId]) -> None:
         """Note services whose state has to be written at once."""
         for service_id in services:
             self._at_once[service_id] = None
+            self._unrowed_since.pop(service_id, None)
             self._since.pop(service_id, None)
 
     def next_due(self) -> float:
         """When the next state is due, on the clock of `now`; minus infinity for at once, infinity for none."""
         if self._at_once:
             return float("-inf")
-        return next(iter(self._since.values()), float("inf")) + STATE_EVERY_SECONDS
+        unrowed = next(iter(self._unrowed_since.values()), float("inf")) + UNROWED_EVERY_SECONDS
+        return min(unrowed, next(iter(self._since.values()), float("inf")) + STATE_EVERY_SECONDS)
 
     def take(self, until: float) -> list[ServiceId]:
         """Up to `STATES_AT_ONCE_MAX` services that are due at `until`, the oldest first; they are forgotten here."""
         taken = list(islice(self._at_once, STATES_AT_ONCE_MAX))
         for service_id in taken:
             del self._at_once[service_id]
-        due: list[ServiceId] = []
-        for service_id, since in self._since.items():
-            if since + STATE_EVERY_SECONDS > until or len(taken) + len(due) == STATES_AT_ONCE_MAX:
-                break
-            due.append(service_id)
-        for service_id in due:
-            del self._since[service_id]
-        return taken + due
+        taken += _pop_due(self._unrowed_since, until - UNROWED_EVERY_SECONDS, STATES_AT_ONCE_MAX - len(taken))
+        taken += _pop_due(self._since, until - STATE_EVERY_SECONDS, STATES_AT_ONCE_MAX - len(taken))
+        return taken
+
+
+def _pop_due(since: dict[ServiceId, float], until: float, most: int) -> list[ServiceId]:
+    """Take those noted at `until` or earlier out of `since`, which is in that order, `most` of them."""
+    due = [service_id for service_id, _ in islice(takewhile(lambda noted: noted[1] <= until, since.items()), most)]
+    for service_id in due:
+        del since[service_id]
+    return due

@@ -382,6 +382,7 @@ class Writer:
         if superseded:
             _log.error("services had two open alerts; the older ones were closed", alerts=superseded)
         self._due.add_changed(batch.changed)
+        self._due.add_unrowed(batch.unrowed, trio.current_time())
         self._due.add_heard(batch.heard, trio.current_time())
         self._moved.set()
         self._moved = trio.Event()

@@ -8,7 +8,7 @@ from medic.core.draft import ServiceDraft
 from medic.core.policy import Defaults
 from medic.core.service import Service
 from medic.store.tables import state_rows
-from medic.store.tables.state_rows import STATE_EVERY_SECONDS, DueStates, state_row
+from medic.store.tables.state_rows import STATE_EVERY_SECONDS, UNROWED_EVERY_SECONDS, DueStates, state_row
 from tests import strategies
 
 
@@ -37,6 +37,31 @@ def test_a_changed_service_is_due_at_once_and_only_once():
     assert due.next_due() == -inf
     assert due.take(0.0) == [2, 3]
     assert due.take(inf) == [1]
+
+
+def test_a_sign_of_which_there_is_no_row_is_due_a_second_after_the_first_however_many_come():
+    due = DueStates()
+    due.add_heard([7, 8], 0.0)
+    for number in range(50):
+        due.add_unrowed([7], number / 100)
+    due.add_heard([7], 0.6)
+    assert (len(due), 7 in due, 8 in due, 9 in due) == (2, True, True, False)
+    assert due.next_due() == UNROWED_EVERY_SECONDS
+    assert due.take(UNROWED_EVERY_SECONDS - 0.1) == []
+    assert due.take(UNROWED_EVERY_SECONDS) == [7]
+    assert due.next_due() == STATE_EVERY_SECONDS
+
+
+def test_a_change_goes_before_a_sign_of_which_there_is_no_row():
+    due = DueStates()
+    due.add_unrowed([1, 2], 0.0)
+    due.add_changed([2])
+    due.add_unrowed([2], 0.0)
+    due.add_heard([1, 2, 3], 0.0)
+    assert len(due) == 3
+    assert due.take(0.0) == [2]
+    assert due.take(UNROWED_EVERY_SECONDS) == [1]
+    assert due.take(inf) == [3]
 
 
 def test_one_transaction_takes_so_many_and_the_oldest_first(monkeypatch):
