@@ -8,6 +8,7 @@
 * the express lane: the real `medic serve` with limits at their default, in memory and with Redis, beside the same
   without limits, pair by pair; requests a second, and µs of CPU of Medic's process a request, which says more where the
   machine has other work. Services at random from 20 000, so that each comes every few seconds and is counted.
+* one question through Redis, beside redis-py (`bench.redis_client`).
 * four processes on one Redis, each sending ten times what all of them may: what is taken from a cold start, beside what
   one limit allows (all of it at once, and then its pace).
 """
@@ -34,7 +35,8 @@ from bench.bulk import Parts
 from bench.figures import PAIRS, QUICK_PAIRS, Figure, Pairs, at_most, options, publish
 from bench.fleet_seed import Group, copy, seed
 from bench.load import keep_alive
-from bench.served import ROOT, Medic, scratch, served
+from bench.redis_client import client_figures
+from bench.served import LOAD_CORE, ROOT, Medic, pin, scratch, served
 from bench.turn import DEFAULTS, ORIGIN, World, service_of
 from medic.access.caller import Caller
 from medic.access.limits import UNLIMITED, Limits
@@ -75,6 +77,7 @@ def redis_server(directory: Path) -> Iterator[str]:
         try:
             while not path.exists():
                 time.sleep(0.01)
+            pin(server.pid, LOAD_CORE)
             yield f"unix://{path}"
         finally:
             server.terminate()
@@ -316,6 +319,7 @@ def main() -> None:
         with redis_server(place / "redis") as url:
             turn = trio.run(turn_figures, url, 2 if quick else TURN_ROUNDS)
             turn |= trio.run(bulk_figures, 2 if quick else TURN_ROUNDS)
+            turn |= trio.run(client_figures, url, 2 if quick else TURN_ROUNDS)
             print(json.dumps(turn))
             seed(place / "seeded", Group(first=0, count=LANE_SERVICES))
             figures += lane_figures(place, url, seconds=seconds, rounds=rounds)

@@ -2,14 +2,15 @@
 
 Unset, every public address may be asked. Set, these and no other:
 
-    hooks.example.com         this name or address, at any port but those of other protocols
-    hooks.example.com:8443    at this port only, whatever it is
+    hooks.example.com         this name, at public addresses, at any port but those of other protocols
+    hooks.example.com:8443    the same at this port only, whatever it is
     *.example.com             every name below it (not itself), at public addresses
+    203.0.113.7, [::1]:8443   this address, whatever name led there; with a port, at this one only
     203.0.113.0/24            every address in it, whatever name led there
 
-A place that is not public is opened by an entry that names it: a host without `*`, for then the operator means that
-host wherever it is, or a network that lies within the special range. `0.0.0.0/0` and `*.example.com` name no private
-network: they only happen to hold one. Metadata services and what is no place at all are never opened.
+A place that is not public is opened by an entry that is its address, or a network that lies within the special range.
+A name opens none: where it leads is up to whoever owns its zone, who may say loopback tomorrow. `0.0.0.0/0` names no
+private network either: it only happens to hold one. Metadata services and what is no place at all are never opened.
 
 Every address of a name is judged, and one that is refused refuses the name: a name that is public and loopback at
 once is a mistake or an attack, and its operator should hear of it rather than be served now and then.
@@ -18,7 +19,7 @@ once is a mistake or an attack, and its operator should hear of it rather than b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
@@ -73,10 +74,10 @@ class AllowedHost:
     """One entry.
 
     Attributes:
-        host: A name or an address; empty for a network.
+        host: A name; empty where addresses are meant.
         below: Whether names below `host` are meant, and not itself.
         port: The only port; None: any.
-        network: A network.
+        network: The addresses that are meant: one, or a network.
     """
 
     host: str = ""
@@ -85,17 +86,24 @@ class AllowedHost:
     network: Network | None = None
 
     def names(self, place: Place) -> bool:
-        """Whether this entry means that host, or a name below it."""
+        """Whether this entry means that host by its name, or a name above it."""
         if self.network is not None or self.port not in {None, place.port}:
             return False
         return place.host.endswith(f".{self.host}") if self.below else place.host == self.host
 
-    def holds(self, address: Address, special: SpecialRange | None) -> bool:
-        """Whether this entry is a network with this address, and names the special range that the address lies in."""
+    def holds(self, place: Place, address: Address) -> bool:
+        """Whether this entry means this address of that place by itself, whatever name led there."""
         network = self.network
-        if network is None or address.version != network.version or address not in network:
+        if network is None or self.port not in {None, place.port}:
             return False
-        return special is None or _lies_within(network, special.network)
+        return address.version == network.version and address in network
+
+    def lies_within(self, special: SpecialRange) -> bool:
+        """Whether the addresses that this entry means are all of that range: then whoever wrote it meant the range."""
+        network, whole = self.network, special.network
+        if isinstance(network, IPv4Network) and isinstance(whole, IPv4Network):
+            return network.subnet_of(whole)
+        return isinstance(network, IPv6Network) and isinstance(whole, IPv6Network) and network.subnet_of(whole)
 
 
 Allowlist = tuple[AllowedHost, ...]
@@ -116,7 +124,8 @@ def read_entry(text: str) -> AllowedHost:
     host = bare.removeprefix("*.").removesuffix(".")
     address = address_in(host)
     if address is not None and not below:
-        return AllowedHost(host=str(address), port=port)
+        # By the form that addresses are judged by: `::ffff:10.0.0.1` is `10.0.0.1`.
+        return AllowedHost(port=port, network=ip_network(forms_of(address)[-1]))
     if not _is_name(host):
         raise ValueError(ENTRY_FORMS)
     return AllowedHost(host=host, below=below, port=port)
@@ -128,7 +137,8 @@ def judge_place(place: Place, allowlist: Allowlist) -> str | None:
     address = address_in(place.host)
     if not 1 <= place.port <= PORT_MAX:
         return f"must name a port from 1 to {PORT_MAX}"
-    if place.port in PORTS_OF_OTHERS and all(entry.port is None for entry in named):
+    meant = (*named, *_holding(place, address, allowlist))
+    if place.port in PORTS_OF_OTHERS and all(entry.port is None for entry in meant):
         return f"must not name port {place.port}: it belongs to another protocol"
     if address is None:
         if _ENDS_IN_A_NUMBER.fullmatch(place.host):
@@ -153,7 +163,7 @@ def judge(place: Place, address: Address, allowlist: Allowlist) -> str | None:
         if _is_opened(place, form, special, allowlist):
             continue
         if special is not None:
-            return f"must not lead to an address that is {special.words}, unless an entry of {VARIABLE} names it"
+            return f"must not lead to an address that is {special.words}, unless {VARIABLE} has it or its network"
         return f"must name a host of {VARIABLE}"
     return None
 
@@ -165,12 +175,15 @@ def judge_all(place: Place, addresses: Iterable[Address], allowlist: Allowlist) 
 
 
 def _is_opened(place: Place, address: Address, special: SpecialRange | None, allowlist: Allowlist) -> bool:
-    if not allowlist:
-        return special is None
-    return any(
-        entry.holds(address, special) or (entry.names(place) and (special is None or not entry.below))
-        for entry in allowlist
-    )
+    holding = _holding(place, address, allowlist)
+    if special is not None:
+        return any(entry.lies_within(special) for entry in holding)
+    return not allowlist or any(holding) or any(entry.names(place) for entry in allowlist)
+
+
+def _holding(place: Place, address: Address | None, allowlist: Allowlist) -> Iterator[AllowedHost]:
+    """The entries that mean this address of the place by itself."""
+    return (entry for entry in allowlist if address is not None and entry.holds(place, address))
 
 
 def _is_name(host: str) -> bool:
@@ -191,9 +204,3 @@ def _without_port(text: str) -> tuple[str, int | None]:
         if address_in(host) is None:
             raise ValueError(ENTRY_FORMS)
     return host, int(digits) if digits else None
-
-
-def _lies_within(network: Network, special: Network) -> bool:
-    if isinstance(network, IPv4Network) and isinstance(special, IPv4Network):
-        return network.subnet_of(special)
-    return isinstance(network, IPv6Network) and isinstance(special, IPv6Network) and network.subnet_of(special)

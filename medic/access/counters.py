@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from medic.access.gcra import Limit
 from medic.access.generations import Generations
+
+UNKNOWN_US: Final = -1
+"""Where nobody knows how long ago the request before this one came."""
 
 
 class Counters:
     """GCRA of each name, as an instant in microseconds: the theoretical arrival time.
 
     A name that is not remembered has no backlog. One number a name; nothing is made where a request is refused.
+
+    A request that meets no backlog leaves one emission from its own instant on. So whoever remembers that instant by
+    other means, as a service does, need not have it written here (`take_paced`): of a name that keeps its pace there is
+    nothing, and counting it is a look into a small dict.
     """
 
     __slots__ = ("_arrivals",)
@@ -17,32 +26,45 @@ class Counters:
     def __init__(self) -> None:
         self._arrivals: Generations[int] = Generations()
 
-    def take(self, name: str, limit: Limit, now: int, assumed_us: int = 0) -> int:
-        """0: the request is taken; else how many microseconds until one would be.
+    def take(self, name: str, limit: Limit, now: int, since_us: int = UNKNOWN_US) -> int:
+        """0: the request is taken, and written down; else how many microseconds until one would be.
 
         Args:
             name: Whose request.
             limit: Its limit.
             now: In microseconds, never going back.
-            assumed_us: The backlog of a name that is not remembered.
+            since_us: How long ago the newest `take_paced` of the name was.
         """
-        # Written out: a service that is in a hurry is counted here at every heartbeat.
-        arrivals = self._arrivals
+        arrival = self._arrivals.find(name) or 0
+        if since_us >= 0 and arrival <= now - since_us:
+            arrival = now - since_us + limit.emission_us
+        return self._write(name, limit, now, max(arrival, now))
+
+    def take_paced(self, name: str, limit: Limit, now: int, since_us: int) -> int:
+        """As `take`, and written down only where there is a backlog: the next one says how long ago this one was."""
+        if since_us < 0:
+            return self.take(name, limit, now)
+        # Written out: this is asked at nearly every heartbeat of a service in a hurry.
+        arrivals, emission = self._arrivals, limit.emission_us
         young = arrivals.young
-        known = young.get(name)
-        arrival = known if known is not None else arrivals.old.get(name)
-        if arrival is None:
-            arrival = now + assumed_us
-        elif arrival < now:
-            arrival = now
+        written = young.get(name)
+        arrival = arrivals.old.get(name, 0) if written is None else written
+        before = now - since_us
+        if arrival <= before:
+            arrival = before + emission
+        if arrival <= now:
+            return 0
+        if written is None or now >= arrivals.turns_at or arrival + emission - now > limit.burst_us:
+            return self._write(name, limit, now, arrival)
+        young[name] = arrival + emission
+        return 0
+
+    def _write(self, name: str, limit: Limit, now: int, arrival: int) -> int:
         arrival += limit.emission_us
         wait = arrival - now - limit.burst_us
         if wait > 0:
             return wait
-        if known is not None and now < arrivals.turns_at:
-            young[name] = arrival
-        else:
-            arrivals.keep(name, arrival, now)
+        self._arrivals.keep(name, arrival, now)
         return 0
 
     def backlog_us(self, name: str, now: int) -> int:

@@ -19,9 +19,11 @@ process; Redis has a time of its own, and only lengths of time pass between the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from medic.access.counters import UNKNOWN_US
 from medic.access.gcra import MINUTE_US, Limit, wait_us
 from medic.access.generations import Generations
 
@@ -35,7 +37,8 @@ ASKED_AT: Final = 4 * SHARE
 """The next one is asked for when this part of the limit is left of a lease: a quarter of it."""
 
 CREDIT: Final = 32
-"""Requests on credit are counted once they are this part of the limit."""
+"""Requests on credit are counted once they are this part of the limit, and at once where they are more: what several
+processes have on credit when the limit is used up is what they take beyond it."""
 
 
 class Asking(NamedTuple):
@@ -54,57 +57,81 @@ class _Lease:
     Attributes:
         limit: The limit as it was last asked for.
         left: Requests counted in Redis and not used here; negative: used here and not counted there.
+        plenty: While more than this is left, a request only counts it down.
         is_asked: Whether Redis is being asked.
+        seen_at: When `take` last saw it, which is what an answer is reckoned from.
         ends_at: Until when what is left may be used.
         shut_until: Until when nothing fits, as Redis said.
     """
 
     limit: Limit
     left: int = 0
+    plenty: int = 0
     is_asked: bool = False
+    seen_at: int = 0
     ends_at: int = 0
     shut_until: int = 0
+
+
+def _nobody() -> None:
+    """Is told."""
 
 
 class Leases:
     """What this process holds of the limits of one kind.
 
+    Args:
+        when_due: Told when a name falls due, and when one becomes urgent.
+
     Attributes:
         due: The names for which Redis has to be asked.
-        is_urgent: Whether one of them has taken as much on credit as a lease is.
+        is_urgent: Whether one of them, or one that Redis is being asked for, has taken more than `CREDIT` on credit.
     """
 
-    __slots__ = ("_leases", "due", "is_urgent")
+    __slots__ = ("_leases", "_when_due", "due", "is_urgent")
 
-    def __init__(self) -> None:
+    def __init__(self, when_due: Callable[[], None] = _nobody) -> None:
         self._leases: Generations[_Lease] = Generations()
+        self._when_due = when_due
         self.due: dict[str, _Lease] = {}
         self.is_urgent = False
 
-    def take(self, name: str, limit: Limit, now: int, assumed_us: int = 0) -> int:
+    def count_down(self, name: str, now: int) -> bool:
+        """Whether plenty is left of the name's lease, of which one is taken then. Else `take` has to be asked."""
+        lease = self._leases.young.get(name)
+        if lease is None or lease.left <= lease.plenty or now >= lease.ends_at:
+            return False
+        lease.left -= 1
+        return True
+
+    def take(self, name: str, limit: Limit, now: int, since_us: int = UNKNOWN_US) -> int:
         """0: the request is taken and counted in Redis; -1: it is taken on credit; else for how many µs nothing fits.
 
         Args:
             name: Whose request.
             limit: Its limit.
             now: In microseconds, never going back.
-            assumed_us: Above 0, a name that is not remembered had a request just now that was not counted.
+            since_us: How long ago the one before came, which was not counted where the name is not remembered.
         """
         lease = self._leases.young.get(name)
         if lease is None:
-            lease = self._leases.old.get(name) or _Lease(limit, left=-(assumed_us > 0))
+            owed = 0 <= since_us < limit.emission_us
+            lease = self._leases.old.get(name) or _Lease(limit, left=-owed)
             self._leases.keep(name, lease, now)
-        lease.limit = limit
+        lease.limit, lease.seen_at = limit, now
         if now >= lease.ends_at and lease.left > 0:
             lease.left = 0
         if lease.left <= 0 and now < lease.shut_until:
             return lease.shut_until - now
         lease.left -= 1
         if lease.is_asked:
-            self.is_urgent = self.is_urgent or -lease.left > limit.requests // SHARE
+            if not self.is_urgent and -lease.left > limit.requests // CREDIT:
+                self.is_urgent = True
+                self._when_due()
         elif lease.left <= (limit.requests // ASKED_AT if now < lease.ends_at else -(limit.requests // CREDIT)):
-            lease.is_asked = True
+            lease.is_asked, lease.plenty = True, 0
             self.due[name] = lease
+            self._when_due()
         return 0 if lease.left >= 0 else -1
 
     def take_due(self, *, most: int) -> list[Asking]:
@@ -118,17 +145,18 @@ class Leases:
         self.is_urgent = False
         return asking
 
-    def settle(self, name: str, granted: int, backlog_us: int, now: int) -> None:
+    def settle(self, name: str, granted: int, backlog_us: int) -> None:
         """Take what Redis counted for the name, and how long its backlog is with it."""
         lease = self._leases.find(name)
         if lease is None:
             return
         lease.is_asked = False
         lease.left += granted
-        lease.ends_at = now + LEASE_US
-        lease.shut_until = 0 if granted else now + wait_us(lease.limit, backlog_us)
+        lease.plenty = lease.limit.requests // ASKED_AT + 1
+        lease.ends_at = lease.seen_at + LEASE_US
+        lease.shut_until = 0 if granted else lease.seen_at + wait_us(lease.limit, backlog_us)
         if lease.left < 0:
-            lease.is_asked = True
+            lease.is_asked, lease.plenty = True, 0
             self.due[name] = lease
 
     def fail(self, name: str) -> None:

@@ -81,6 +81,11 @@ def refusal(counted: Counted, limit: Limit, wait_us: int) -> RateLimitedError:
     )
 
 
+def service_refusal(service: Service, wait_us: int) -> RateLimitedError:
+    """What the sender of a heartbeat is told where no more of the service's are stored for so long."""
+    return refusal(Counted.SERVICE, Limit(service.policy.heartbeats_a_minute), wait_us)
+
+
 class Unlimited:
     """Implements `HeartbeatLimits` and `RequestLimits` where nothing is limited."""
 

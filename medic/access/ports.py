@@ -110,7 +110,10 @@ class HeartbeatLimits(Protocol):
         ...
 
     def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:
-        """0: the same, where callers are not counted; else how long none is stored."""
+        """0: one more is stored, and is the service's last one then (`last_heartbeat_at`); else how long none is.
+
+        Asked where callers are not counted, and for heartbeats that count for their service whatever was before.
+        """
         ...
 
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:

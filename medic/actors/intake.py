@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from medic.access.limits import UNLIMITED
+from medic.access.limits import UNLIMITED, service_refusal
 from medic.access.ports import HeartbeatLimits
 from medic.actors.actor import Actor
 from medic.actors.clock import SightedClock
@@ -63,11 +63,16 @@ class HeartbeatIntake:
             raise ActorBusyError("The service is being restored.")
         at, sighted = self._clock.read()
         says_nothing_more = is_plain(beat, actor)
-        if at - actor.last_heartbeat_at < actor.policy.unhurried_ms or not says_nothing_more or self._counts_callers:
+        if self._counts_callers or not says_nothing_more:
             refusal = self._limits.refuse_heartbeat(actor, at, sighted, beat.caller)
             if refusal is not None:
-                self._host.turn(actor, self._event(HeartbeatLimited, beat, at, sighted))
+                self._take_limited(actor, beat, at, sighted)
                 raise refusal
+        elif at - actor.last_heartbeat_at < actor.policy.unhurried_ms:
+            wait_us = self._limits.heartbeat_wait_us(actor, at, sighted)
+            if wait_us:
+                self._take_limited(actor, beat, at, sighted)
+                raise service_refusal(actor, wait_us)
         kind = plain_kind(beat.status)
         if kind is not None and says_nothing_more and only_recorded(actor, kind):
             return self._host.heartbeat_turn(actor, at, sighted, kind)
@@ -121,6 +126,9 @@ class HeartbeatIntake:
         with suppress(MailboxFullError):  # then thousands wait in it already
             self._host.tell_nowait(actor, self._event(HeartbeatLimited, beat, at, sighted))
         raise refusal
+
+    def _take_limited(self, actor: Actor, beat: Beat, at: InstantMs, sighted: SightedMs) -> None:
+        self._host.turn(actor, self._event(HeartbeatLimited, beat, at, sighted))
 
     def _actor(self, beat: Beat) -> Actor:
         actor = self._directory.actor(beat.name)

@@ -9,6 +9,7 @@ no TLS, or an answer that says no.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,18 @@ class Retry:
     detail: str
     maybe_taken: bool
     retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretMissing(Retry):
+    """Nothing was sent: what it refers to is not stored, or no key opens it. Storing it mends that, for every lane.
+
+    The detail names the secret: it is for those who may see its name, not for `/health` (`SECRET_MISSING`).
+    """
+
+
+SECRET_MISSING: Final = "a stored secret that it needs is not there, or no key opens it"  # noqa: S105 - a sentence
+"""What everybody may know of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,10 @@ class Pace:
                 # A throttled lane waits for the target's pause, and then goes in its order.
                 return now
 
+    def mended(self) -> None:
+        """What attempts failed of was here, and is mended."""
+        self._answered()
+
     def crashed(self) -> None:
         """The task that counted is gone, and its attempts with it."""
         self.in_flight = 0

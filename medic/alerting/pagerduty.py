@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from medic.alerting.attempt import Attempt, Refused
+from medic.alerting.attempt import Attempt, SecretMissing
 from medic.alerting.notifier import ALERT_KINDS
 from medic.alerting.outbound import Answer, host_of, judge, outbound_client, post, safe
 from medic.alerting.resolving import Resolve, resolve_nothing
@@ -66,7 +66,7 @@ class PagerDuty:
     async def send(self, notification: Notification) -> Attempt:
         """Enqueue one event."""
         routing_key = self._resolve(self._routing_key)
-        if isinstance(routing_key, Refused):
+        if isinstance(routing_key, SecretMissing):
             return routing_key
         answer = await post(
             self._client,

@@ -38,7 +38,7 @@ from typing import Final
 import structlog
 import trio
 
-from medic.alerting.errand import Ending
+from medic.alerting.errand import Ending, Errand
 from medic.alerting.notifier import CLAIMS, Notifier
 from medic.alerting.statistics import AlertingStatistics
 from medic.alerting.target import Target
@@ -68,6 +68,9 @@ DESCRIBED_MAX: Final = 8
 """Targets that the start line names: it has to stay a line."""
 
 REFUSAL_SAID_AGAIN_SECONDS: Final = 60.0
+
+_REFUSED: Final = "an alert was refused for good"
+_LACKED: Final = "an alert waits for a secret that is not there"
 
 _SAID_TO_SOMEBODY: Final = CLAIMS | {NotificationKind.RESOLVE, NotificationKind.TEST}
 """Kinds that go to the console where every other notifier passes them over."""
@@ -177,6 +180,13 @@ class Alerting:
         if target is not None:
             target.withdraw()
 
+    # ---------------------------------------------------------------------------------------------------------- secrets
+
+    def try_lacking_again(self) -> None:
+        """Secrets were changed: what failed for want of one is tried at once."""
+        for target in self._targets.values():
+            target.try_lacking_again()
+
     # ------------------------------------------------------------------------------------------------------------- life
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -218,7 +228,7 @@ class Alerting:
     # ---------------------------------------------------------------------------------------------------------- private
 
     def _make_target(self, notifier: Notifier) -> Target:
-        return Target(notifier, settle=self._settled, clock=self._clock, rng=self._rng)
+        return Target(notifier, settle=self._settled, lack=self._lacked, clock=self._clock, rng=self._rng)
 
     def _find(self, name: str) -> Target | None:
         return self._fallback if name == self._fallback.name else self._targets.get(name)
@@ -253,14 +263,24 @@ class Alerting:
                 **_named(notification),
             )
 
+    def _lacked(self, name: str, errand: Errand) -> None:
+        """It is tried again once the secret is there; until then the alert is untold there, as if it were refused."""
+        notification = errand.notification
+        if notification.kind in CLAIMS and self._watch.refused(notification, name):
+            self._say(_LACKED, notification, name, errand.detail)
+            self._complain(notification, name, f"waits for a secret ({errand.detail})")
+
     def _claim_refused(self, notification: Notification, name: str, detail: str) -> None:
-        if not self._watch.refused(notification, name):
-            return
-        self._say_refused(notification, name, detail)
+        if self._watch.refused(notification, name):
+            self._say(_REFUSED, notification, name, detail)
+            self._complain(notification, name, f"refused this alert for good ({detail})")
+
+    def _complain(self, notification: Notification, name: str, why: str) -> None:
+        """Tell the others that one target was not told."""
         others = tuple(other for other in self._working_but(name, notification))
         if not others:
             return
-        text = f"{notification.heartbeat_name}: {name} refused this alert for good ({detail})"
+        text = f"{notification.heartbeat_name}: {name} {why}"
         complaint = replace(
             notification,
             notification_id=f"{notification.notification_id}.untold.{name}",
@@ -274,7 +294,7 @@ class Alerting:
         except JournalRefusedError as error:
             _log.warning("could not tell others of a refused alert", reason=error.message, **_named(notification))
 
-    def _say_refused(self, notification: Notification, name: str, detail: str) -> None:
+    def _say(self, event: str, notification: Notification, name: str, detail: str) -> None:
         """A wrong key is one thing to act on, however many alerts it refuses: one error line a minute."""
         now = trio.current_time()
         said_detail, said_at = self._refusals.get(name, ("", -math.inf))
@@ -282,7 +302,7 @@ class Alerting:
         if is_news:
             self._refusals[name] = (detail, now)
         say = _log.error if is_news else _log.info
-        say("an alert was refused for good", target=name, reason=detail, **_named(notification))
+        say(event, target=name, reason=detail, **_named(notification))
 
     def _working_but(self, refuser: str, notification: Notification) -> Iterable[str]:
         refused_by = frozenset() if notification.alert_id is None else self._watch.refused_by(notification.alert_id)
@@ -340,7 +360,7 @@ class Alerting:
 
     def _reason(self, name: str) -> str:
         target = self._find(name)
-        return "no longer configured" if target is None else target.statistics().last_error or "not answered yet"
+        return "no longer configured" if target is None else target.reason or "not answered yet"
 
 
 def _outlives_a_restart(notification: Notification, target: str) -> bool:

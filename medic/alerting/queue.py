@@ -100,6 +100,14 @@ class Queue:
                 lane.head.released_in = outage
                 self._schedule(lane, now)
 
+    def release_all(self, now: float) -> None:
+        """Let everything that waits for its retry try again at once: what all of it failed of is mended."""
+        self._releasable.clear()
+        for lane in self._lanes.values():
+            if not lane.head.in_flight and lane.head.due > now:
+                lane.head.due = now
+                self._schedule(lane, now)
+
     def expire(self, now: float) -> list[Ending]:
         """Give up what was tried for long enough."""
         endings: list[Ending] = []

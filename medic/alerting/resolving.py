@@ -1,15 +1,22 @@
-"""Values in place of references, at the moment of sending: a secret that was changed is in the next attempt."""
+"""Values in place of references, at the moment of sending: a secret that was changed is in the next attempt.
+
+A secret that is not there refuses nothing for good: who is paged that way is paged once somebody has stored it. Medic
+knows when that is (`Alerting.try_lacking_again`), so that attempts meanwhile are few; they send nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from medic.access.references import UnresolvedReferenceError, resolved
-from medic.alerting.attempt import Refused
+from medic.alerting.attempt import SecretMissing
 
-Resolve = Callable[[str], str | Refused]
-"""The text to send; `Refused` where it refers to a secret that is not there."""
+MISSING_RETRY_SECONDS: Final = 60.0
+"""For a change that Medic was not told of. Most are known at once."""
+
+Resolve = Callable[[str], str | SecretMissing]
+"""The text to send; `SecretMissing` where it refers to a secret that is not there."""
 
 
 class SecretSource(Protocol):
@@ -38,11 +45,12 @@ class NoSecrets:
 def resolve_from(source: SecretSource) -> Resolve:
     """Resolves references by what that source finds."""
 
-    def resolve(text: str) -> str | Refused:
+    def resolve(text: str) -> str | SecretMissing:
         try:
             return resolved(text, source.find)
         except UnresolvedReferenceError as error:
-            return Refused(f"the secret {error.name} is not there, or no key opens it: medic-cli secret set stores it")
+            detail = f"the secret {error.name} is not there, or no key opens it: medic-cli secret set stores it"
+            return SecretMissing(detail, maybe_taken=False, retry_after=MISSING_RETRY_SECONDS)
 
     return resolve
 

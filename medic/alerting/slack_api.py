@@ -10,7 +10,7 @@ from typing import Final
 
 import orjson
 
-from medic.alerting.attempt import Attempt, Delivered, Refused, Retry, Throttled
+from medic.alerting.attempt import Attempt, Delivered, Refused, Retry, SecretMissing, Throttled
 from medic.alerting.outbound import Answer, host_of, judge, outbound_client, post, safe
 from medic.alerting.resolving import Resolve, resolve_nothing
 from medic.ports import Clock
@@ -60,7 +60,7 @@ class SlackApi:
     async def call(self, method: str, arguments: Mapping[str, object]) -> Attempt:
         """Call one method, such as `chat.postMessage`, once."""
         token = self._resolve(self._token)
-        if isinstance(token, Refused):
+        if isinstance(token, SecretMissing):
             return token
         answer = await post(
             self._client,

@@ -21,7 +21,7 @@ from typing import Final
 import structlog
 import trio
 
-from medic.alerting.attempt import Delivered, Refused
+from medic.alerting.attempt import Delivered, Refused, SecretMissing
 from medic.alerting.backoff import backoff_seconds
 from medic.alerting.slack_api import SlackApi
 from medic.alerting.slack_buttons import MUTES, OVER, Button, Press, acknowledged_words, muted_words, updated, whispered
@@ -171,7 +171,7 @@ class SlackPresses:
             attempt = await self._api.call(method, arguments)
             if isinstance(attempt, Delivered):
                 return
-            if isinstance(attempt, Refused) or attempts == REPLY_ATTEMPTS_MAX:
+            if isinstance(attempt, Refused | SecretMissing) or attempts == REPLY_ATTEMPTS_MAX:
                 _log.warning("Slack did not take what was said of a press", method=method, reason=attempt.detail)
                 return
             asked = attempt.retry_after

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 import trio
 
-from medic.alerting.attempt import Attempt, Delivered, Refused, Retry, Throttled
+from medic.alerting.attempt import SECRET_MISSING, Attempt, Delivered, Refused, Retry, SecretMissing, Throttled
 from medic.alerting.errand import UNTIL_THE_ALERT_CLOSES, Ending, Errand, lifetime_seconds
 from medic.alerting.notifier import Notifier
 from medic.alerting.pace import Pace
@@ -36,6 +36,9 @@ CLOSE_SECONDS: Final = 1.0
 Settle = Callable[[str, Ending], None]
 """Called with the target's name for each errand that ended, in the order in which they ended."""
 
+Lack = Callable[[str, Errand], None]
+"""Called with the target's name for each attempt that sent nothing for want of a secret, and is made again."""
+
 
 class Target:
     """One notifier with its queue.
@@ -43,14 +46,16 @@ class Target:
     Args:
         notifier: Makes the attempts.
         settle: Told of every ending.
+        lack: Told of every attempt that found a secret missing.
         clock: Wall time, for lifetimes and "failing since".
         rng: Jitter.
     """
 
-    def __init__(self, notifier: Notifier, *, settle: Settle, clock: Clock, rng: Random) -> None:
+    def __init__(self, notifier: Notifier, *, settle: Settle, lack: Lack, clock: Clock, rng: Random) -> None:
         self.notifier = notifier
         self._former: list[Notifier] = []
         self._settle = settle
+        self._lack = lack
         self._clock = clock
         self._queue = Queue()
         self._pace = Pace(rng)
@@ -66,6 +71,7 @@ class Target:
         self._crashes = 0
         self._failing_since: InstantMs | None = None
         self._last_error = ""
+        self._lacking = ""
 
     @property
     def name(self) -> str:
@@ -76,6 +82,11 @@ class Target:
     def failing(self) -> bool:
         """No attempt has succeeded since one failed."""
         return self._failing_since is not None
+
+    @property
+    def reason(self) -> str:
+        """The newest failure, for the log: it may name a secret. Empty when the newest attempt succeeded."""
+        return self._lacking if self._last_error == SECRET_MISSING else self._last_error
 
     def offer_nowait(self, notification: Notification) -> None:
         """Take a notification that was never attempted."""
@@ -99,6 +110,17 @@ class Target:
         """Make the next attempts through another notifier of the same target; what waits stays."""
         self._former.append(self.notifier)
         self.notifier = notifier
+        self._changed.set()
+
+    def try_lacking_again(self) -> None:
+        """Secrets were changed: what failed for want of one is tried at once, and is no reason any more."""
+        if not self._lacking:
+            return
+        self._lacking = ""
+        if self._last_error == SECRET_MISSING:
+            self._failing_since, self._last_error = None, ""
+        self._pace.mended()
+        self._queue.release_all(trio.current_time())
         self._changed.set()
 
     async def wait_quiet(self) -> None:
@@ -200,6 +222,8 @@ class Target:
         outage = self._pace.outages
         for ending in self._queue.settle(errand, attempt, now=now, retry_at=retry_at, outage=outage):
             self._ended(ending)
+        if isinstance(attempt, SecretMissing) and not errand.ended:
+            self._lack(self.name, errand)
         if answers_again:
             self._queue.release(now, outage)
         self._changed.set()
@@ -221,7 +245,9 @@ class Target:
                 self._last_error = detail
             case Refused(detail=detail) | Retry(detail=detail):
                 self._retries += isinstance(attempt, Retry)
-                self._last_error = detail
+                is_lacking = isinstance(attempt, SecretMissing)
+                self._last_error = SECRET_MISSING if is_lacking else detail
+                self._lacking = detail if is_lacking else self._lacking
                 if self._failing_since is None:
                     self._failing_since = self._clock.now()
                     _log.warning("a target does not take notifications", target=self.name, reason=detail)

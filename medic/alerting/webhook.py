@@ -11,7 +11,7 @@ from typing import Final
 import orjson
 
 from medic.access.signed import HEADERS, ID, SIGNATURE, TIMESTAMP, read_secret, sign
-from medic.alerting.attempt import Attempt, Refused
+from medic.alerting.attempt import Attempt, SecretMissing
 from medic.alerting.guard import Guard, guarded_client
 from medic.alerting.notifier import ALERT_KINDS
 from medic.alerting.outbound import Answer, host_of, judge, post, safe
@@ -65,7 +65,7 @@ class WebhookNotifier:
     async def send(self, notification: Notification) -> Attempt:
         """Post the notification. 2xx is delivered; 408, 429 and 5xx are tried again; the rest is refused for good."""
         own = self._own_headers()
-        if isinstance(own, Refused):
+        if isinstance(own, SecretMissing):
             return own
         content = orjson.dumps(self.body(notification))
         headers = {
@@ -80,14 +80,14 @@ class WebhookNotifier:
         secrets = (*own.values(), *self._webhook.secrets_at(self._clock.now()))
         return judge(answer, "" if answer.succeeded else safe(answer.body.decode("utf-8", "replace"), *secrets))
 
-    def _own_headers(self) -> dict[str, str] | Refused:
+    def _own_headers(self) -> dict[str, str] | SecretMissing:
         """The headers it was created with, with values in place of references."""
         found: dict[str, str] = {}
         for name, text in self._webhook.headers:
             if name.lower() in MEDICS_HEADERS:
                 continue
             value = self._resolve(text)
-            if isinstance(value, Refused):
+            if isinstance(value, SecretMissing):
                 return value
             found[name.lower()] = value
         return found

@@ -172,6 +172,7 @@ def build_serving(
         stores.vault,
         webhooks=stores.webhooks,
         variables=references_of(settings),
+        changed=watching.alerting.try_lacking_again,
     )
     snapshots = PgServiceSnapshots(stores.database)
     return Serving(intake, changes, history, webhooks, audit, snapshots, keys, secrets)

@@ -6,7 +6,7 @@ directory is replaced before a change is answered, so that a start without Postg
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 import trio
@@ -34,6 +34,7 @@ class OperatorSecrets:
         vault: What requests are made with.
         webhooks: Their headers may refer to secrets.
         variables: The secrets that variables refer to, by variable.
+        changed: Called once other secrets are known: what waited for one need not wait any longer.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class OperatorSecrets:
         *,
         webhooks: WebhookStore,
         variables: Mapping[str, tuple[str, ...]],
+        changed: Callable[[], None],
     ) -> None:
         self._store = store
         self._copy = copy
         self._vault = vault
         self._webhooks = webhooks
         self._variables = variables
+        self._changed = changed
         self._turn = trio.Lock()
 
     async def put(self, name: str, value: str, *, author: Author) -> tuple[ShownSecret, bool]:
@@ -63,6 +66,7 @@ class OperatorSecrets:
         async with self._turn:
             secret, is_new = await self._store.put(name, sealing.seal(name, value), author=author)
             self._vault.put(secret)
+            self._changed()
             await self._copy.write(self._vault.all())
         return self._shown(secret, await self._references()), is_new
 
@@ -78,6 +82,7 @@ class OperatorSecrets:
             if not await self._store.delete(name, author=author):
                 raise UnknownSecretError(name)
             self._vault.drop(name)
+            self._changed()
             await self._copy.write(self._vault.all())
 
     async def require_unused(self, name: str) -> None:
@@ -124,6 +129,7 @@ class OperatorSecrets:
         """
         async with self._turn:
             if self._vault.replace_all(await self._store.all()):
+                self._changed()
                 _log.info("stored secrets were changed", secrets=len(self._vault.all()))
                 await self._copy.write(self._vault.all())
 

@@ -43,7 +43,7 @@ async def verify_audit(settings: Settings) -> Verified:
         open_database(target, connections_max=2, bridge=bridge) as database,
     ):
         begun = trio.current_time()
-        verdict = await verify(database, kept)
+        verdict = await verify(database, kept, heads.checkpoints)
         return Verified(verdict, trio.current_time() - begun)
 
 

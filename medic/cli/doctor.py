@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
@@ -38,6 +38,10 @@ from medic.http.standby import STANDS_BY
 from medic.store.postgres.database import Database, StatementRefusedError, open_database
 from medic.store.postgres.leadership import sight
 from medic.store.postgres.migrate import known_migrations
+from medic.store.redis.address import RedisAddress
+from medic.store.redis.connection import RedisConnection
+from medic.store.redis.script import probe
+from medic.store.redis.wire import RedisReplyError, RedisUnavailableError
 
 LOOK_SECONDS: Final = 8.0
 """Longest look at one part: a vendor that is up answers well within it, and a person waits that long."""
@@ -50,9 +54,6 @@ SLOW_SYNC_MS: Final = 20.0
 ROOM_LOW_BYTES: Final = 1 << 30
 ROOM_NONE_BYTES: Final = 64 << 20
 """Under 1 GiB there is room for hours of PostgreSQL being away, under 64 MiB for none."""
-
-REDIS_PORT: Final = 6_379
-REDIS_ANSWER_MAX: Final = 512
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -321,47 +322,15 @@ async def _look_at_redis(url: SecretStr | None) -> list[Finding]:
     if url is None:
         return [Finding("Redis", Verdict.NOTE, "not configured: limits will be counted in memory")]
     try:
-        answer = await _ask_redis(url.get_secret_value())
-    except (OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-        return [
-            Finding("Redis", Verdict.BAD, f"cannot be reached: {_words(error)}", "check REDIS_URL, and that it is up")
-        ]
-    if answer != "+PONG":
-        return [
-            Finding("Redis", Verdict.BAD, f"refuses: {safe(answer.lstrip('-'))}", "check the password in REDIS_URL")
-        ]
-    return [Finding("Redis", Verdict.OK, "answers")]
-
-
-async def _ask_redis(url: str) -> str:
-    """The last line Redis says to AUTH and PING."""
-    parts = urlsplit(url)
-    host, port = parts.hostname or "localhost", parts.port or REDIS_PORT
-    stream: trio.abc.Stream
-    if parts.scheme == "unix":
-        stream = await trio.open_unix_socket(parts.path)
-    elif parts.scheme == "rediss":
-        stream = await trio.open_ssl_over_tcp_stream(host, port)
-    else:
-        stream = await trio.open_tcp_stream(host, port)
-    async with stream:
-        line = "+"
-        if parts.password:
-            account = [unquote(parts.username)] if parts.username else []
-            line = await _say_to_redis(stream, "AUTH", *account, unquote(parts.password))
-        return line if line.startswith("-") else await _say_to_redis(stream, "PING")
-
-
-async def _say_to_redis(stream: trio.abc.Stream, *words: str) -> str:
-    encoded = [word.encode() for word in words]
-    await stream.send_all(b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in encoded))
-    answer = b""
-    while not answer.endswith(b"\r\n") and len(answer) < REDIS_ANSWER_MAX:
-        part = await stream.receive_some(REDIS_ANSWER_MAX)
-        if not part:
-            break
-        answer += part
-    return answer.decode(errors="replace").strip()
+        async with await RedisConnection.open(RedisAddress.of(url.get_secret_value())) as connection:
+            await probe(connection)
+    except RedisReplyError as refused:
+        to_do = "check the password and the database in REDIS_URL, and that this Redis takes writes"
+        return [Finding("Redis", Verdict.BAD, f"answers, and cannot be used: {safe(refused.reason)}", to_do)]
+    except RedisUnavailableError as error:
+        found = safe(error.reason) if error.__cause__ is None else f"{error.reason}: {_words(error)}"
+        return [Finding("Redis", Verdict.BAD, found, "check REDIS_URL, and that it is up")]
+    return [Finding("Redis", Verdict.OK, "answers, and counts")]
 
 
 async def _look_at_medic(settings: Settings) -> list[Finding]:

@@ -211,8 +211,9 @@ class Telling(Table):
     medic_allowed_webhook_hosts: AllowedHosts = Field(
         (),
         description="Where webhooks may be sent to, and nowhere else, with commas between them: `host`, `host:port`, "
-        "`*.domain`, networks (CIDR). Private addresses only through a host or a network that names them, metadata "
-        "services never. Unset: every public address.",
+        "`*.domain`, networks (CIDR). Names open public addresses only; a private one is opened by itself "
+        "(`127.0.0.1,::1`, with or without port) or by a network within its range, metadata services by nothing. "
+        "Unset: every public address.",
     )
     medic_timezone: Zone = Field(
         ZoneInfo("America/Chicago"), description="Time zone (IANA) in which messages to people show times."

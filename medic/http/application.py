@@ -12,8 +12,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from medic.access.caller import Author, Caller
 from medic.access.entrance import FREE
 from medic.access.scope import Scope
-from medic.errors import MedicError
+from medic.errors import MedicError, OverloadedError
 from medic.http.answers import Answer, Headers, Stream, refusal
+from medic.http.body_budget import BodyBudget
 from medic.http.call import Call, read_actor, read_query
 from medic.http.caller import caller_address
 from medic.http.counting import count_request
@@ -31,13 +32,19 @@ from medic.http.signed import recognise_signed, shown_signature
 _log = structlog.get_logger(__name__)
 
 
-def create_app(parts: ApiParts) -> MedicQuart:
-    """The application, ready to be served. It starts nothing and holds nothing but `parts`."""
+def create_app(parts: ApiParts, *, bodies: BodyBudget | None = None) -> MedicQuart:
+    """The application, ready to be served. It starts nothing.
+
+    Args:
+        parts: What it is built from.
+        bodies: What the bodies of all requests may keep together; None: as much as the limits say.
+    """
     app = MedicQuart("medic", static_folder=None)
     app.url_map.merge_slashes = False
     app.observe = parts.meter.observe
     app.body_bytes_max = _body_bytes_max
     app.cors = parts.settings.cors
+    app.bodies = BodyBudget() if bodies is None else bodies
     for route in ROUTES:
         app.add_url_rule(
             route.path.replace("{", "<").replace("}", ">"),
@@ -54,6 +61,11 @@ def _view(parts: ApiParts, route: Route) -> Callable[..., Awaitable[Response]]:
     if parts.settings.metrics_open and route.path in METRICS_PATHS:
         entrance = FREE
 
+    def refuse_unread(error: MedicError, address: str) -> Response:
+        if is_heartbeat_path(request.path) and entrance.scope is Scope.HEARTBEAT:
+            note_refused(parts, error, name=None, address=address)
+        return as_response(refuse(error))
+
     async def view(**places: str) -> Response:
         address = _address(parts)
         introduction = introduction_of(request.headers)
@@ -61,14 +73,15 @@ def _view(parts: ApiParts, route: Route) -> Callable[..., Awaitable[Response]]:
         try:
             caller = parts.gatekeeper.recognise(introduction, address, entrance if signature is None else FREE)
         except MedicError as error:
-            if is_heartbeat_path(request.path) and entrance.scope is Scope.HEARTBEAT:
-                note_refused(parts, error, name=None, address=address)
-            return as_response(refuse(error))
-        body = await request.get_data(cache=True, as_text=False, parse_form_data=False)
+            return refuse_unread(error, address)
+        try:
+            body = await request.get_data(cache=True, as_text=False, parse_form_data=False)
+        except OverloadedError as error:
+            return refuse_unread(error, address)
         stands: Headers = ()
         try:
             if signature is not None:
-                caller = recognise_signed(parts, signature, body, address)
+                caller = recognise_signed(parts, route, signature, body, address)
             call = _call(route, places, body, caller)
             stands = await count_request(parts, route, caller)
             answer = await route.view(parts, call)

@@ -15,6 +15,12 @@ from medic.http.limits import ACTOR_MAX, PAGE_MAX, QUERY_PARAMETERS_MAX, QUOTED_
 NUMBER_DIGITS_MAX: Final = 32
 """Digits of a number in a path: twice those of the greatest id."""
 
+NUL: Final = "\0"
+"""The one character that PostgreSQL stores in no text: what is asked for with it is refused before."""
+
+NOT_UTF_8: Final = "must be UTF-8, percent-encoded"
+HAS_NUL: Final = "must not have the character U+0000 in it"
+
 FLAGS: Final = {"0": False, "1": True, "false": False, "true": True}
 
 
@@ -63,12 +69,17 @@ class Call:
         """The heartbeat's name in the path, normalised. `%2F` in it is part of the name.
 
         Raises:
-            InvalidInputError: it is no UTF-8.
+            InvalidInputError: it is no text that can be stored.
         """
-        try:
-            return normal_name(unquote(self.places["heartbeat_name"], errors="strict"))
-        except UnicodeDecodeError:
-            raise InvalidInputError((Fault("heartbeat_name", "must be UTF-8, percent-encoded"),)) from None
+        return normal_name(self.text("heartbeat_name"))
+
+    def text(self, place: str) -> str:
+        """What stands in that place of the path, decoded. `%2F` in it is part of it.
+
+        Raises:
+            InvalidInputError: it is no text that can be stored.
+        """
+        return read_place(place, self.places[place])
 
     def number(self, place: str) -> int:
         """The number in the path, which may be greater than any id.
@@ -120,6 +131,25 @@ def canonical_path(raw_path: bytes) -> str:
     return "/".join(segments) or "/"
 
 
+def read_place(place: str, encoded: str) -> str:
+    """What a place of the path says.
+
+    Args:
+        place: The name of the place, for the refusal.
+        encoded: What stands there, percent-encoded.
+
+    Raises:
+        InvalidInputError: no UTF-8 (lone surrogates are none), or `NUL` in it.
+    """
+    try:
+        text = unquote(encoded, errors="strict") if "%" in encoded else encoded
+    except UnicodeDecodeError:
+        raise InvalidInputError((Fault(place, NOT_UTF_8),)) from None
+    if NUL in text:
+        raise InvalidInputError((Fault(place, HAS_NUL),))
+    return text
+
+
 def read_query(raw: bytes, known: Sequence[str]) -> dict[str, str]:
     """The parameters of a query string.
 
@@ -128,7 +158,8 @@ def read_query(raw: bytes, known: Sequence[str]) -> dict[str, str]:
         known: The parameters the route has. Another one is refused: a misspelt filter must not list everything.
 
     Raises:
-        InvalidInputError: no UTF-8, a parameter given twice or unknown, more than `QUERY_PARAMETERS_MAX`.
+        InvalidInputError: no UTF-8, `NUL` in a value, a parameter given twice or unknown, more than
+            `QUERY_PARAMETERS_MAX`.
     """
     if not raw:
         return {}
@@ -137,7 +168,7 @@ def read_query(raw: bytes, known: Sequence[str]) -> dict[str, str]:
             raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=QUERY_PARAMETERS_MAX, separator="&"
         )
     except UnicodeDecodeError:
-        raise InvalidInputError((Fault("query", "must be UTF-8, percent-encoded"),)) from None
+        raise InvalidInputError((Fault("query", NOT_UTF_8),)) from None
     except ValueError:
         raise InvalidInputError((Fault("query", f"must have at most {QUERY_PARAMETERS_MAX} parameters"),)) from None
     query = dict(pairs)
@@ -149,6 +180,9 @@ def read_query(raw: bytes, known: Sequence[str]) -> dict[str, str]:
     if unknown:
         sentence = f"is no parameter here; these are: {', '.join(known) or 'none'}"
         raise InvalidInputError(tuple(Fault(name[:QUOTED_MAX], sentence) for name in unknown))
+    unfit = [name for name, value in pairs if NUL in value]
+    if unfit:
+        raise InvalidInputError(tuple(Fault(name, HAS_NUL) for name in unfit))
     return query
 
 

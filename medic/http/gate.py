@@ -216,7 +216,7 @@ class Gate:
             text = shown_key(introduction, takes_basic=entrance.takes_basic)
             key = self._ring.find(text, self._now) if text else None
         except UnauthorizedError as error:
-            raise self._failed(error, address, key_id=_shown_id(text)) from None
+            raise self._failed(error, address, key_id=self._known_id(text)) from None
         if key is not None:
             self._require(key, address, entrance, scope)
             self._uses.note(key, self._now, address)
@@ -281,6 +281,16 @@ class Gate:
 
     # -------------------------------------------------------------------------------------------------------- failures
 
+    def _known_id(self, text: str) -> str:
+        """The id in what was shown, where there is such a key: for people who look for the client that shows it.
+
+        Any other was invented by whoever asks. Written down, it would make each request a source of its own in the
+        audit: one address could fill that, and crowd out the refusals of all others.
+        """
+        begin, end = len(KEY_PREFIX), len(KEY_PREFIX) + ID_LENGTH
+        shown = text[begin:end] if text.startswith(KEY_PREFIX) and text[end : end + 1] == "_" else ""
+        return shown if shown and self._ring.by_id(shown) is not None else ""
+
     def _failed(self, error: Failure, address: str, *, key_id: str = "") -> RefusedError:
         """Count the failure; what its caller is told."""
         reason = error.reason
@@ -302,9 +312,3 @@ class Gate:
 def _not_this_name(key: ApiKey, name: str) -> ForbiddenError:
     # Said of names that are not registered as well: a key of one team does not learn what the others have.
     return ForbiddenError(f"The key {key.name} may not send heartbeats of {name}.", reason="name")
-
-
-def _shown_id(text: str) -> str:
-    """The id in what was shown as a key, for people who look for the client that shows it; never a secret."""
-    begin, end = len(KEY_PREFIX), len(KEY_PREFIX) + ID_LENGTH
-    return text[begin:end] if text.startswith(KEY_PREFIX) and text[end : end + 1] == "_" else ""

@@ -15,7 +15,7 @@ from medic.http.answers import Answer
 from medic.http.bulk import take_bulk
 from medic.http.framing import HotHead, HotRoute
 from medic.http.heartbeats import take_heartbeat
-from medic.http.limits import BULK_BYTES_MAX, HEARTBEAT_BYTES_MAX, REQUEST_SECONDS_MAX
+from medic.http.limits import BODY_SMALL_BYTES, HEARTBEAT_BYTES_MAX, REQUEST_SECONDS_MAX
 from medic.http.named import take_named
 from medic.http.parts import ApiParts
 from medic.http.recognition import come_in
@@ -29,7 +29,9 @@ Take = Callable[[ApiParts, HotHead, bytes, str], Awaitable[Answer]]
 HEARTBEAT: Final = HotRoute(("POST",), HEARTBEAT_PATH, HEARTBEAT_BYTES_MAX)
 """The one that is taken in the turn in which it is read."""
 
-BULK: Final = HotRoute(("POST",), BULK_PATH, BULK_BYTES_MAX)
+BULK: Final = HotRoute(("POST",), BULK_PATH, BODY_SMALL_BYTES)
+"""A larger one is Hypercorn's: there all bodies together have a budget, and the head is asked for a key first."""
+
 NAMED: Final = HotRoute(("GET", "HEAD", "POST"), NAMED_PATH, HEARTBEAT_BYTES_MAX)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import unquote
 
 import trio
 
@@ -50,13 +49,13 @@ async def list_keys(parts: ApiParts, call: Call) -> Answer:  # noqa: ARG001 - on
 async def rotate_key(parts: ApiParts, call: Call) -> Answer:
     """Give a key its next secret; the one before works on for a while."""
     body = read_body(RotationBody, call.body or b"{}")
-    key, text = await parts.keys.rotate(_key_id(call), body.overlap_hours, author=call.author)
+    key, text = await parts.keys.rotate(call.text("key_id"), body.overlap_hours, author=call.author)
     return success(200, ROTATED, {**_shown(parts, key), "key": text})
 
 
 async def revoke_key(parts: ApiParts, call: Call) -> Answer:
     """Revoke a key, from now on and for ever."""
-    key_id = _key_id(call)
+    key_id = call.text("key_id")
     if key_id == "coverage":  # a path of its own, which has no DELETE; no key has such an id
         return refuse_framework(405, path="/v2/keys/coverage", limit=0, allow="GET, HEAD, OPTIONS")
     if not call.flag("force"):
@@ -83,10 +82,6 @@ async def show_coverage(parts: ApiParts, call: Call) -> Answer:
     following = after_service(name_key(page[-1][0].row.heartbeat_name)) if len(found) > limit else None
     shown: list[JsonValue] = [_keyless_json(service, day) for service, day in page]
     return success(200, COVERAGE, shown, next_cursor=following, total_count=total)
-
-
-def _key_id(call: Call) -> str:
-    return unquote(call.places["key_id"], errors="replace")
 
 
 def _shown(parts: ApiParts, key: ApiKey) -> JsonObject:

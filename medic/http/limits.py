@@ -30,6 +30,17 @@ BULK_SLICE: Final = 1_000
 BULK_SLICE_OTHERS: Final = 100
 """Those among them that are taken one by one: 1 ms more, or 2 where all of these are refused."""
 
+BODY_SMALL_BYTES: Final = 64 << 10
+"""Bytes of a body up to which it counts as a heartbeat's, or a bulk's of some 1 000: the express lane keeps these
+itself, and they may use the budget's reserve."""
+
+BODIES_BYTES_MAX: Final = 128 << 20
+"""Bytes of bodies that are kept at once, all together: 24 of the largest bulks beside the reserve. Read and parsed they
+take several times as much, which a machine that runs Medic has."""
+
+BODIES_RESERVE_BYTES: Final = 32 << 20
+"""Bytes of these that only small bodies may use: 512 of the largest of them, 100 000 ordinary heartbeats."""
+
 BODY_DISCARD_MAX: Final = 16 << 20
 """Bytes beyond a body's limit that are still read and thrown away, so that the client reads its 413 and not a reset."""
 

@@ -17,13 +17,11 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import unquote
 
 from medic.access.caller import Caller
-from medic.errors import Fault, InvalidInputError
 from medic.http.answers import Answer, JsonObject
 from medic.http.bodies import BYTE_ORDER_MARK, read_json
-from medic.http.call import Call, read_query
+from medic.http.call import Call, read_place, read_query
 from medic.http.heartbeats import HeartbeatRead, answer_one, check_heartbeat, read_key
 from medic.http.parts import ApiParts
 
@@ -69,10 +67,7 @@ async def post_named_heartbeat(parts: ApiParts, call: Call) -> Answer:
 
 def _read(place: str, query: bytes, body: bytes, *, strict_status: bool, idempotency_key: str) -> HeartbeatRead:
     key = read_key(idempotency_key) if idempotency_key else None
-    try:
-        name = unquote(place, errors="strict") if "%" in place else place
-    except UnicodeDecodeError:
-        raise InvalidInputError((Fault("heartbeat_name", "must be UTF-8, percent-encoded"),)) from None
+    name = read_place("heartbeat_name", place)
     given: JsonObject = {**_DEFAULTS, **read_named_body(body), **_read_fields(query)}
     # The path alone says whose it is.
     given["heartbeat_name"] = name

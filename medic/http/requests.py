@@ -29,8 +29,9 @@ from quart_trio.wrappers.request import TrioBody
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from medic.errors import InvariantError
+from medic.errors import InvariantError, OverloadedError
 from medic.http.answers import SAFETY_HEADERS, refusal
+from medic.http.body_budget import BodyBudget, Share
 from medic.http.call import canonical_path
 from medic.http.headers import NO_CORS, OVER_TLS, Cors
 from medic.http.limits import BODY_DISCARD_MAX, BODY_SECONDS_MAX, LINGER_SECONDS
@@ -48,36 +49,62 @@ CLIENT_GONE: Final = 499
 
 NO_WEBSOCKETS: Final = "There are no websockets here."
 
+NO_ROOM: Final = "Too many large bodies are on their way to Medic at this moment. Try again."
+NO_ROOM_RETRY_SECONDS: Final = 5
+"""Some of the bodies that are on their way have come by then, or run out of time."""
+
 Observe = Callable[[str, str, int, float], None]
 """Takes method, route, status and seconds of an answered request."""
 
 
 class Body(TrioBody):
-    """A request's body. Beyond its limit it is read on and thrown away, and refused at its end."""
+    """A request's body. Beyond its limit, or that of all, it is read on and thrown away, and refused at its end.
+
+    Attributes:
+        share: What it keeps of the budget of all bodies; one of its own until it is given one.
+    """
 
     def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
         super().__init__(None, max_content_length)
+        self.share = BodyBudget().share()
         self._most = BODY_DISCARD_MAX if max_content_length is None else max_content_length
+        self._refusal: Exception | None = None
         self._discarded = 0
         if expected_content_length is not None and expected_content_length > self._most + BODY_DISCARD_MAX:
             self._refuse()
 
     def append(self, data: bytes) -> None:
         """Take what arrived."""
-        if self._discarded or len(self._data) + len(data) > self._most:
-            self._discarded += len(self._data) + len(data)
-            self._data.clear()
-            if self._discarded > self._most + BODY_DISCARD_MAX:
-                self._refuse()
-        else:
+        whole = len(self._data) + len(data)
+        if self._refusal is None and whole > self._most:
+            self._discard(RequestEntityTooLarge())
+        elif self._refusal is None and not self.share.keep(whole):
+            self._discard(OverloadedError(NO_ROOM, retry_after_seconds=NO_ROOM_RETRY_SECONDS))
+        if self._refusal is None:
             self._data.extend(data)
             self._has_data.set()
+            return
+        self._discarded += len(data)
+        if self._discarded > self._most + BODY_DISCARD_MAX:
+            self._refuse()
 
     def set_complete(self) -> None:
         """It arrived whole."""
-        if self._discarded:
-            self._must_raise = RequestEntityTooLarge()
+        if self._refusal is not None:
+            self._must_raise = self._refusal
         super().set_complete()
+
+    def let_go(self) -> None:
+        """Its request is answered: what was kept is not, and what still comes is thrown away."""
+        if self._refusal is None:
+            self._discard(RequestEntityTooLarge())
+
+    def _discard(self, refusal: Exception) -> None:
+        """Keep nothing from now on, and refuse it so at its end."""
+        self._refusal = refusal
+        self._discarded = len(self._data)
+        self._data.clear()
+        self.share.give_back()
 
     async def wait_end(self) -> None:
         """Return once it arrived whole, or more of it than is worth reading."""
@@ -133,13 +160,19 @@ class RawPathConnection(TrioASGIHTTPConnection):
     """One request and its response, from the server's side."""
 
     app: MedicQuart
+    _share: Share
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Take the request and answer it; then it keeps nothing of the budget of bodies."""
+        with self.app.bodies.share() as self._share:
+            await super().__call__(receive, send)
 
     def _create_request_from_scope(self, send: ASGISendCallable) -> RawPathRequest:  # noqa: ARG002 - Quart's signature
         headers = Headers()
         for name, value in self.scope["headers"]:
             headers.add(name.decode("latin-1"), value.decode("latin-1"))
         path = canonical_path(_raw_path(self.scope))
-        return RawPathRequest(
+        request = RawPathRequest(
             self.scope["method"],
             self.scope["scheme"],
             path,
@@ -152,6 +185,8 @@ class RawPathConnection(TrioASGIHTTPConnection):
             body_timeout=BODY_SECONDS_MAX,
             send_push_promise=_push_nothing,
         )
+        request.body.share = self._share
+        return request
 
     async def handle_request(  # type: ignore[override]  # quart-trio's signature differs from Quart's
         self, nursery: trio.Nursery, request: RawPathRequest, send: ASGISendCallable
@@ -162,6 +197,7 @@ class RawPathConnection(TrioASGIHTTPConnection):
             response = await self.app.handle_request(request)
             if not isinstance(response, Response):
                 raise InvariantError(f"a view gave a {type(response).__name__}")
+            request.body.let_go()
             if response.status_code != 408:
                 with trio.move_on_after(LINGER_SECONDS):
                     await request.body.wait_end()
@@ -222,7 +258,7 @@ class RefusedWebsocket:
 
 
 class MedicQuart(QuartTrio):
-    """Quart, with the changes above. `observe`, `body_bytes_max` and `cors` are set by `create_app`."""
+    """Quart, with the changes above. `observe`, `body_bytes_max`, `cors` and `bodies` are set by `create_app`."""
 
     asgi_http_class = RawPathConnection
     asgi_websocket_class = RefusedWebsocket  # type: ignore[assignment]  # it is only constructed and called
@@ -231,6 +267,7 @@ class MedicQuart(QuartTrio):
     observe: Observe
     body_bytes_max: Callable[[str], int]
     cors: Cors = NO_CORS
+    bodies: BodyBudget
 
     async def make_default_options_response(self) -> Response:
         """OPTIONS: the methods of the path."""

@@ -142,7 +142,8 @@ HEARTBEATS: Final = (
             503: NOT_DURABLE,
         },
         "A body that is a JSON object or a form of the same fields is read, and the query stands before it. Any other "
-        "body, such as the output of a job, is passed over.",
+        "body, such as the output of a job, is passed over. A signature (MEDIC_WEBHOOK_SECRET) counts for nothing here: "
+        "it does not cover the path.",
         body=NamedHeartbeatBody,
         body_optional=True,
         query=BESIDE_THE_NAME,

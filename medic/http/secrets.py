@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import unquote
 
 from medic.access.references import FORM
 from medic.access.secrets import ShownSecret
@@ -38,7 +37,7 @@ async def list_secrets(parts: ApiParts, call: Call) -> Answer:  # noqa: ARG001 -
 
 async def delete_secret(parts: ApiParts, call: Call) -> Answer:
     """Delete a secret that nothing refers to, or any by force."""
-    name = unquote(call.places["secret_name"], errors="replace")
+    name = call.text("secret_name")
     if not call.flag("force"):
         await parts.secrets.require_unused(name)
     await parts.secrets.delete(name, author=call.author)

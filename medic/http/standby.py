@@ -19,6 +19,7 @@ from werkzeug.exceptions import HTTPException
 from medic.core.units import InstantMs, isoformat
 from medic.http.answers import Answer, JsonObject, refusal
 from medic.http.application import as_response
+from medic.http.body_budget import BodyBudget
 from medic.http.caller import UNKNOWN_PEER
 from medic.http.crowd import give_way
 from medic.http.hypercorn_server import HypercornServer, PlainOrTls
@@ -65,6 +66,7 @@ def create_standby_app(*, active: Callable[[], ActiveMedic], now: Callable[[], I
     app.url_map.merge_slashes = False
     app.observe = _observe_nothing
     app.body_bytes_max = _body_bytes_max
+    app.bodies = BodyBudget()
 
     def probe(status: int, word: str, **beside: str) -> Answer:
         shown: JsonObject = {"status": word, "timestamp": isoformat(now()), "version": version, "role": "standby"}

@@ -18,10 +18,10 @@ from typing import Final
 import trio
 
 from medic.access.caller import Caller
-from medic.access.counters import Counters
+from medic.access.counters import UNKNOWN_US, Counters
 from medic.access.gcra import Limit, Standing, standing, wait_us
 from medic.access.leases import Asking, Leases
-from medic.access.limits import Counted, Limits, name_of, refusal
+from medic.access.limits import Counted, Limits, name_of, refusal, service_refusal
 from medic.core.service import Service
 from medic.core.units import InstantMs, SightedMs
 from medic.errors import RateLimitedError
@@ -32,9 +32,10 @@ from medic.store.redis.wire import RedisUnavailableError
 ASKING_MAX: Final = 256
 """Names counted in one round trip: 2 ms of this process's time and 1 ms of Redis's."""
 
-PAUSE_SECONDS: Final = 0.02
+PAUSE_SECONDS: Final = 0.05
 """Between two round trips: what falls due meanwhile shares the next one. A round trip is 150 µs of this process's time,
-whatever it carries. The first after a rest is made at once, and so is one for a name that takes much on credit."""
+whatever it carries. The first after a rest is made at once, and so is one for a name that takes much on credit. Who
+keeps the limit's pace has a quarter of a lease left when it falls due, which lasts longer than this."""
 
 
 def monotonic_us() -> int:
@@ -47,11 +48,11 @@ class _Tally:
 
     __slots__ = ("counted", "counters", "leases", "limit")
 
-    def __init__(self, counted: Counted, limit: Limit | None) -> None:
+    def __init__(self, counted: Counted, limit: Limit | None, when_due: Callable[[], None]) -> None:
         self.counted = counted
         self.limit = limit
         self.counters = Counters()
-        self.leases = Leases()
+        self.leases = Leases(when_due)
 
     def asking(self, name: str, limit: Limit, *, owed: int, wanted: int) -> Asking:
         """The question for Redis, by its name there."""
@@ -70,12 +71,11 @@ class Limiter:
     def __init__(self, limits: Limits, redis: Redis | None, now: Callable[[], int] = monotonic_us) -> None:
         self._redis = redis
         self._now = now
-        self._service = _Tally(Counted.SERVICE, None)
-        self._caller = _Tally(Counted.CALLER, limits.of(Counted.CALLER))
-        self._unknown = _Tally(Counted.UNKNOWN, limits.of(Counted.UNKNOWN))
-        self._requests = {
-            counted: _Tally(counted, limits.of(counted)) for counted in (Counted.MANAGEMENT, Counted.READ)
-        }
+        self._service, self._caller, self._unknown, management, read = (
+            _Tally(counted, limits.of(counted), self._note_due) for counted in Counted
+        )
+        self._leased = (self._service, self._caller, self._unknown)
+        self._requests = {tally.counted: tally for tally in (management, read)}
         self._of_services: dict[int, Limit] = {}
         self._due = trio.Event()
         self._urgent = trio.Event()
@@ -91,32 +91,30 @@ class Limiter:
         """None: one more heartbeat of the service is stored, and counted for it and its caller."""
         if self._caller.limit is not None and (refused := self._refuse(self._caller, caller)) is not None:
             return refused
-        wait = self.heartbeat_wait_us(service, at, sighted)
-        if wait == 0:
+        limit = self._limit_of(service)
+        if limit is None:
             return None
-        return refusal(Counted.SERVICE, self._of_services[service.policy.heartbeats_a_minute], wait)
+        since_us = 1000 * (at - service.last_heartbeat_at)
+        wait = self._wait_us(self._service, service.row.heartbeat_name, limit, sighted * 1000, since_us)
+        return service_refusal(service, wait) if wait else None
 
     def heartbeat_wait_us(self, service: Service, at: InstantMs, sighted: SightedMs) -> int:
-        """0: one more heartbeat of the service is stored, and counted; else how many µs none is.
+        """0: one more heartbeat of the service, which then is its last one, is stored; else how many µs none is.
 
         Counted in sighted time, which comes with the heartbeat: it goes on while heartbeats are taken, and never back.
         """
-        requests = service.policy.heartbeats_a_minute
-        limit = self._of_services.get(requests)
+        tally, redis = self._service, self._redis
+        name, now = service.row.heartbeat_name, sighted * 1000
+        is_shared = redis is not None and redis.failing is None
+        if is_shared and tally.leases.count_down(name, now):
+            return 0
+        limit = self._of_services.get(service.policy.heartbeats_a_minute) or self._limit_of(service)
         if limit is None:
-            if not requests:
-                return 0
-            limit = self._of_services[requests] = Limit(requests)
-        # The one before this was not counted if it came long after the one before it, and is made up for here.
-        assumed_us = limit.emission_us - 1000 * (at - service.last_heartbeat_at)
-        if not 0 < assumed_us <= limit.emission_us:  # longer ago, or the wall clock was stepped back
-            assumed_us = 0
-        name = service.row.heartbeat_name
-        if self._redis is not None and self._redis.failing is None:
-            wait = self._take_lease(self._service.leases, name, limit, assumed_us)
-            if wait >= 0:
-                return wait
-        return self._service.counters.take(name, limit, sighted * 1000, assumed_us)
+            return 0
+        since_us = 1000 * (at - service.last_heartbeat_at)
+        if is_shared and (wait := tally.leases.take(name, limit, now, since_us)) >= 0:
+            return wait
+        return tally.counters.take_paced(name, limit, now, since_us)
 
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
         """None: the caller may be told that the name is not registered, and it was counted."""
@@ -153,7 +151,7 @@ class Limiter:
             while True:
                 await self._due.wait()
                 self._due = trio.Event()
-                for tally in (self._service, self._caller, self._unknown):
+                for tally in self._leased:
                     await self._lease(self._redis, tally)
                 with trio.move_on_after(PAUSE_SECONDS):
                     await self._urgent.wait()
@@ -164,23 +162,33 @@ class Limiter:
         return None if self._redis is None else self._redis.statistics()
 
     def _refuse(self, tally: _Tally, caller: Caller) -> RateLimitedError | None:
-        limit = tally.limit
-        if limit is None:
+        if tally.limit is None:
             return None
-        name, wait = name_of(caller), -1
-        if self._redis is not None and self._redis.failing is None:
-            wait = self._take_lease(tally.leases, name, limit)
-        if wait < 0:
-            wait = tally.counters.take(name, limit, self._now())
-        return refusal(tally.counted, limit, wait) if wait else None
+        wait = self._wait_us(tally, name_of(caller), tally.limit, self._now())
+        return refusal(tally.counted, tally.limit, wait) if wait else None
 
-    def _take_lease(self, leases: Leases, name: str, limit: Limit, assumed_us: int = 0) -> int:
-        wait = leases.take(name, limit, self._now(), assumed_us)
-        if leases.due:
-            self._due.set()
-        if leases.is_urgent:
+    def _wait_us(self, tally: _Tally, name: str, limit: Limit, now: int, since_us: int = UNKNOWN_US) -> int:
+        """0: the request is taken, and counted here or in Redis; else how many µs none is."""
+        redis = self._redis
+        if redis is not None and redis.failing is None:
+            wait = tally.leases.take(name, limit, now, since_us)
+            if wait >= 0:
+                return wait
+        return tally.counters.take(name, limit, now, since_us)
+
+    def _limit_of(self, service: Service) -> Limit | None:
+        requests = service.policy.heartbeats_a_minute
+        if not requests:
+            return None
+        limit = self._of_services.get(requests)
+        if limit is None:
+            limit = self._of_services[requests] = Limit(requests)
+        return limit
+
+    def _note_due(self) -> None:
+        self._due.set()
+        if any(tally.leases.is_urgent for tally in self._leased):
             self._urgent.set()
-        return wait
 
     async def _lease(self, redis: Redis, tally: _Tally) -> None:
         leases = tally.leases
@@ -192,9 +200,8 @@ class Limiter:
                 for each in due:
                     leases.fail(each.name)
                 continue
-            now = self._now()
             for each, (granted, backlog_us) in zip(due, told, strict=True):
-                leases.settle(each.name, granted, backlog_us, now)
+                leases.settle(each.name, granted, backlog_us)
 
     async def _count_in_redis(self, asking: Asking) -> Told | None:
         """What Redis says of one more request; None where it does not say anything."""

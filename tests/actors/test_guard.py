@@ -238,8 +238,8 @@ async def test_a_name_that_turned_inside_after_its_creation_is_refused_at_sendin
     wire = Wire()
     (said,) = await send("http://turning.example/", wire, names)
     assert said == Refused(
-        "nothing is sent there: the address must not lead to an address that is private, unless an entry of "
-        "MEDIC_ALLOWED_WEBHOOK_HOSTS names it"
+        "nothing is sent there: the address must not lead to an address that is private, unless "
+        "MEDIC_ALLOWED_WEBHOOK_HOSTS has it or its network"
     )
     assert wire.sent == []
 
@@ -254,9 +254,18 @@ async def test_a_name_that_is_public_and_loopback_at_once_is_refused():
 async def test_an_entry_opens_what_it_names():
     wire = Wire()
     names = Names(ci_corp=["10.0.0.7"])
-    (said,) = await send("http://ci.corp:8080/x", wire, names, "ci.corp:8080")
+    (said,) = await send("http://ci.corp:8080/x", wire, names, "ci.corp:8080", "10.0.0.7")
     assert isinstance(said, Answer)
     assert wire.hosts == ["10.0.0.7"]
+
+
+async def test_an_entry_that_is_a_name_does_not_follow_it_inside():
+    wire = Wire()
+    names = Names(hooks_partner=[PUBLIC, "127.0.0.1"])
+    taken, refused = await send("http://hooks.partner:8080/x", wire, names, "hooks.partner", times=2)
+    assert isinstance(taken, Answer)
+    assert isinstance(refused, Refused)
+    assert wire.hosts == [PUBLIC]
 
 
 async def test_a_redirect_is_not_followed():

@@ -27,7 +27,13 @@ class Kept:
     def __init__(self) -> None:
         self.store, self.webhooks, self.copy = MemorySecretStore(HandClock()), MemoryWebhookStore(), NoCopy()
         self.vault = Vault(Sealing(KEY), Concealer())
-        self.secrets: OperatorSecrets = secrets_over(self.store, self.webhooks, vault=self.vault, copy=self.copy)
+        self.known_at_changes: list[str | None] = []
+        self.secrets: OperatorSecrets = secrets_over(
+            self.store, self.webhooks, vault=self.vault, copy=self.copy, changed=self._note_change
+        )
+
+    def _note_change(self) -> None:
+        self.known_at_changes.append(self.vault.find("a"))
 
 
 @pytest.fixture
@@ -44,6 +50,15 @@ async def test_what_is_stored_is_in_use_and_in_the_copy_sealed(kept: Kept) -> No
     assert (kept.vault.find("a"), list(kept.copy.kept)) == (None, [])
     with pytest.raises(UnknownSecretError, match="There is no secret a"):
         await kept.secrets.delete("a", author=ANNA)
+
+
+async def test_whoever_waits_for_a_secret_is_told_of_every_change_once_it_is_known(kept: Kept) -> None:
+    await kept.secrets.put("a", "value-of-a", author=ANNA)
+    await kept.store.put("a", Sealing(KEY).seal("a", "another-value"), author=ANNA)
+    await kept.secrets.follow()
+    await kept.secrets.follow()
+    await kept.secrets.delete("a", author=ANNA)
+    assert kept.known_at_changes == ["value-of-a", "another-value", None]
 
 
 async def test_what_is_not_stored_is_not_in_use(kept: Kept) -> None:

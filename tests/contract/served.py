@@ -13,6 +13,7 @@ from medic.core.author import Author
 from medic.core.draft import ServiceDraft
 from medic.core.units import DurationMs
 from medic.http.application import create_app
+from medic.http.body_budget import BodyBudget
 from medic.http.hot_routes import HOT_ROUTES
 from medic.http.listening import bind_sockets
 from medic.http.parts import ApiSettings
@@ -53,6 +54,7 @@ async def serve(
     settings: ApiSettings | None = None,
     patience: float = PATIENCE_SECONDS,
     send_buffer: int | None = None,
+    bodies: BodyBudget | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a world with one service, `job`. `by_quart`: without the express lane, all of it by Hypercorn and Quart."""
     world = ApiWorld(settings)
@@ -61,7 +63,7 @@ async def serve(
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     server = HttpServer(
         world.parts,
-        create_app(world.parts),
+        create_app(world.parts, bodies=bodies),
         when_durable=world.journal.call_when_durable,
         connections_max=connections_max,
         tls=tls,

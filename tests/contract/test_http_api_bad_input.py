@@ -141,6 +141,19 @@ async def test_a_path_that_is_no_utf_8_is_a_400(api: Api, path: str) -> None:
     assert "UTF-8" in faults(answer)["heartbeat_name"]
 
 
+@pytest.mark.parametrize("name", ["%00", "job%00", "a%00b"])
+async def test_nul_is_no_character_of_a_place_or_a_parameter(api: Api, name: str) -> None:
+    for method, path, field in (
+        ("GET", f"/service/{name}", "heartbeat_name"),
+        ("GET", f"/heartbeat/{name}", "heartbeat_name"),
+        ("DELETE", f"/v2/secrets/{name}", "secret_name"),
+        ("GET", f"/alerts?active=1&team={name}", "team"),
+        ("GET", f"/heartbeat?service_name={name}", "service_name"),
+    ):
+        answer = await api.request(method, path)
+        assert (answer.status_code, list(faults(answer))) == (400, [field]), path
+
+
 _FIELDS = st.sampled_from(
     [*Registration.model_fields, *ServiceUpdate.model_fields, "url", "headers", "status", "time", "x"]
 )

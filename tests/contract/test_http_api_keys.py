@@ -143,10 +143,17 @@ async def test_coverage_is_no_key(api: Api) -> None:
     assert set((await api.request("OPTIONS", "/v2/keys/coverage")).headers["allow"].split(", ")) >= {"GET", "HEAD"}
 
 
-@pytest.mark.parametrize("key_id", ["nobody", "%FF", "a%2Fb", "%27%3B--"])
+@pytest.mark.parametrize("key_id", ["nobody", "a%2Fb", "%27%3B--"])
 async def test_a_key_that_is_not_there_is_a_404(api: Api, key_id: str) -> None:
     assert (await api.delete(f"/v2/keys/{key_id}")).status_code == 404
     assert (await api.post(f"/v2/keys/{key_id}/rotate")).status_code == 404
+
+
+@pytest.mark.parametrize("key_id", ["%FF", "%ED%A0%80", "%00", "a%00b"])
+async def test_an_id_that_no_text_in_postgresql_can_be_is_a_400(api: Api, key_id: str) -> None:
+    for answer in (await api.delete(f"/v2/keys/{key_id}"), await api.post(f"/v2/keys/{key_id}/rotate")):
+        assert answer.status_code == 400
+        assert list(faults(answer)) == ["key_id"]
 
 
 async def test_the_last_key_that_makes_others_is_not_revoked_by_accident(api: Api) -> None:

@@ -64,13 +64,25 @@ async def test_a_signed_heartbeat_needs_no_key(api: Api) -> None:
     ("path", "body"),
     [
         ("/heartbeat", BODY),
-        ("/heartbeat/job", b""),
-        ("/heartbeat/job", b'{"status":"DEGRADED"}'),
         ("/v2/heartbeats", b"[" + BODY + b"]"),
+        ("/v2/heartbeats", BODY + b"\n" + BODY),
     ],
 )
-async def test_every_form_of_a_heartbeat_may_be_signed(api: Api, path: str, body: bytes) -> None:
+async def test_a_heartbeat_that_says_everything_in_its_body_may_be_signed(api: Api, path: str, body: bytes) -> None:
     assert await send(api, body, path) == (201, "")
+
+
+@pytest.mark.parametrize("mode", AuthMode)
+@pytest.mark.parametrize("path", ["/heartbeat/job", "/heartbeat/job?status=DOWN"])
+@pytest.mark.parametrize("body", [b"", b'{"status":"DEGRADED"}'])
+async def test_a_signature_counts_for_nothing_where_the_path_says_whose_heartbeat_it_is(
+    api: Api, mode: AuthMode, path: str, body: bytes
+) -> None:
+    api.world.ask_for_keys(mode)
+    assert await send(api, body, path) == (401, "signature_misplaced")
+    found = await api.get("/heartbeat?heartbeat_name=job", x_api_key=api.world.key(Scope.READ))
+    assert found.json()["results"] == []
+    assert await send(api, body, path, headers={"X-API-Key": api.world.key(Scope.HEARTBEAT)}) == (201, "")
 
 
 async def test_a_signature_is_good_for_one_request(api: Api) -> None:

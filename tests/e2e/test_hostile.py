@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import re
 import resource
 import socket
 import subprocess
@@ -12,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
+from medic.http.routes import ROUTES
 from tests.e2e.process import MedicProcess
 from tests.patience import PATIENCE_SECONDS
 
@@ -32,6 +35,11 @@ SQL = [
     "E'\\x27'",
     "a'||(SELECT version())||'b",
 ]
+
+UNFIT = ["a%00b", "%0a", "%ud800", "%ED%A0%80", "a" * 5_000]
+"""Texts that a parser or a database may stumble over: NUL, a line's end, surrogates in two spellings, too much."""
+
+_PLACE = re.compile(r"\{.*?\}")
 
 
 @pytest.fixture(params=["text", "json"])
@@ -142,6 +150,24 @@ def test_text_of_sql_is_text_in_every_field(medic: MedicProcess) -> None:
         ):
             assert medic.get(path).status == 400
     assert len(medic.results("/service")) == len(SQL)
+
+
+def test_no_text_in_a_path_or_a_query_is_a_500(medic: MedicProcess) -> None:
+    """Over the real PostgreSQL: fakes take every text, it does not."""
+    assert medic.stop() == 0
+    medic.environment["MEDIC_SECRETS_KEY"] = base64.b64encode(bytes(32)).decode()
+    medic.start()
+    asked = 0
+    for route in ROUTES:
+        usual = _PLACE.sub("1", route.path)
+        queries = [f"{usual}?{parameter.name}={text}" for parameter in route.query or () for text in UNFIT]
+        places = [_PLACE.sub(text, route.path) for text in UNFIT if usual != route.path]
+        for path in queries + places:
+            answer = medic.request(route.method, path, {} if route.method == "POST" else None)
+            assert answer.status < 500, (route.method, path[:80], answer)
+            asked += 1
+    assert asked > len(UNFIT) * len(ROUTES), "routes without places and parameters only"
+    assert "Traceback" not in medic.output()
 
 
 def test_no_line_of_the_log_is_a_callers(medic: MedicProcess, form: str, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,7 +84,10 @@ def secrets_over(
     variables: Mapping[str, tuple[str, ...]] | None = None,
     vault: Vault | None = None,
     copy: SecretCopy | None = None,
+    changed: Callable[[], None] = lambda: None,
 ) -> OperatorSecrets:
     """The operators' secrets over a store in memory."""
     opened = vault or Vault(None if key is None else Sealing(key), Concealer())
-    return OperatorSecrets(store, copy or NoCopy(), opened, webhooks=webhooks, variables=variables or {})
+    return OperatorSecrets(
+        store, copy or NoCopy(), opened, webhooks=webhooks, variables=variables or {}, changed=changed
+    )

@@ -19,6 +19,7 @@ from medic.core.units import DurationMs
 from medic.errors import ConfigurationError
 from medic.store.audit import sealer as sealing
 from medic.store.audit import verify as verifying
+from medic.store.audit.chain import Head
 from medic.store.audit.heads import FILE_NAME, AuditHeads
 from medic.store.audit.sealer import ENTRIES_AT_ONCE, AuditSealer
 from medic.store.audit.verify import Verdict, verify
@@ -50,6 +51,13 @@ TAMPERED = (
 )
 """What somebody may do, and what is said of it; `{n}` is the number of the n-th entry."""
 
+REMOVE_UP_TO = """
+BEGIN; SET LOCAL medic.audit_retention = 'on';
+INSERT INTO medic.audit_checkpoints SELECT place, hash FROM medic.audit_seals WHERE place = {0};
+DELETE FROM medic.audit_log WHERE audit_id IN (SELECT audit_id FROM medic.audit_seals WHERE place <= {0});
+DELETE FROM medic.audit_seals WHERE place <= {0}; COMMIT
+"""
+
 ANNA = Author("anna", key_id="k1", address="192.0.2.7", request_id="r1", label="anna@laptop")
 
 
@@ -77,7 +85,14 @@ class Audited:
         await self.sealer.seal_waiting()
 
     async def verify(self) -> Verdict:
-        return await verify(self.database, AuditHeads(self.folder).read())
+        heads = AuditHeads(self.folder)
+        return await verify(self.database, heads.read(), heads.checkpoints)
+
+    async def keep_checkpoint(self, place: int) -> None:
+        """Write down what Medic writes down before it removes entries up to there."""
+        row = await self.database.fetchrow("SELECT hash FROM medic.audit_seals WHERE place = $1", place)
+        assert row is not None
+        self.sealer._heads.keep_checkpoint(Head(place, row["hash"]), self.clock.now())
 
     async def tamper(self, sql: str) -> None:
         """As somebody who owns the tables and has switched their triggers off."""
@@ -217,36 +232,54 @@ async def test_an_entry_that_says_it_is_older_than_it_can_be_is_noted(audited: A
 
 async def test_retention_leaves_a_checkpoint_and_the_rest_stays_verifiable(audited: Audited) -> None:
     await audited.change()
-    async with audited.database.transaction() as transaction:
-        await transaction.execute("SET LOCAL medic.audit_retention = 'on'")
-        await transaction.execute(
-            "INSERT INTO medic.audit_checkpoints SELECT place, hash FROM medic.audit_seals WHERE place = 2"
-        )
-        await transaction.execute(
-            "DELETE FROM medic.audit_log WHERE audit_id IN (SELECT audit_id FROM medic.audit_seals WHERE place <= 2)"
-        )
-        await transaction.execute("DELETE FROM medic.audit_seals WHERE place <= 2")
+    await audited.keep_checkpoint(2)
+    await audited.database.execute(REMOVE_UP_TO.format(2))
 
     verdict = await audited.verify()
 
     assert (verdict.seals, verdict.wrong, verdict.head.place) == (2, 0, 4)
+    [note] = verdict.notes
+    assert note.place == 2
+    assert "Medic removed the entries up to this place on 20" in note.sentence
 
 
 async def test_a_chain_of_which_everything_was_retained_elsewhere_goes_on(audited: Audited) -> None:
     await audited.change()
-    async with audited.database.transaction() as transaction:
-        await transaction.execute("SET LOCAL medic.audit_retention = 'on'")
-        await transaction.execute(
-            "INSERT INTO medic.audit_checkpoints SELECT place, hash FROM medic.audit_seals WHERE place = 4"
-        )
-        await transaction.execute("DELETE FROM medic.audit_log")
-        await transaction.execute("DELETE FROM medic.audit_seals")
+    await audited.keep_checkpoint(4)
+    await audited.database.execute(REMOVE_UP_TO.format(4))
+    assert (await audited.verify()).head.place == 4
     await audited.store.insert(replace(DRAFT, heartbeat_name="x"), by=ANNA)
     await audited.sealer.seal_waiting()
 
     verdict = await audited.verify()
 
     assert (verdict.seals, verdict.wrong, verdict.head.place) == (1, 0, 5)
+    assert AuditHeads(audited.folder).read()[-1].place == 5
+
+
+async def test_a_checkpoint_that_medic_did_not_make_hides_nothing(audited: Audited) -> None:
+    await audited.change()
+    await audited.keep_checkpoint(1)
+    await audited.database.execute(REMOVE_UP_TO.format(3))
+
+    found = {finding.place: finding.sentence for finding in (await audited.verify()).findings}
+
+    assert "somebody wrote it" in found[3]
+    assert found[4].startswith("seals 1 to 3 are missing")
+
+
+async def test_seals_that_still_stand_before_a_checkpoint_are_verified(audited: Audited) -> None:
+    await audited.change()
+    await audited.keep_checkpoint(3)
+    await audited.tamper(
+        "INSERT INTO medic.audit_checkpoints SELECT place, hash FROM medic.audit_seals WHERE place = 3"
+    )
+    assert (await audited.verify()).wrong == 0
+    await audited.tamper(
+        _at("UPDATE medic.audit_log SET actor = 'eve' WHERE audit_id = {1}", await ids(audited.database))
+    )
+
+    assert [finding.place for finding in (await audited.verify()).findings] == [2]
 
 
 async def test_the_audit_is_only_ever_added_to(audited: Audited) -> None:

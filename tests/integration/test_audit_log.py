@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 
 import orjson
@@ -24,7 +25,7 @@ from medic.store.audit.log import PgAuditLog
 from medic.store.audit.sealer import AuditSealer
 from medic.store.audit.sign_ins import SOURCES_MAX, RefusedSignIns
 from medic.store.journal.memory_journal import MemoryJournal
-from medic.store.postgres.database import Database, open_database
+from medic.store.postgres.database import Database, StatementRefusedError, open_database
 from medic.store.tables.services import PgServiceStore
 from medic.store.tables.snapshots import PgServiceSnapshots
 from medic.store.tables.webhooks import PgWebhookStore
@@ -104,6 +105,53 @@ async def test_a_change_by_sql_says_which_role_made_it_and_cannot_lend_itself_an
 
     assert [(entry.action, entry.key_id) for entry in entries] == [("delete", ""), ("update", "")]
     assert {entry.label for entry in entries} == {store.database.target.user}
+
+
+async def test_a_session_is_not_medics_own_by_saying_so(store: PgServiceStore, log: PgAuditLog) -> None:
+    await store.insert(DRAFT, by=ANNA)
+    async with open_database(store.database.target, connections_max=1) as operator:
+        await operator.execute("SET medic.writer = 'on'")
+        with pytest.raises(StatementRefusedError, match="written by what they are about"):
+            await operator.execute(
+                "INSERT INTO medic.audit_log (at, actor, action, subject) VALUES (now(), 'anna', 'delete', 'nightly')"
+            )
+        await operator.execute("UPDATE medic.services SET team = 'core'")
+
+    [newest, _], _ = await log.page(AuditQuery())
+    assert (newest.actor, newest.action, newest.label) == ("SQL", "update", store.database.target.user)
+    assert await store.database.fetch("SELECT FROM medic.service_changes"), "the actor hears of it"
+
+
+async def test_whoever_has_only_a_grant_cannot_read_what_medics_sessions_show(store: PgServiceStore) -> None:
+    await store.insert(DRAFT, by=ANNA)
+    role = f"reader_{uuid.uuid4().hex}"
+    async with open_database(store.database.target, connections_max=1) as operator, operator.transaction() as session:
+        await session.execute(
+            f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA medic TO {role}; GRANT SELECT ON medic.services TO {role};"
+            f" SET LOCAL ROLE {role}; SET LOCAL medic.writer = 'on'"
+        )
+        row = await session.fetchrow("SELECT medic.is_own_session() AS is_own")
+        assert row is not None
+        assert not row["is_own"]
+        await session.execute("SAVEPOINT before")
+        with pytest.raises(StatementRefusedError, match="permission denied"):
+            await session.fetch("SELECT word FROM medic.own_sessions")
+        await session.execute(f"ROLLBACK TO before; RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+async def test_a_change_that_keeps_the_version_leaves_an_entry_and_a_snapshot_too(
+    store: PgServiceStore, log: PgAuditLog, snapshots: PgServiceSnapshots
+) -> None:
+    await store.insert(DRAFT, by=ANNA)
+    await store.database.execute("UPDATE medic.services SET team = 'core'")
+    await store.database.execute(
+        "UPDATE medic.services SET down = 1, muted = 1, mute_reason = 'x', muted_by = 'writer'"
+    )
+
+    entries, _ = await log.page(AuditQuery())
+    [kept], _ = await snapshots.page(SnapshotQuery())
+    assert [entry.action for entry in entries] == ["update", "register"]
+    assert kept.action_type == "team_change"
 
 
 async def test_the_audit_is_narrowed_and_paged(

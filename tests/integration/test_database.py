@@ -71,12 +71,10 @@ async def test_instants_cross_as_milliseconds_both_ways(table: Database) -> None
 
 
 async def test_every_session_is_known_as_medics_own(database: Database) -> None:
-    row = await database.fetchrow(
-        "SELECT current_setting('medic.writer') AS writer, current_setting('TimeZone') AS zone"
-    )
+    row = await database.fetchrow("SELECT medic.is_own_session() AS is_own, current_setting('TimeZone') AS zone")
 
     assert row is not None
-    assert tuple(row) == ("on", "UTC")
+    assert tuple(row) == (True, "UTC")
 
 
 # --------------------------------------------------------------------------------------------------------- cancellation

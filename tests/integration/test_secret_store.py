@@ -46,7 +46,8 @@ async def test_each_change_is_written_down_once_whoever_makes_it(database: Datab
 async def test_a_change_by_sql_is_written_down_as_well(database: Database) -> None:
     store = PgSecretStore(database, HandClock())
     await store.put("a", Sealing(KEY).seal("a", "value-of-a"), author=ANNA)
-    await database.execute("SET medic.writer = 'off'; DELETE FROM medic.secrets; SET medic.writer = 'on'")
+    async with database.transaction() as transaction:
+        await transaction.execute("SET LOCAL medic.writer = 'off'; DELETE FROM medic.secrets")
     assert (await entries(database))[-1] == ("SQL", "secret removed", "a")
 
 

@@ -22,6 +22,7 @@ forgotten session keep everything behind it unsealed.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -91,18 +92,20 @@ class Walk:
     Behind something wrong it goes on from the stored hash, so that each finding is one thing that somebody did.
 
     Args:
-        start: Where the chain begins: `START`, or the checkpoint that retention left.
         kept: Heads that were kept elsewhere; each has to be met on the way.
+        checkpoints: Up to where entries were removed rightly, in order. What still stands before one is looked at too.
     """
 
-    def __init__(self, start: Head, kept: Iterable[Head]) -> None:
-        self.head = start
+    def __init__(self, kept: Iterable[Head], checkpoints: Iterable[Head] = ()) -> None:
+        self.head = START
         self.seals = 0
-        self._start = start
-        self._kept = {head.place: head.hash for head in kept if head.place > start.place}
+        self._checkpoints = deque(checkpoints)
+        self._kept = {head.place: head.hash for head in (*self._checkpoints, *kept)}
 
     def take(self, seal: Seal) -> Iterator[Finding]:
         """What is wrong with the next seal, if anything is."""
+        if seal.place != self.head.place + 1:
+            self._pass_over_removed(seal.place)
         expected = self.head.place + 1
         if seal.place != expected:
             gap = f"seals {expected} to {seal.place - 1} are missing" if seal.place > expected else "seals stand twice"
@@ -122,12 +125,22 @@ class Walk:
 
     def end(self) -> Iterator[Finding]:
         """What is wrong with where it ends."""
+        for checkpoint in self._checkpoints:
+            if checkpoint.place > self.head.place:
+                self.head = checkpoint
         for place in sorted(self._kept):
             if place > self.head.place:
                 sentence = (
                     f"the chain ends at place {self.head.place}, and the data directory knows a seal of place {place}"
                 )
                 yield Finding(place, f"{sentence}: its end was cut off, or the database was put back to a backup")
+
+    def _pass_over_removed(self, place: int) -> None:
+        """Go on from the last checkpoint before `place`, if that is further than where we are."""
+        while self._checkpoints and self._checkpoints[0].place < place:
+            checkpoint = self._checkpoints.popleft()
+            if checkpoint.place > self.head.place:
+                self.head = checkpoint
 
     def _hash_of(self, seal: Seal, digest: bytes) -> bytes:
         return next_hash(self.head.hash, seal.place, seal.sealed_at, digest)

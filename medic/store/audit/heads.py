@@ -2,6 +2,9 @@
 
 A line a day, and the newest. A head that the database contradicts stays for ever, so that what was done to the chain is
 not covered by what comes after: remove the file (`audit-heads`) to accept the database as it is.
+
+Checkpoints stand in it as well, those that Medic made: whoever can write SQL can write a row that says the chain begins
+later, and remove what was before. One that is not in this file counts for nothing.
 """
 
 from __future__ import annotations
@@ -23,18 +26,33 @@ _log = structlog.get_logger(__name__)
 FILE_NAME: Final = "audit-heads"
 
 HEADS_MAX: Final = 4_000
-"""Lines kept: ten years of days, 400 kB."""
+"""Heads kept, and checkpoints: ten years of days, 400 kB each."""
+
+
+_CONTRADICTED: Final = "contradicted"
+_CHECKPOINT: Final = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A place up to which Medic removed entries and seals, the hash of the last of them, and when."""
+
+    head: Head
+    at: InstantMs
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
     head: Head
     at: InstantMs
-    is_pinned: bool = False
+    remark: str = ""
+
+    @property
+    def is_pinned(self) -> bool:
+        return self.remark == _CONTRADICTED
 
     def line(self) -> str:
-        pinned = " contradicted" if self.is_pinned else ""
-        return f"{self.head.place} {self.head.hash.hex()} {self.at} {isoformat(self.at)}{pinned}\n"
+        return f"{self.head.place} {self.head.hash.hex()} {self.at} {isoformat(self.at)} {self.remark}".rstrip() + "\n"
 
 
 class AuditHeads:
@@ -47,6 +65,7 @@ class AuditHeads:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
         self._kept: list[_Kept] = []
+        self._checkpoints: list[_Kept] = []
 
     def read(self) -> Sequence[Head]:
         """Every head that is kept, in the order they were; none where there is no file.
@@ -59,8 +78,15 @@ class AuditHeads:
             lines = self._path.read_text("ascii").splitlines()
         except FileNotFoundError:
             lines = []
-        self._kept = [_read_line(line) for line in lines]
+        found = [_read_line(line) for line in lines]
+        self._kept = [kept for kept in found if kept.remark != _CHECKPOINT]
+        self._checkpoints = [kept for kept in found if kept.remark == _CHECKPOINT]
         return [kept.head for kept in self._kept]
+
+    @property
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """Where Medic itself let the chain begin, in the order it did."""
+        return [Checkpoint(kept.head, kept.at) for kept in self._checkpoints]
 
     @property
     def newest(self) -> Head | None:
@@ -70,7 +96,7 @@ class AuditHeads:
     def pin_newest(self) -> None:
         """Keep the last one for ever: the database contradicts it."""
         last = self._kept[-1]
-        self._kept[-1] = _Kept(last.head, last.at, is_pinned=True)
+        self._kept[-1] = _Kept(last.head, last.at, _CONTRADICTED)
 
     def begins_day(self, at: InstantMs) -> bool:
         """Whether a head of this instant would be the first of its UTC day."""
@@ -80,19 +106,28 @@ class AuditHeads:
         """Write the chain's newest head down, durably."""
         replaces = self._kept and not self.begins_day(at) and not self._kept[-1].is_pinned
         kept = [*(self._kept[:-1] if replaces else self._kept), _Kept(head, at)][-HEADS_MAX:]
+        self._write([*self._checkpoints, *kept])
+        self._kept = kept
+
+    def keep_checkpoint(self, head: Head, at: InstantMs) -> None:
+        """Write down, durably and before anything is removed, that entries up to this head are."""
+        checkpoints = [*self._checkpoints, _Kept(head, at, _CHECKPOINT)][-HEADS_MAX:]
+        self._write([*checkpoints, *self._kept])
+        self._checkpoints = checkpoints
+
+    def _write(self, lines: Sequence[_Kept]) -> None:
         unfinished = self._path.with_suffix(".unfinished")
         with unfinished.open("w", encoding="ascii") as file:
             os.fchmod(file.fileno(), 0o600)
-            file.writelines(entry.line() for entry in kept)
+            file.writelines(entry.line() for entry in lines)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(self._path)
         sync_directory(self._path.parent)
-        self._kept = kept
 
 
 def _read_line(line: str) -> _Kept:
     words = line.split()
-    if len(words) not in {4, 5}:
+    if len(words) not in {4, 5} or words[4:] not in ([], [_CONTRADICTED], [_CHECKPOINT]):
         raise ValueError(f"{FILE_NAME} has a line that is no head: {line[:100]}")
-    return _Kept(Head(int(words[0]), bytes.fromhex(words[1])), InstantMs(int(words[2])), is_pinned=len(words) == 5)
+    return _Kept(Head(int(words[0]), bytes.fromhex(words[1])), InstantMs(int(words[2])), "".join(words[4:]))

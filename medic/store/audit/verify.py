@@ -9,8 +9,9 @@ from typing import Final
 
 import trio
 
-from medic.core.units import InstantMs
+from medic.core.units import InstantMs, isoformat
 from medic.store.audit.chain import DIGEST, START, Finding, Head, Seal, Walk
+from medic.store.audit.heads import HEADS_MAX, Checkpoint
 from medic.store.postgres.database import Database
 
 FINDINGS_MAX: Final = 100
@@ -22,7 +23,7 @@ SLICE_SEALS: Final = 2_000
 AGAIN_SECONDS: Final = 2.0
 """How long an entry without a seal is given, where later ones have theirs: it may have committed just now."""
 
-_CHECKPOINT: Final = "SELECT place, hash FROM medic.audit_checkpoints ORDER BY place DESC LIMIT 1"
+_CHECKPOINTS: Final = "SELECT place, hash FROM medic.audit_checkpoints ORDER BY place DESC LIMIT $1"
 
 # What was there before there was a chain was sealed on its first day. Since then, late is later than a day.
 _SEALS: Final = (
@@ -30,7 +31,7 @@ _SEALS: Final = (
     f" CASE WHEN a.audit_id IS NOT NULL THEN {DIGEST} END AS digest,"
     " a.at < s.sealed_at - interval '1 day' AND s.sealed_at > (SELECT applied_at + interval '1 day'"
     " FROM medic.migrations WHERE version = 7) AS is_late"
-    " FROM medic.audit_seals s LEFT JOIN medic.audit_log a USING (audit_id) WHERE s.place > $1 ORDER BY s.place"
+    " FROM medic.audit_seals s LEFT JOIN medic.audit_log a USING (audit_id) ORDER BY s.place"
 )
 _UNSEALED: Final = """
 SELECT a.audit_id, a.audit_id < (SELECT max(audit_id) FROM medic.audit_seals) AS is_overtaken
@@ -43,6 +44,11 @@ SELECT u.audit_id FROM medic.audit_unsealed u
 WHERE NOT EXISTS (SELECT FROM medic.audit_log a WHERE a.audit_id = u.audit_id)
 ORDER BY u.audit_id LIMIT $1
 """
+
+_UNKNOWN_CHECKPOINT: Final = (
+    "a checkpoint says that the chain begins behind this place, and the data directory knows of none that Medic made "
+    "there: somebody wrote it, to hide that entries were removed"
+)
 
 
 @dataclass(slots=True)
@@ -72,21 +78,20 @@ class Verdict:
                 self.findings.append(finding)
 
 
-async def verify(database: Database, kept: Sequence[Head]) -> Verdict:
+async def verify(database: Database, kept: Sequence[Head], made: Sequence[Checkpoint] = ()) -> Verdict:
     """Go through all of it.
 
     Args:
         database: Where the audit is.
         kept: What the data directory knows of the chain.
+        made: The checkpoints that Medic made, as the data directory knows them. No other counts.
 
     Raises:
         DatabaseUnavailableError: PostgreSQL does not answer.
     """
     verdict = Verdict()
-    checkpoint = await database.fetchrow(_CHECKPOINT, operation="audit checkpoint")
-    start = START if checkpoint is None else Head(checkpoint["place"], checkpoint["hash"])
-    walk = Walk(start, kept)
-    async with aclosing(database.stream(_SEALS, start.place, rows=SLICE_SEALS)) as slices:
+    walk = Walk(kept, await _believed_checkpoints(database, made, verdict))
+    async with aclosing(database.stream(_SEALS, rows=SLICE_SEALS)) as slices:
         async for rows in slices:
             for row in rows:
                 seal = Seal(row["place"], row["audit_id"], InstantMs(row["sealed_at"]), row["hash"], row["digest"])
@@ -98,6 +103,22 @@ async def verify(database: Database, kept: Sequence[Head]) -> Verdict:
     verdict.head, verdict.seals = walk.head, walk.seals
     await _look_for_unsealed(database, verdict)
     return verdict
+
+
+async def _believed_checkpoints(database: Database, made: Sequence[Checkpoint], verdict: Verdict) -> list[Head]:
+    """The checkpoints that Medic made, in order, each with a note; the others are findings."""
+    known = {checkpoint.head: checkpoint.at for checkpoint in made}
+    believed: list[Head] = []
+    for row in reversed(await database.fetch(_CHECKPOINTS, HEADS_MAX, operation="audit checkpoints")):
+        head = Head(row["place"], row["hash"])
+        at = known.get(head)
+        if at is None:
+            verdict.add([Finding(head.place, _UNKNOWN_CHECKPOINT)])
+        else:
+            believed.append(head)
+            verdict.notes.append(Finding(head.place, f"Medic removed the entries up to this place on {isoformat(at)}"))
+    del verdict.notes[:-FINDINGS_MAX]
+    return believed
 
 
 async def _look_for_unsealed(database: Database, verdict: Verdict) -> None:

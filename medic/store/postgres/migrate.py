@@ -16,6 +16,7 @@ import structlog
 
 from medic.errors import ConfigurationError, Fault
 from medic.store.postgres.database import Database, StatementRefusedError, Transaction
+from medic.store.postgres.session import SHOW_AS_OWN
 
 _log = structlog.get_logger(__name__)
 
@@ -120,6 +121,8 @@ async def _apply_next(database: Database, wanted: Sequence[Migration]) -> str | 
                 "INSERT INTO medic.migrations (version, name) VALUES ($1, $2)", due.version, due.name
             )
         await transaction.execute(_SET_SEARCH_PATH)
+        # This connection may have been made before there was a word to show.
+        await transaction.execute(SHOW_AS_OWN)
     return None if due is None else due.name
 
 

@@ -1,8 +1,8 @@
 """One session with PostgreSQL as all of Medic's are: its settings, and how instants cross.
 
 Instants cross as `InstantMs`: every `timestamptz`, read or written, is an integer of milliseconds since 1970, so that a
-million rows make no datetime objects. `FOREVER` stands for 'infinity'. `jsonb` is text. Each session has `medic.writer`
-on, by which the triggers on `services` know Medic's own changes from SQL by hand.
+million rows make no datetime objects. `FOREVER` stands for 'infinity'. `jsonb` is text. Each session shows in
+`medic.writer` the word of `medic.own_sessions`, by which triggers know Medic's own changes from SQL by hand.
 """
 
 from __future__ import annotations
@@ -28,6 +28,18 @@ VANISHED_CLIENT: Final = {
 or 10 s with an answer on its way. By default it takes two hours, and until then the session's locks stand: no other
 Medic could take over. Without meaning on a Unix socket, where the kernel knows at once."""
 
+SHOW_AS_OWN: Final = """
+DO $$
+BEGIN
+    IF to_regclass('medic.own_sessions') IS NOT NULL THEN
+        PERFORM set_config('medic.writer', word, false) FROM medic.own_sessions;
+    END IF;
+END
+$$
+"""
+"""Makes the session Medic's own. Does nothing before the migration that makes the table; that says it once more. In the
+server, so that the word is in no answer and in no log of statements."""
+
 _POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 _INFINITY_US: Final = 9_223_372_036_854_775_807
 
@@ -48,7 +60,6 @@ async def open_connection(target: ConnectionTarget, seconds: float) -> asyncpg.C
             "TimeZone": "UTC",
             "client_min_messages": "warning",
             "jit": "off",
-            "medic.writer": "on",
             # A token has to be read as it is after the wait for its lock (`medic.require_token`).
             "default_transaction_isolation": "read committed",
             **VANISHED_CLIENT,
@@ -58,6 +69,7 @@ async def open_connection(target: ConnectionTarget, seconds: float) -> asyncpg.C
         await connection.set_type_codec(
             "timestamptz", schema="pg_catalog", encoder=_encode_instant, decoder=_decode_instant, format="tuple"
         )
+        await connection.execute(SHOW_AS_OWN)
         # A statement that Medic no longer waits for ends within this, and with it its locks. Where the server's system
         # cannot see that a client went away, it refuses.
         with suppress(asyncpg.PostgresError):

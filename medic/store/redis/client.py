@@ -9,7 +9,7 @@ closed again. A stall of Medic's own loop is told apart from a slow Redis as wel
 Connections are opened when they are needed, `REDIS_POOL_SIZE` at the most; beyond that calls wait for one, within the
 same 50 ms. One on which a call did not end by itself is closed.
 
-Medic speaks the protocol itself (`wire`, 90 lines): docs/decisions/0019 says why not redis-py.
+docs/decisions/0019 says why this is not redis-py.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ class Redis:
         except BaseException:
             self._open -= 1
             with trio.CancelScope(shield=True):
-                await connection.close()
+                await connection.aclose()
             raise
         self._idle.append(connection)
         return answer
@@ -189,7 +189,7 @@ class Redis:
         idle, self._idle = self._idle, []
         self._open -= len(idle)
         for connection in idle:
-            await connection.close()
+            await connection.aclose()
 
     def statistics(self) -> RedisStatistics:
         """Counters for metrics and health."""

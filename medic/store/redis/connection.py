@@ -14,7 +14,7 @@ from medic.store.redis.wire import Answers, RedisReplyError, RedisUnavailableErr
 RECEIVE_BYTES: Final = 16 << 10
 
 
-class RedisConnection:
+class RedisConnection(trio.abc.AsyncResource):
     """An open connection, good for as long as every call on it ends by itself.
 
     A call that is cancelled leaves answers behind that belong to nobody: then whoever holds the connection closes it.
@@ -38,7 +38,7 @@ class RedisConnection:
         try:
             await connection._sign_in(address)
         except BaseException:
-            await connection.close()
+            await connection.aclose()
             raise
         return connection
 
@@ -64,7 +64,7 @@ class RedisConnection:
             raise RedisUnavailableError("the connection broke") from error
         return replies
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close it at once, without a word: nobody waits for what was asked."""
         await trio.aclose_forcefully(self._stream)
 

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from medic.access.gcra import Limit
 from medic.access.leases import Asking
 from medic.store.redis.connection import RedisConnection
-from medic.store.redis.wire import RedisReplyError, RedisUnavailableError, Reply, encode, encode_words
+from medic.store.redis.wire import RedisReplyError, RedisUnavailableError, Reply, encode
 
 SCRIPT: Final = """
 local emission, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -38,8 +38,6 @@ count as far as they fit. Returns how many of these it counted, and the backlog 
 burst, so that a name that was paid for with a wrong limit is not shut for long."""
 
 SCRIPT_SHA: Final = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
-
-_CALL: Final = b"*8\r\n" + encode_words("EVALSHA", SCRIPT_SHA, 1)
 
 PREFIX: Final = "medic:limit:"
 PROBE: Final = Asking(f"{PREFIX}probe", Limit(1_000_000), owed=1, wanted=0)

@@ -1,6 +1,8 @@
 """Redis's protocol (RESP2) as bytes in and values out: no socket, no waiting.
 
-A request is an array of strings. An answer begins with a byte that says what it is and ends its line with CRLF.
+hiredis packs and parses. What is Medic's here: a refusal is a value with a code, because one of several answers may be
+one; and whatever answers on Redis's port, it makes this process neither store nor build more than Medic's own questions
+are answered with.
 """
 
 from __future__ import annotations
@@ -8,11 +10,12 @@ from __future__ import annotations
 import re
 from typing import Final, TypeAlias
 
+import hiredis
+
 from medic.errors import UnavailableError
 
 ANSWER_BYTES_MAX: Final = 64 << 10
 """Bytes of answers that are waited for at once: a thousand times what Medic's own questions are answered with."""
-
 
 CODE_MAX: Final = 32
 """Characters of a code: whoever answers may not be Redis."""
@@ -39,7 +42,7 @@ class RedisReplyError(RedisUnavailableError):
 
 
 Reply: TypeAlias = "int | str | RedisReplyError | list[Reply] | None"
-"""What Redis answers; its own refusals are values here, because one of several answers may be one."""
+"""What Redis answers."""
 
 _WITHIN_SCRIPT: Final = re.compile(r"^ERR .*-([A-Z]+) ")
 
@@ -55,23 +58,30 @@ _REASONS: Final = {
     "MISCONF": "it cannot save its data, and takes no writes",
 }
 
+_LONG_ARRAY: Final = re.compile(rb"[*>~]\d{4}")
+"""The announcement of an array of a thousand elements or more. hiredis makes room for them all as soon as it has read
+that line, and giving that room back takes seconds: a line of twelve bytes would stall Medic. It looks into texts too,
+and none that Medic asks for has this."""
+
+_LONG_ARRAY_BYTES: Final = len(b"*1234")
+
+_NOT_YET: Final = object()
+
 
 def encode(*words: str | int) -> bytes:
     """A request."""
-    return b"*%d\r\n%b" % (len(words), encode_words(*words))
-
-
-def encode_words(*words: str | int) -> bytes:
-    """The words of a request without the number of them."""
-    encoded = [str(word).encode() for word in words]
-    return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded])
+    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub asks for exactly one word
+    return packed
 
 
 class Answers:
     """Reads answers out of bytes as they come."""
 
     def __init__(self) -> None:
-        self._bytes = b""
+        self._reader = hiredis.Reader(
+            replyError=RedisReplyError, encoding="utf-8", errors="replace", notEnoughData=_NOT_YET
+        )
+        self._newest = b""
 
     def feed(self, received: bytes | bytearray) -> None:
         """Take what was received.
@@ -79,9 +89,11 @@ class Answers:
         Raises:
             RedisUnavailableError: it is more than any answer has.
         """
-        self._bytes += received
-        if len(self._bytes) > ANSWER_BYTES_MAX:
+        newest = self._newest + received
+        self._newest = newest[1 - _LONG_ARRAY_BYTES :]
+        if self._reader.len() + len(received) > ANSWER_BYTES_MAX or _LONG_ARRAY.search(newest):
             raise RedisUnavailableError("it says more than was asked")
+        self._reader.feed(bytes(received))
 
     def next_nowait(self) -> tuple[Reply] | None:
         """The next whole answer, alone in a tuple because an answer may be None; None where it is not all there yet.
@@ -90,56 +102,7 @@ class Answers:
             RedisUnavailableError: what is there is not Redis's protocol.
         """
         try:
-            reply, end = _read(self._bytes, 0)
-        except _NotYetError:
-            return None
-        except ValueError:
+            reply = self._reader.gets()
+        except hiredis.ProtocolError:
             raise RedisUnavailableError("what answers is not Redis") from None
-        self._bytes = self._bytes[end:]
-        return (reply,)
-
-
-class _NotYetError(Exception):
-    """The answer goes on beyond what is there."""
-
-
-def _read(said: bytes, begin: int) -> tuple[Reply, int]:
-    if begin >= len(said):
-        raise _NotYetError
-    kind = said[begin : begin + 1]
-    if kind not in {b"+", b"-", b":", b"$", b"*"}:
-        raise ValueError(kind)
-    stop = said.find(b"\r\n", begin)
-    if stop < 0:
-        raise _NotYetError
-    line, end = said[begin + 1 : stop], stop + 2
-    match kind:
-        case b"+":
-            return line.decode(errors="replace"), end
-        case b"-":
-            return RedisReplyError(line.decode(errors="replace")), end
-        case b":":
-            return int(line), end
-        case b"$":
-            return _read_string(said, end, int(line))
-        case _:
-            return _read_array(said, end, int(line))
-
-
-def _read_string(said: bytes, begin: int, length: int) -> tuple[str | None, int]:
-    if length < 0:
-        return None, begin
-    end = begin + length
-    if len(said) < end + 2:
-        raise _NotYetError
-    return said[begin:end].decode(errors="replace"), end + 2
-
-
-def _read_array(said: bytes, begin: int, length: int) -> tuple[list[Reply] | None, int]:
-    if length < 0:
-        return None, begin
-    replies: list[Reply] = []
-    for _ in range(length):
-        reply, begin = _read(said, begin)
-        replies.append(reply)
-    return replies, begin
+        return None if reply is _NOT_YET else (reply,)

@@ -36,11 +36,12 @@ def verdict(place: Place, address: str, *entries: str) -> bool:
         ("*.example.com", AllowedHost("example.com", below=True)),
         ("*.example.com:443", AllowedHost("example.com", below=True, port=443)),
         ("localhost", AllowedHost("localhost")),
-        ("10.1.2.3", AllowedHost("10.1.2.3")),
-        ("10.1.2.3:80", AllowedHost("10.1.2.3", port=80)),
-        ("::1", AllowedHost("::1")),
-        ("[::1]", AllowedHost("::1")),
-        ("[2001:DB8:0::1]:8080", AllowedHost("2001:db8::1", port=8080)),
+        ("10.1.2.3", AllowedHost(network=ip_network("10.1.2.3"))),
+        ("10.1.2.3:80", AllowedHost(network=ip_network("10.1.2.3"), port=80)),
+        ("::1", AllowedHost(network=ip_network("::1"))),
+        ("[::1]", AllowedHost(network=ip_network("::1"))),
+        ("[2001:DB8:0::1]:8080", AllowedHost(network=ip_network("2001:db8::1"), port=8080)),
+        ("[::ffff:10.1.2.3]:80", AllowedHost(network=ip_network("10.1.2.3"), port=80)),
         ("10.0.0.0/8", AllowedHost(network=ip_network("10.0.0.0/8"))),
         ("fd00::/8", AllowedHost(network=ip_network("fd00::/8"))),
     ],
@@ -129,14 +130,38 @@ def test_a_network_means_its_addresses_whatever_name_led_there():
 
 def test_a_private_address_is_opened_by_what_names_it():
     inside = Place("ci.corp", 80)
-    for entry in ("ci.corp", "ci.corp:80", "10.0.0.0/8", "10.1.2.3/32"):
+    for entry in ("10.1.2.3", "10.1.2.3:80", "[::ffff:10.1.2.3]:80", "10.0.0.0/8", "10.1.2.3/32"):
         assert verdict(inside, "10.1.2.3", entry)
+        assert verdict(inside, "10.1.2.3", entry, "ci.corp")
         assert verdict(inside, "::ffff:10.1.2.3", entry)
+        assert verdict(Place("10.1.2.3", 80), "10.1.2.3", entry)
     # These hold the address and do not name its range.
     for entry in ("0.0.0.0/0", "10.0.0.0/7", "*.corp"):
         assert not verdict(inside, "10.1.2.3", entry)
-    assert not verdict(inside, "10.1.2.3", "127.0.0.0/8")
+    assert not verdict(inside, "10.1.2.3", "127.0.0.0/8", "10.1.2.4", "10.1.2.3:81")
     assert verdict(Place("127.0.0.1", 8080), "127.0.0.1", "127.0.0.1:8080")
+
+
+@pytest.mark.parametrize("entry", ["hooks.example.com", "hooks.example.com:443", "*.example.com"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.0.0.5", "169.254.1.1", "fd12::1", "::ffff:127.0.0.1"])
+def test_a_name_opens_no_private_address_for_its_owner_may_lead_it_anywhere(entry, address):
+    assert verdict(NAME, PUBLIC, entry)
+    assert not verdict(NAME, address, entry)
+
+
+def test_an_address_means_itself_whatever_name_led_there():
+    local = Place("localhost", 8080)
+    for address in ("127.0.0.1", "::1"):
+        assert verdict(local, address, "127.0.0.1", "::1")
+        assert verdict(local, address, "127.0.0.1:8080", "[::1]:8080")
+        assert not verdict(local, address, "127.0.0.1:8081", "[::1]:8081")
+        assert not verdict(local, address, "localhost")
+    assert verdict(NAME, PUBLIC, PUBLIC)
+
+
+def test_an_address_with_a_port_opens_even_a_port_of_another_protocol():
+    assert verdict(Place("127.0.0.1", 6379), "127.0.0.1", "127.0.0.1:6379")
+    assert not verdict(Place("127.0.0.1", 6379), "127.0.0.1", "127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -219,4 +244,5 @@ def test_one_refused_address_refuses_the_name():
     addresses = [ip_address(PUBLIC), ip_address("127.0.0.1")]
     assert "loopback" in judge_all(NAME, addresses, ())
     assert judge_all(NAME, addresses[:1], ()) is None
-    assert judge_all(NAME, addresses, (AllowedHost("hooks.example.com"),)) is None
+    assert "loopback" in judge_all(NAME, addresses, (AllowedHost("hooks.example.com"),))
+    assert judge_all(NAME, addresses, (AllowedHost("hooks.example.com"), read_entry("127.0.0.1"))) is None

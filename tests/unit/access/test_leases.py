@@ -31,7 +31,7 @@ class SmallRedis:
                 backlog += granted * each.limit.emission_us
                 self.arrival = now + backlog
                 self.counted += each.owed + granted
-                leases.settle(each.name, granted, backlog, now)
+                leases.settle(each.name, granted, backlog)
         return asked
 
 
@@ -68,7 +68,7 @@ def test_while_redis_is_being_asked_nobody_waits_and_what_was_taken_is_counted_a
 
 def test_what_comes_in_between_question_and_answer_is_counted_with_the_next_question():
     leases = Leases()
-    for _ in range(30):
+    for _ in range(LIMIT.requests // CREDIT):
         leases.take(NAME, LIMIT, 0)
     assert not leases.is_urgent
     (first,) = leases.take_due(most=10)
@@ -76,9 +76,9 @@ def test_what_comes_in_between_question_and_answer_is_counted_with_the_next_ques
         assert leases.take(NAME, LIMIT, 0) == -1
     assert leases.is_urgent
     assert not leases.due
-    leases.settle(NAME, 10, 40 * LIMIT.emission_us, 0)
+    leases.settle(NAME, 10, 40 * LIMIT.emission_us)
     (second,) = leases.take_due(most=10)
-    assert (first.owed, second.owed) == (30, 80)
+    assert (first.owed, second.owed) == (18, 80)
 
 
 def test_where_nothing_fits_nothing_is_taken_until_something_does_and_redis_is_left_alone():
@@ -86,12 +86,46 @@ def test_where_nothing_fits_nothing_is_taken_until_something_does_and_redis_is_l
     for _ in range(30):
         leases.take(NAME, LIMIT, 0)
     leases.take_due(most=10)
-    leases.settle(NAME, 0, LIMIT.burst_us + 3 * LIMIT.emission_us, 0)
+    leases.settle(NAME, 0, LIMIT.burst_us + 3 * LIMIT.emission_us)
     wait = leases.take(NAME, LIMIT, 0)
     assert wait == 4 * LIMIT.emission_us
     assert leases.take(NAME, LIMIT, wait - 1) == 1
     assert not leases.due
     assert leases.take(NAME, LIMIT, wait) <= 0
+
+
+def test_where_plenty_is_left_of_a_lease_it_is_only_counted_down():
+    leases, redis = Leases(), SmallRedis()
+    assert not leases.count_down(NAME, 0)
+    for _ in range(30):
+        leases.take(NAME, LIMIT, 0)
+    redis.answer(leases, 0)
+    granted = redis.counted - 30
+    plenty = sum(leases.count_down(NAME, 1) for _ in range(granted))
+    assert 0 < plenty < granted
+    assert not leases.due
+    assert leases.take(NAME, LIMIT, 1) == 0
+    assert NAME in leases.due
+    assert [leases.take(NAME, LIMIT, 1) for _ in range(granted - plenty)] == [0] * (granted - plenty - 1) + [-1]
+
+
+def test_an_old_lease_is_not_counted_down():
+    leases, redis = Leases(), SmallRedis()
+    for _ in range(30):
+        leases.take(NAME, LIMIT, 0)
+    redis.answer(leases, 0)
+    assert not leases.count_down(NAME, LEASE_US)
+
+
+def test_who_asks_redis_is_told_when_there_is_something_to_ask():
+    told = []
+    leases = Leases(lambda: told.append((len(leases.due), leases.is_urgent)))
+    for _ in range(30):
+        leases.take(NAME, LIMIT, 0)
+    leases.take_due(most=10)
+    for _ in range(LIMIT.requests):
+        leases.take(NAME, LIMIT, 0)
+    assert told == [(1, False), (1, True), (0, True)]
 
 
 def test_a_lease_ends():
@@ -120,7 +154,7 @@ def test_a_redis_that_does_not_answer_is_asked_again():
 
 def test_an_answer_for_a_name_that_was_forgotten_means_nothing():
     leases = Leases()
-    leases.settle("stranger", 3, 0, 0)
+    leases.settle("stranger", 3, 0)
     leases.fail("stranger")
     assert not leases.due
 
@@ -130,7 +164,7 @@ def test_four_processes_take_no_more_than_the_limit_and_their_credit(steps):
     processes, redis, now, taken = [Leases() for _ in range(4)], SmallRedis(), 0, 0
     for process, gap, answers in steps:
         now += gap
-        taken += processes[process].take(NAME, LIMIT, now) <= 0
+        taken += processes[process].count_down(NAME, now) or processes[process].take(NAME, LIMIT, now) <= 0
         if answers:
             redis.answer(processes[process], now)
     for leases in processes:

@@ -12,9 +12,9 @@ import pytest
 
 from medic.alerting import assembly
 from medic.alerting.assembly import NotifierSettings
-from medic.alerting.attempt import Delivered, Refused
+from medic.alerting.attempt import Delivered, Refused, SecretMissing
 from medic.alerting.pagerduty import PagerDuty
-from medic.alerting.resolving import NoSecrets, resolve_from, resolve_nothing
+from medic.alerting.resolving import MISSING_RETRY_SECONDS, NoSecrets, resolve_from, resolve_nothing
 from medic.alerting.slack import Slack
 from medic.alerting.slack_api import SlackApi
 from medic.alerting.slack_look import Look
@@ -119,11 +119,12 @@ async def test_what_a_vendor_echoes_holds_no_value(kind, status):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_secret_that_is_not_there_refuses_for_good_and_is_named(kind):
+async def test_a_secret_that_is_not_there_sends_nothing_refuses_nothing_for_good_and_is_named(kind):
     vendor = Vendor(200)
     made = notifier(kind, Source(), vendor)
     attempt = await made.send(trigger(1))
-    assert isinstance(attempt, Refused)
+    assert isinstance(attempt, SecretMissing)
+    assert (attempt.maybe_taken, attempt.retry_after) == (False, MISSING_RETRY_SECONDS)
     assert "the secret it is not there" in attempt.detail
     assert vendor.asked == []
     await made.aclose()
@@ -143,7 +144,7 @@ async def test_a_header_that_cannot_be_sent_is_not_quoted():
 
 def test_without_secrets_no_reference_is_resolved():
     assert resolve_nothing("plain") == "plain"
-    assert isinstance(resolve_nothing("${secrets.it}"), Refused)
+    assert isinstance(resolve_nothing("${secrets.it}"), SecretMissing)
     NoSecrets().conceal("nobody", ["value"])
 
 

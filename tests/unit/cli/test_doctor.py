@@ -136,11 +136,11 @@ async def test_redis_is_asked_in_its_own_words(tmp_path: Path) -> None:
 
     def script(piece: bytes) -> bytes:
         heard.append(piece)
-        return b"+OK\r\n" if b"AUTH" in piece else b"+PONG\r\n"
+        return b"+OK\r\n" if b"AUTH" in piece else b"*2\r\n:0\r\n:60\r\n"
 
     with answering(script) as port:
         found = (await findings(tmp_path, REDIS_URL=f"redis://me:p%40ss@127.0.0.1:{port}/0"))["Redis"]
-    assert found == Finding("Redis", Verdict.OK, "answers")
+    assert found == Finding("Redis", Verdict.OK, "answers, and counts")
     assert heard[0] == b"*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$4\r\np@ss\r\n"
 
 

@@ -88,7 +88,7 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
     assert settings.logs.debug
     assert settings.tuning.defaults.auto_unmute_ms == 0
     assert settings.telling.zone.key == "Europe/Berlin"
-    assert settings.telling.webhook_hosts == (AllowedHost("hooks.example"), AllowedHost("10.1.2.3"))
+    assert settings.telling.webhook_hosts == (AllowedHost("hooks.example"), AllowedHost(network=ip_network("10.1.2.3")))
     assert settings.webhook_secret is not None
     assert settings.limits.limiter == "redis"
     assert settings.telling.slack is not None

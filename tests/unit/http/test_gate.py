@@ -68,10 +68,12 @@ def test_where_nobody_is_asked_nothing_that_is_shown_matters() -> None:
         ((f"Bearer mdk_{KEY_ID}_{SECRET[:-1]}!",), ("malformed", KEY_ID)),
         ((f"Bearer mdk_{KEY_ID}_{SECRET[::-1][:-1]}x",), ("wrong_secret", KEY_ID)),
         ((f"Bearer mdk_{SECRET}",), ("malformed", "")),
+        ((f"Bearer mdk_inventedkeyz_{SECRET}",), ("unknown", "")),
+        (("Bearer mdk_@SUM(1,2)AB_x",), ("malformed", "")),
         (("Bearer wrong",), ("malformed", "")),
     ],
 )
-def test_a_failure_is_noted_with_the_id_that_was_shown_and_nothing_of_a_secret(
+def test_a_failure_is_noted_with_the_id_of_a_key_there_is_and_nothing_else_of_what_was_shown(
     shown: Sequence[str], noted: tuple[str, str]
 ) -> None:
     world = World()

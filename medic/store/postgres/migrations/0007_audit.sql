@@ -4,6 +4,50 @@
 -- An entry is written by whoever makes the change, in its transaction. A moment later Medic's sealer chains it: the seal's
 -- hash covers the entry and the seal before it. `medic audit verify` computes all of them again.
 
+-- ------------------------------------------------------------------------------------------------- whose session it is
+
+-- What Medic's own sessions show in `medic.writer`, and triggers compare. A setting that everybody knows would make a session
+-- Medic's by saying so. Drawn once a database; Medic reads it when it connects. Without a grant, only the owner of the tables
+-- can read it: who has that role can be Medic, and no trigger of his own tables keeps him from anything.
+CREATE TABLE medic.own_sessions (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    word     text NOT NULL DEFAULT gen_random_uuid()::text
+);
+INSERT INTO medic.own_sessions DEFAULT VALUES;
+COMMENT ON TABLE medic.own_sessions IS 'Whoever can read this can write as Medic: grant it to nobody.';
+
+-- As its owner, so that other roles can be compared without being able to read what they are compared with.
+CREATE FUNCTION medic.is_own_session() RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+AS $$
+    SELECT coalesce(current_setting('medic.writer', true) = (SELECT word FROM medic.own_sessions), false)
+$$;
+
+-- Triggers of earlier migrations, with the same name and the new question.
+CREATE OR REPLACE TRIGGER services_prepare_update BEFORE UPDATE ON medic.services FOR EACH ROW
+    WHEN (NOT medic.is_own_session())
+    EXECUTE FUNCTION medic.prepare_service_update();
+CREATE OR REPLACE TRIGGER api_keys_audit AFTER INSERT OR UPDATE OR DELETE ON medic.api_keys FOR EACH ROW
+    WHEN (NOT medic.is_own_session())
+    EXECUTE FUNCTION medic.audit_api_key();
+CREATE OR REPLACE TRIGGER secrets_audit AFTER INSERT OR UPDATE OR DELETE ON medic.secrets FOR EACH ROW
+    WHEN (NOT medic.is_own_session())
+    EXECUTE FUNCTION medic.audit_secret();
+
+-- Not by the version alone: whoever writes as Medic and leaves that as it is would leave no entry. All columns but those that
+-- the writer writes with the version as it is; with the question above that is 75 ms instead of
+-- 56 for 10 000 rows of the writer.
+CREATE OR REPLACE TRIGGER services_note_update AFTER UPDATE ON medic.services FOR EACH ROW
+    WHEN (NEW.version <> OLD.version OR
+          (NEW.service_id, NEW.shard, NEW.heartbeat_name, NEW.service_name, NEW.active, NEW.alert_interval,
+           NEW.threshold, NEW.team, NEW.priority, NEW.runbook, NEW.grace_period_seconds, NEW.recovery_seconds,
+           NEW.renotify_minutes, NEW.require_key, NEW.date_added, NEW.date_modified, NEW.changed_by)
+          IS DISTINCT FROM
+          (OLD.service_id, OLD.shard, OLD.heartbeat_name, OLD.service_name, OLD.active, OLD.alert_interval,
+           OLD.threshold, OLD.team, OLD.priority, OLD.runbook, OLD.grace_period_seconds, OLD.recovery_seconds,
+           OLD.renotify_minutes, OLD.require_key, OLD.date_added, OLD.date_modified, OLD.changed_by))
+    EXECUTE FUNCTION medic.note_updated_service();
+
 -- ------------------------------------------------------------------------------------------------------------- entries
 
 ALTER TABLE medic.audit_log
@@ -78,7 +122,7 @@ CREATE FUNCTION medic.refuse_audit_by_hand() RETURNS trigger
     LANGUAGE plpgsql
 AS $$
 BEGIN
-    IF current_setting('medic.writer', true) IS DISTINCT FROM 'on' AND pg_trigger_depth() < 2 THEN
+    IF NOT medic.is_own_session() AND pg_trigger_depth() < 2 THEN
         RAISE EXCEPTION 'entries of the audit are written by what they are about' USING ERRCODE = 'insufficient_privilege';
     END IF;
     RETURN NULL;
@@ -132,7 +176,7 @@ CREATE FUNCTION medic.author() RETURNS jsonb
     LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
-    IF current_setting('medic.writer', true) = 'on' THEN
+    IF medic.is_own_session() THEN
         RETURN coalesce(nullif(current_setting('medic.author', true), ''), '{}')::jsonb;
     END IF;
     RETURN jsonb_build_object('address', coalesce(host(inet_client_addr()), ''), 'label', session_user);
@@ -150,7 +194,7 @@ BEGIN
                coalesce(author->>'request_id', ''), coalesce(author->>'label', ''),
                coalesce(author->>'action', 'register'), n.service_id, n.heartbeat_name, to_jsonb(n)
         FROM new_rows n;
-    IF current_setting('medic.writer', true) = 'on' THEN
+    IF medic.is_own_session() THEN
         RETURN NULL;
     END IF;
     INSERT INTO medic.service_changes (service_id, shard, version, mute_changed)
@@ -178,7 +222,7 @@ BEGIN
             VALUES (OLD.service_id, OLD.heartbeat_name, coalesce(author->>'action', action_type), NEW.changed_by,
                     NEW.date_modified, to_jsonb(OLD));
     END IF;
-    IF current_setting('medic.writer', true) = 'on' THEN
+    IF medic.is_own_session() THEN
         RETURN NULL;
     END IF;
     INSERT INTO medic.service_changes AS note (service_id, shard, version, mute_changed, resolved)
@@ -211,7 +255,7 @@ BEGIN
         FROM old_rows o;
     INSERT INTO medic.service_snapshots (service_id, heartbeat_name, action_type, actor, created_at, snapshot_data)
         SELECT o.service_id, o.heartbeat_name, 'delete', actor, now(), to_jsonb(o) FROM old_rows o;
-    IF current_setting('medic.writer', true) = 'on' THEN
+    IF medic.is_own_session() THEN
         RETURN NULL;
     END IF;
     INSERT INTO medic.service_changes (service_id, shard, version) SELECT service_id, shard, NULL FROM old_rows

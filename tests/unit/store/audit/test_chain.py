@@ -20,8 +20,8 @@ def sealed(count: int = 6) -> list[Seal]:
     return list(seal_all(START, ((100 + number, digest(number)) for number in range(count)), AT))
 
 
-def findings(seals: list[Seal], *, kept: tuple[Head, ...] = (), start: Head = START) -> list[tuple[int, str]]:
-    walk = Walk(start, kept)
+def findings(seals: list[Seal], *, kept: tuple[Head, ...] = (), made: tuple[Head, ...] = ()) -> list[tuple[int, str]]:
+    walk = Walk(kept, made)
     found = [finding for seal in seals for finding in walk.take(seal)] + list(walk.end())
     return [(finding.place, finding.sentence) for finding in found]
 
@@ -119,10 +119,21 @@ def test_a_chain_whose_end_was_cut_off_ends_before_what_is_known():
 
 def test_a_chain_whose_beginning_was_retained_elsewhere_begins_at_the_checkpoint():
     seals = sealed()
-    checkpoint = Head(2, seals[1].hash)
+    made = heads(seals)[:2]
 
-    assert findings(seals[2:], start=checkpoint, kept=heads(seals)) == []
-    assert findings(seals[3:], start=checkpoint)[0][0] == 4
+    assert findings(seals[2:], made=made, kept=heads(seals)) == []
+    assert findings([], made=made) == []
+    assert findings(seals[3:], made=made)[0] == (4, findings(seals[3:], made=made[1:])[0][1])
+
+
+def test_what_still_stands_before_a_checkpoint_is_looked_at_as_well():
+    seals = sealed()
+    made = heads(seals)[3:4]
+
+    assert findings(seals, made=made) == []
+    assert findings([*seals[:2], *seals[4:]], made=made) == []
+    assert [place for place, _ in findings([replace(seals[0], digest=digest(9)), *seals[4:]], made=made)] == [1]
+    assert [place for place, _ in findings([*seals[:3], replace(seals[3], hash=bytes(32))], made=made)] == [4, 4]
 
 
 @pytest.mark.parametrize("place", range(6))
