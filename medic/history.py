@@ -97,7 +97,8 @@ class AlertQuery:
 class History(Protocol):
     """Reads of what PostgreSQL keeps, own writes included (HARD-CASES H23). Never waits over 2 s for them.
 
-    Every method raises `DatabaseUnavailableError` where PostgreSQL does not answer: never an empty list instead.
+    Every method raises `DatabaseUnavailableError` where PostgreSQL does not answer: never an empty list instead. Alerts
+    raise it too where PostgreSQL is too far behind for an answer that is true.
     """
 
     async def heartbeats(

@@ -249,6 +249,10 @@ class ServiceStore(Protocol):
         """As `replace`; it uses the snapshot up, or raises `SnapshotRestoredError`."""
         ...
 
+    async def find_restored(self, service_id: ServiceId) -> ServiceId | None:
+        """The service as which a deleted one is there again, because a snapshot of it was restored; None: as none."""
+        ...
+
     async def read(self, service_id: ServiceId) -> ServiceRow | None:
         """The committed row, or None if there is none."""
         ...

@@ -14,7 +14,7 @@ UNKNOWN_US: Final = -1
 class Counters:
     """GCRA of each name, as an instant in microseconds: the theoretical arrival time.
 
-    A name that is not remembered has no backlog. One number a name; nothing is made where a request is refused.
+    A name that is not remembered has no backlog. One number a name.
 
     A request that meets no backlog leaves one emission from its own instant on. So whoever remembers that instant by
     other means, as a service does, need not have it written here (`take_paced`): of a name that keeps its pace there is
@@ -60,11 +60,12 @@ class Counters:
         return 0
 
     def _write(self, name: str, limit: Limit, now: int, arrival: int) -> int:
-        arrival += limit.emission_us
-        wait = arrival - now - limit.burst_us
+        wait = arrival + limit.emission_us - now - limit.burst_us
         if wait > 0:
+            # The next one says how long ago this one was, and must not take it for one that was taken.
+            self._arrivals.keep(name, arrival, now)
             return wait
-        self._arrivals.keep(name, arrival, now)
+        self._arrivals.keep(name, arrival + limit.emission_us, now)
         return 0
 
     def backlog_us(self, name: str, now: int) -> int:

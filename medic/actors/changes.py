@@ -123,7 +123,7 @@ class OperatorChanges:
         if snapshot.restored_at is not None:
             raise SnapshotRestoredError(snapshot.snapshot_id)
         for _ in range(EDIT_ATTEMPTS_MAX):
-            actor = self._directory.actor_by_id(snapshot.service_id)
+            actor = self._directory.actor_by_id(snapshot.service_id) or await self._restored_before(snapshot)
             if actor is None:
                 return await self._register_again(snapshot, by)
             row = actor.service.row
@@ -137,6 +137,13 @@ class OperatorChanges:
                 return actor.service
             await self._catch_up(actor)
         raise OverloadedError(f"{snapshot.draft.heartbeat_name} is being changed by others all the time. Try again.")
+
+    async def _restored_before(self, snapshot: ServiceSnapshot) -> Actor | None:
+        """The service as which the snapshot's is there again: deleted, and restored by another snapshot of it."""
+        if self._directory.find(snapshot.draft.heartbeat_name) is None:
+            return None
+        service_id = await self._services.find_restored(snapshot.service_id)
+        return None if service_id is None else self._directory.actor_by_id(service_id)
 
     async def _register_again(self, snapshot: ServiceSnapshot, by: Author) -> Service:
         draft = snapshot.draft

@@ -41,6 +41,16 @@ DURABILITY = {
 """What `MEDIC_JOURNAL_SYNC` means for whoever reads the first screen."""
 
 
+NOTHING_SIGNED = "no buttons in Slack, no signed heartbeats: SLACK_SIGNING_SECRET and MEDIC_WEBHOOK_SECRET are not set"
+
+
+def describe_signed(settings: Settings) -> tuple[str, ...]:
+    """What is taken for its signature: a line each, and one for both where neither is."""
+    if settings.slack_signing_secret is None and settings.webhook_secret is None:
+        return (NOTHING_SIGNED,)
+    return describe_signatures(settings), describe_buttons(settings)
+
+
 def say_started(started: Started, settings: Settings, announce: Callable[[str], None]) -> None:
     """Print the first screen."""
     url = started.addresses[0]
@@ -52,9 +62,8 @@ def say_started(started: Started, settings: Settings, announce: Callable[[str], 
         f"  database  {started.database}",
         f"  watching  {services}, {alerts}" if started.services else "  watching  no service yet",
         f"  telling   {started.targets}",
-        f"            {describe_buttons(settings)}",
         f"  access    {describe_access(settings)}",
-        f"            {describe_signatures(settings)}",
+        *(f"            {sentence}" for sentence in describe_signed(settings)),
         f"  journal   {DURABILITY[settings.storage.journal_sync]}",
         *(f"  note      {remark}" for remark in (*settings.remarks, *started.remarks)),
         "",

@@ -9,15 +9,19 @@ from typing import Annotated
 import typer
 
 from medic.cli import show
-from medic.cli.client import connect, segment
+from medic.cli.client import Api, connect, segment
 from medic.cli.show import Format, Output, Url
 from medic.cli.spans import METAVAR, parse_span
+from medic.core.names import name_key, normal_name
 from medic.http.answers import JsonObject, JsonValue
 
 app = show.commands("API keys: make, list, rotate, revoke; and which services are heard without one.")
 
 DAY_SECONDS = 86_400
 HOUR_SECONDS = 3_600
+
+REVOKED = "revoked"
+"""The state of a key that works no more, as Medic says it."""
 
 
 class ScopeWord(StrEnum):
@@ -31,7 +35,7 @@ class ScopeWord(StrEnum):
 
 KeyId = Annotated[
     str,
-    typer.Argument(metavar="ID", help="The key's id, as `key list` shows it.", show_default=False),
+    typer.Argument(metavar="ID", help="The key's id, as `key list` shows it; or its name.", show_default=False),
 ]
 
 
@@ -120,7 +124,7 @@ def rotate(
     """Give a key its next secret and print it. The one before works on for a while."""
     body: JsonObject = {} if overlap is None else {"overlap_hours": overlap / HOUR_SECONDS}
     with connect(url) as api:
-        reply = api.post(f"/v2/keys/{segment(key_id)}/rotate", body)
+        reply = api.post(f"/v2/keys/{segment(_find_id(api, key_id))}/rotate", body)
     _print_new(reply.message, reply.row, output)
     if output is Output.TABLE:
         show.print_note(f"The one before works until {show.moment(reply.row, 'former_until')}.")
@@ -144,7 +148,7 @@ def revoke(
             raise show.fail_usage("revoking asks for confirmation, and there is no terminal to ask on: say --yes")
         typer.confirm(f"Revoke {key_id}?", abort=True, err=True)
     with connect(url) as api:
-        reply = api.delete(f"/v2/keys/{segment(key_id)}", {"force": "1"} if force else {})
+        reply = api.delete(f"/v2/keys/{segment(_find_id(api, key_id))}", {"force": "1"} if force else {})
     if output is Output.JSON:
         show.print_json(reply.row)
     else:
@@ -172,6 +176,22 @@ def coverage(*, url: Url = None, output: Format = Output.TABLE) -> None:
         ),
         empty="No service was heard without a key in the last 7 days.",
     )
+
+
+def _find_id(api: Api, text: str) -> str:
+    """The id that this is, else that of the key so called. What is neither is left to Medic to refuse.
+
+    Keys that were revoked count by id only: another key may have had their name since.
+    """
+    rows = api.get("/v2/keys").rows
+    if any(row["key_id"] == text for row in rows):
+        return text
+    wanted = name_key(normal_name(text))
+    called = [row for row in rows if row["state"] != REVOKED and name_key(show.text(row, "name")) == wanted]
+    if len(called) > 1:
+        several = ", ".join(f"{show.text(row, 'key_id')} ({show.text(row, 'name')})" for row in called)
+        raise show.fail_usage(f"{text} is the name of several keys, say the id of one: {several}")
+    return show.text(called[0], "key_id") if called else text
 
 
 def _print_new(message: str, row: JsonObject, output: Output) -> None:

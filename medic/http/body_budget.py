@@ -22,6 +22,7 @@ as well as one that was never taken, and the next attacker's is as large.
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Self
 
 from medic.http.limits import BODIES_BYTES_MAX, BODIES_RESERVE_BYTES, BODY_SMALL_BYTES
 
@@ -78,7 +79,7 @@ class Share:
         self._budget.change(self._held, 0)
         self._held = 0
 
-    def __enter__(self) -> Share:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -7,9 +7,9 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from medic.access.keys import KeyDraft
+from medic.access.keys import ADMIN_ID, KeyDraft
 from medic.access.scope import Scope
-from medic.core.names import NAME_MAX
+from medic.core.names import NAME_MAX, name_key
 from medic.core.units import DAY_MS, HOUR_MS, DurationMs
 from medic.errors import Fault, InvalidInputError
 from medic.http.checks import check_name, check_team, wrong
@@ -19,6 +19,9 @@ KEY_NAME_MAX: Final = 100
 
 RESTRICTIONS_MAX: Final = 50
 """Names, and teams, one key may be restricted to: each is looked at for every heartbeat that the key sends."""
+
+LIFETIME_DAYS_MIN: Final = 0.0001
+"""Nine seconds: long enough to see one expire, and a number that can be read."""
 
 LIFETIME_DAYS_MAX: Final = 3_660
 """Ten years: whoever wants more wants a key that does not expire, and says so by leaving it out."""
@@ -32,9 +35,19 @@ OVERLAP_HOURS: Final = 24
 _SCOPES: Final = {scope.value: scope for scope in Scope}
 
 
+RESERVED_NAMES: Final = frozenset({ADMIN_ID, "webhook", "sql", "medic"})
+RESERVED_PREFIX: Final = "slack:"
+"""Under these the audit writes what no stored key did: `MEDIC_ADMIN_API_KEY`, signed heartbeats, SQL, Medic itself, and
+whoever presses a button in Slack. A key so called would have its changes taken for theirs."""
+
+
 def check_key_name(value: object) -> str:
-    """A key's name in NFC."""
-    return check_name(value, longest=KEY_NAME_MAX)
+    """A key's name in NFC, which is nobody else's in the audit."""
+    name = check_name(value, longest=KEY_NAME_MAX)
+    compared = name_key(name)
+    if compared in RESERVED_NAMES or compared.startswith(RESERVED_PREFIX):
+        raise wrong("must not be admin, webhook, SQL or Medic, nor begin with slack: the audit means others by these")
+    return name
 
 
 def check_scopes(value: object) -> frozenset[Scope]:
@@ -57,16 +70,15 @@ def several(check: Callable[[object], str], what: str) -> Callable[[object], tup
     return check_each
 
 
-def number_up_to(most: int, unit: str, unit_ms: int, *, least_ms: int) -> Callable[[object], DurationMs]:
+def number_up_to(most: int, unit: str, unit_ms: int, *, least: float) -> Callable[[object], DurationMs]:
     """A check for a number of units, fractions allowed."""
 
     def check(value: object) -> DurationMs:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
             raise wrong(f"must be a number of {unit} up to {most}")
-        duration = DurationMs(round(value * unit_ms))
-        if duration < least_ms:
-            raise wrong(f"must be a number of {unit}, at least {least_ms / unit_ms:.2g}")
-        return duration
+        if value < least:
+            raise wrong(f"must be a number of {unit}, at least {least:g}")
+        return DurationMs(round(value * unit_ms))
 
     return check
 
@@ -91,7 +103,8 @@ KeyName = Annotated[
             "type": "string",
             "minLength": 1,
             "maxLength": KEY_NAME_MAX,
-            "description": "What people call it; unlike those of other keys that are not revoked.",
+            "description": "What people call it; unlike those of other keys that are not revoked. "
+            "Not `admin`, `webhook`, `SQL` or `Medic`, and nothing that begins with `slack:`.",
             "examples": ["payments-hosts"],
         },
         mode="validation",
@@ -122,11 +135,11 @@ Teams = Annotated[
 ]
 Lifetime = Annotated[
     DurationMs,
-    BeforeValidator(number_up_to(LIFETIME_DAYS_MAX, "days", DAY_MS, least_ms=1_000)),
+    BeforeValidator(number_up_to(LIFETIME_DAYS_MAX, "days", DAY_MS, least=LIFETIME_DAYS_MIN)),
     WithJsonSchema(
         {
             "type": "number",
-            "minimum": 0.0001,
+            "minimum": LIFETIME_DAYS_MIN,
             "maximum": LIFETIME_DAYS_MAX,
             "description": "Days until it expires, fractions allowed. Left out: it does not.",
         },
@@ -135,7 +148,7 @@ Lifetime = Annotated[
 ]
 Overlap = Annotated[
     DurationMs,
-    BeforeValidator(number_up_to(OVERLAP_HOURS_MAX, "hours", HOUR_MS, least_ms=0)),
+    BeforeValidator(number_up_to(OVERLAP_HOURS_MAX, "hours", HOUR_MS, least=0)),
     WithJsonSchema(
         {
             "type": "number",

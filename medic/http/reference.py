@@ -25,6 +25,7 @@ from medic.http.bodies import (
 from medic.http.limits import (
     ACTOR_MAX,
     ALERTS_DEFAULT,
+    BODIES_BYTES_MAX,
     BODY_BYTES_MAX,
     BODY_SECONDS_MAX,
     BULK_BYTES_MAX,
@@ -76,6 +77,7 @@ LIMITS: Final = (
     ("heartbeats in it", str(BULK_HEARTBEATS_MAX), "400"),
     ("commas and opening brackets in it", str(BULK_MARKS_MAX), "400"),
     ("any other body", f"{BODY_BYTES_MAX} bytes", "413"),
+    ("bodies that are kept, all together", f"{BODIES_BYTES_MAX} bytes", "503, Retry-After 5"),
     ("time for a body to arrive", f"{BODY_SECONDS_MAX} s", "408"),
     ("time for a client to read one piece of an answer", f"{WRITE_SECONDS_MAX} s", "the connection is cut"),
     ("silence between two requests", f"{KEEP_ALIVE_SECONDS} s", "the connection is closed"),

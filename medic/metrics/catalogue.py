@@ -233,7 +233,11 @@ ACTIVE_LOCKS_LOST: Final = Spec("medic_active_locks_lost_total", "counter", "How
 # --------------------------------------------------------------------------------------------------------- API keys
 
 KEYS: Final = Spec("medic_api_keys", "gauge", "API keys that work; MEDIC_ADMIN_API_KEY is not counted.")
-KEYS_ENDING: Final = Spec("medic_api_keys_expiring", "gauge", "Those of them that expire within 14 days.")
+KEYS_ENDING: Final = Spec(
+    "medic_api_keys_expiring",
+    "gauge",
+    "Those of them that expire within 14 days; keys made for no longer, in their last day.",
+)
 
 # ----------------------------------------------------------------------------------------------------------- health
 

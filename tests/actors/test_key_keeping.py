@@ -13,7 +13,7 @@ from medic.access.uses import KeyUse, Unwritten
 from medic.app.key_keeping import FORGET_EVERY_ROUNDS, LOOK_EVERY_SECONDS, WRITE_EVERY_SECONDS, KeyKeeping
 from medic.core.status import NotificationKind
 from medic.core.units import DAY_MS, HOUR_MS
-from tests.actors.world import SteadyClock, World, settle, until
+from tests.actors.world import SteadyClock, World, settle
 from tests.fakes.keys import MemoryKeyStore, keys_over
 
 AUTHOR = Author("anna")
@@ -78,7 +78,8 @@ async def test_an_end_is_told_14_and_3_days_and_1_day_before_once_each(kept, aut
 
 async def test_another_process_tells_none_of_it_again(kept, autojump_clock, nursery):
     await kept.world.start(nursery, sight=False)
-    await kept.create(2)
+    await kept.create(20)
+    await kept.pass_days(7)
     assert await kept.keeping.tell_ends() == 1
     await kept.keys.follow()
     assert await kept.another().tell_ends() == 0
@@ -100,8 +101,8 @@ async def test_without_postgresql_it_is_told_once_and_remembered_later(kept, aut
 async def test_without_room_in_the_journal_it_is_told_later(kept, autojump_clock, nursery):
     await kept.start(nursery)
     kept.world.journal.refuse("The journal is full.")
-    await kept.create(2)
-    await trio.sleep(600)
+    await kept.create(20)
+    await kept.pass_days(7)
     assert kept.told() == []
     kept.world.journal.take_again()
     await trio.sleep(LOOK_EVERY_SECONDS + 1)
@@ -110,10 +111,24 @@ async def test_without_room_in_the_journal_it_is_told_later(kept, autojump_clock
 
 async def test_a_rotated_key_is_told_of_anew(kept, autojump_clock, nursery):
     await kept.start(nursery)
-    key = await kept.create(2)
-    await until(lambda: len(kept.told()) == 1, seconds=1)
+    key = await kept.create(20)
+    await kept.pass_days(7)
+    assert len(kept.told()) == 1
     await kept.keys.rotate(key.key_id, HOUR_MS, author=AUTHOR)
-    await until(lambda: len(kept.told()) == 2, seconds=1)
+    await kept.pass_days(1)
+    assert len(kept.told()) == 1
+    await kept.pass_days(6)
+    assert len(kept.told()) == 2
+
+
+async def test_a_key_made_for_a_short_time_is_told_of_once_in_its_last_day(kept, autojump_clock, nursery):
+    await kept.start(nursery)
+    await kept.create(5)
+    await kept.pass_days(3.9)
+    assert kept.told() == []
+    await kept.pass_days(0.2)
+    await kept.pass_days(0.2)
+    assert len(kept.told()) == 1
 
 
 async def test_keys_are_counted_for_health(kept, autojump_clock, nursery):

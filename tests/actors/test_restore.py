@@ -69,6 +69,20 @@ async def test_a_deleted_service_is_registered_anew(autojump_clock, nursery):
     assert (service.row.team, service.row.active, service.status) == ("other", False, Status.INACTIVE)
 
 
+async def test_older_snapshots_of_a_service_that_came_back_are_restored_over_it(autojump_clock, nursery):
+    world, edited = await changed(nursery)
+    for _ in range(2):
+        await world.changes.delete("job", by=ANN)
+        *_, deleted = world.services.snapshots.values()
+        await world.changes.restore(deleted, by=BOB)
+    there = world.directory.find("job").row
+
+    service = await world.changes.restore(edited, by=BOB)
+
+    assert (there.team, service.row.team) == ("other", "site-reliability")
+    assert (service.row.service_id, service.row.version) == (there.service_id, there.version + 1)
+
+
 async def test_a_name_that_is_taken_stays_with_whom_it_is(autojump_clock, nursery):
     world, kept = await changed(nursery)
     await world.changes.delete("job", by=ANN)

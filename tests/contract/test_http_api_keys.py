@@ -10,6 +10,7 @@ from trio.testing import MockClock
 from medic.access.keys import KEY_LENGTH, admin_key
 from medic.core.units import DAY_MS, HOUR_MS
 from medic.errors import UnauthorizedError
+from medic.http.key_bodies import KeyBody
 from medic.http.limits import PAGE_MAX
 from tests.contract.http_api import Api, faults
 
@@ -62,6 +63,7 @@ async def test_who_made_it_is_kept(api: Api) -> None:
         ({"name": "x" * 101}, "name"),
         ({"name": "a\nb"}, "name"),
         ({"name": 7}, "name"),
+        *(({"name": name}, "name") for name in ("admin", "ADMIN", "webhook", "sql", "SQL", "Medic", "Slack:ann")),
         ({"scopes": []}, "scopes"),
         ({"scopes": "heartbeat"}, "scopes"),
         ({"scopes": ["root"]}, "scopes"),
@@ -73,6 +75,7 @@ async def test_who_made_it_is_kept(api: Api) -> None:
         ({"teams": [""]}, "teams"),
         ({"teams": {}}, "teams"),
         ({"expires_in_days": 0}, "expires_in_days"),
+        ({"expires_in_days": 0.00009}, "expires_in_days"),
         ({"expires_in_days": -1}, "expires_in_days"),
         ({"expires_in_days": 3661}, "expires_in_days"),
         ({"expires_in_days": True}, "expires_in_days"),
@@ -87,6 +90,17 @@ async def test_a_faulty_field_is_named(api: Api, fields: dict[str, object], fiel
     assert answer.status_code == 400
     assert list(faults(answer)) == [field]
     assert not api.world.keys.all()
+
+
+async def test_the_shortest_life_that_the_description_names_is_taken(api: Api) -> None:
+    schema = KeyBody.model_json_schema()["properties"]["expires_in_days"]
+    [bounds] = [part for part in schema["anyOf"] if "minimum" in part]
+    await make(api, expires_in_days=bounds["minimum"])
+
+
+@pytest.mark.parametrize("name", ["admins", "medic-hosts", "slack", "sql:reports"])
+async def test_a_name_that_only_resembles_a_reserved_one_is_taken(api: Api, name: str) -> None:
+    assert (await make(api, name=name))["name"] == name
 
 
 async def test_null_restricts_nothing(api: Api) -> None:

@@ -50,6 +50,7 @@ class MemoryServiceStore:
         self.stored = list(stored)
         self.audit: list[AuditEntry] = []
         self.snapshots: dict[SnapshotId, ServiceSnapshot] = {}
+        self._restored_as: dict[ServiceId, ServiceId] = {}
         self._now = now
         self._draw = draw or count(1).__next__
         self._rows = {entry.service.row.service_id: entry.service.row for entry in stored}
@@ -79,6 +80,7 @@ class MemoryServiceStore:
         row, is_new = await self.insert(draft, by=by)
         if is_new:
             self._mark_restored(snapshot, by)
+            self._restored_as[self.snapshots[snapshot].service_id] = row.service_id
         return row, is_new
 
     async def replace_from(self, snapshot: SnapshotId, row: ServiceRow, *, by: Author) -> ServiceRow | None:
@@ -87,6 +89,11 @@ class MemoryServiceStore:
         if stored is not None:
             self._mark_restored(snapshot, by)
         return stored
+
+    async def find_restored(self, service_id: ServiceId) -> ServiceId | None:
+        self._require_available()
+        later = self._restored_as.get(service_id)
+        return later if later is None or later in self._rows else await self.find_restored(later)
 
     async def read(self, service_id: ServiceId) -> ServiceRow | None:
         self._require_available()

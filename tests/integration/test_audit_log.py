@@ -122,21 +122,29 @@ async def test_a_session_is_not_medics_own_by_saying_so(store: PgServiceStore, l
     assert await store.database.fetch("SELECT FROM medic.service_changes"), "the actor hears of it"
 
 
-async def test_whoever_has_only_a_grant_cannot_read_what_medics_sessions_show(store: PgServiceStore) -> None:
+async def test_whoever_has_only_a_grant_is_audited_and_can_neither_write_the_audit_nor_be_medic(
+    store: PgServiceStore, log: PgAuditLog
+) -> None:
     await store.insert(DRAFT, by=ANNA)
-    role = f"reader_{uuid.uuid4().hex}"
-    async with open_database(store.database.target, connections_max=1) as operator, operator.transaction() as session:
-        await session.execute(
-            f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA medic TO {role}; GRANT SELECT ON medic.services TO {role};"
-            f" SET LOCAL ROLE {role}; SET LOCAL medic.writer = 'on'"
+    role = f"clerk_{uuid.uuid4().hex}"
+    async with open_database(store.database.target, connections_max=1) as operator:
+        await operator.execute(
+            f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA medic TO {role};"
+            f" GRANT SELECT, UPDATE, DELETE ON medic.services TO {role};"
+            f" SET ROLE {role}; SET medic.writer = 'on'"
         )
-        row = await session.fetchrow("SELECT medic.is_own_session() AS is_own")
-        assert row is not None
-        assert not row["is_own"]
-        await session.execute("SAVEPOINT before")
-        with pytest.raises(StatementRefusedError, match="permission denied"):
-            await session.fetch("SELECT word FROM medic.own_sessions")
-        await session.execute(f"ROLLBACK TO before; RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
+        for sql in (
+            "SELECT word FROM medic.own_sessions",
+            "INSERT INTO medic.audit_log (at, actor, action, subject) VALUES (now(), 'anna', 'delete', 'nightly')",
+        ):
+            with pytest.raises(StatementRefusedError, match="permission denied"):
+                await operator.execute(sql)
+        await operator.execute("UPDATE medic.services SET team = 'core'")
+        await operator.execute("DELETE FROM medic.services")
+        await operator.execute(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
+
+    entries, _ = await log.page(AuditQuery(actor="SQL"))
+    assert [entry.action for entry in entries] == ["delete", "update"]
 
 
 async def test_a_change_that_keeps_the_version_leaves_an_entry_and_a_snapshot_too(
@@ -289,9 +297,30 @@ async def test_a_deleted_service_comes_back_under_its_name_unless_that_is_taken(
 
     assert is_new
     assert again.service_id not in {row.service_id, other.service_id}
+    found = [await store.find_restored(service) for service in (row.service_id, other.service_id, again.service_id)]
+    assert found == [again.service_id, None, None]
     [newest], _ = await log.page(AuditQuery(limit=1, service_id=again.service_id))
     assert (newest.action, newest.before) == ("restore", None)
     assert await snapshots.find(SnapshotId(999)) is None
+
+
+async def test_a_service_is_found_through_all_its_restores(
+    store: PgServiceStore, snapshots: PgServiceSnapshots
+) -> None:
+    first, _ = await store.insert(DRAFT, by=ANNA)
+    row = first
+    for _ in range(2):
+        await store.delete(row.service_id, by=ANNA)
+        assert await store.find_restored(first.service_id) is None
+        [deleted], _ = await snapshots.page(SnapshotQuery(service_id=row.service_id))
+        row, _ = await store.insert_from(deleted.snapshot_id, deleted.draft, by=ANNA)
+
+    assert await store.find_restored(first.service_id) == row.service_id
+    changed = replace(row, version=2, team="core")
+    await store.replace(changed, by=ANNA)
+    [edited], _ = await snapshots.page(SnapshotQuery(service_id=row.service_id))
+    await store.replace_from(edited.snapshot_id, replace(changed, version=3), by=ANNA)
+    assert await store.find_restored(first.service_id) == row.service_id, "an edit leads to the service itself"
 
 
 # --------------------------------------------------------------------------------------------------- refused sign-ins

@@ -40,7 +40,7 @@ def rows() -> list[str]:
     return ROW.findall(PAGE.read_text())
 
 
-def tests_of(path: str) -> set[str]:
+def defined_in(path: str) -> set[str]:
     return {
         node.name
         for node in ast.walk(ast.parse((ROOT / path).read_text()))
@@ -57,7 +57,7 @@ def test_every_row_names_tests_that_exist() -> None:
             wrong.append(cell)
         for given, test in named:
             path = given or path
-            if not path or not (ROOT / path).is_file() or (test and test not in tests_of(path)):
+            if not path or not (ROOT / path).is_file() or (test and test not in defined_in(path)):
                 wrong.append(f"{given}::{test}")
     assert wrong == []
 

@@ -2,14 +2,15 @@
 
 The writer is behind by a fraction of a second. A reader says up to where it wants to see, wakes the writer, and waits
 for it, at most `OWN_WRITES_SECONDS`. Where the writer does not get there in time, PostgreSQL is asked all the same and
-what the journal still holds behind the writer's position is merged in. Where PostgreSQL does not answer, this raises:
-an empty list would be a lie.
+what the journal still holds behind the writer's position is merged in: heartbeats as far as the time goes, alerts whole
+or not at all (`tail.py`), because one of them in an old state is not incomplete but untrue. Where PostgreSQL does not
+answer, this raises: an empty list would be a lie.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import trio
@@ -24,6 +25,15 @@ from medic.history import AlertHistory, AlertMoment, AlertQuery, AlertRow, Deliv
 from medic.ports import Journal, Position, Roster
 from medic.store.postgres.database import Database, Row
 from medic.store.postgres.time_limit import answered_within
+from medic.store.tables.batch import AlertValues, Batch
+from medic.store.tables.tail import (
+    NAMED,
+    alert_rows,
+    matches,
+    read_tail,
+    with_tail_deliveries,
+    with_tail_moments,
+)
 
 READ_SECONDS: Final = 2.0
 """Longest read, all of it: then the caller is told that PostgreSQL does not answer."""
@@ -115,30 +125,32 @@ class PgHistory:
         """One page of alerts, newest first, and how many match in all.
 
         Raises:
-            DatabaseUnavailableError: PostgreSQL does not answer.
+            DatabaseUnavailableError: PostgreSQL does not answer, or is too far behind to tell what is true.
         """
         with answered_within(READ_SECONDS):
             return await self._alerts(query)
 
     async def _alerts(self, query: AlertQuery) -> tuple[Sequence[AlertRow], int]:
-        await self._wait_written(self._journal.newest)
+        newer = await self._tail_rows((await self._read_tail()).alerts)
         conditions = (
             "($1::smallint IS NULL OR active = $1) AND ($2::text IS NULL OR"
             ' lower(heartbeat_name COLLATE "C") = $2 COLLATE "C") AND ($3::text IS NULL OR team = $3)'
             " AND ($4::text[] IS NULL OR team = ANY ($4))"
             ' AND ($5::text[] IS NULL OR lower(heartbeat_name COLLATE "C") LIKE ANY ($5))'
+            " AND alert_id <> ALL ($6::bigint[])"
         )
         chosen = (
             None if query.active is None else int(query.active),
             None if query.heartbeat_name is None else name_key(query.heartbeat_name),
             query.team,
             *_within(query.reach),
+            [row.alert_id for row in newer],
         )
         before_at, before_id = query.before or (None, None)
         records = await self._database.fetch(
             f"SELECT {_ALERT_COLUMNS} FROM medic.alerts WHERE {conditions}"  # noqa: S608 - constants
-            " AND ($6::timestamptz IS NULL OR (created_date, alert_id) < ($6, $7::bigint))"
-            " ORDER BY created_date DESC, alert_id DESC LIMIT $8",
+            " AND ($7::timestamptz IS NULL OR (created_date, alert_id) < ($7, $8::bigint))"
+            " ORDER BY created_date DESC, alert_id DESC LIMIT $9",
             *chosen,
             before_at,
             before_id,
@@ -150,26 +162,30 @@ class PgHistory:
             *chosen,
             operation="count alerts",
         )
-        return [_alert_of(record) for record in records], 0 if counted is None else counted["alerts"]
+        asked = [row for row in newer if matches(row, query)]
+        page = [row for row in asked if query.before is None or _place(row) < query.before]
+        page.extend(_alert_of(record) for record in records)
+        page.sort(key=_place, reverse=True)
+        return page[: query.limit], len(asked) + (0 if counted is None else counted["alerts"])
 
     async def alert(self, alert_id: EventId) -> AlertHistory | None:
         """One alert with its history and deliveries, or None.
 
         Raises:
-            DatabaseUnavailableError: PostgreSQL does not answer.
+            DatabaseUnavailableError: PostgreSQL does not answer, or is too far behind to tell what is true.
         """
         with answered_within(READ_SECONDS):
             return await self._alert(alert_id)
 
     async def _alert(self, alert_id: EventId) -> AlertHistory | None:
-        await self._wait_written(self._journal.newest)
-        record = await self._database.fetchrow(
-            f"SELECT {_ALERT_COLUMNS} FROM medic.alerts WHERE alert_id = $1",  # noqa: S608 - a constant
-            alert_id,
-            operation="alert by id",
-        )
-        if record is None:
-            return None
+        tail = await self._read_tail()
+        if alert_id in tail.alerts:
+            [row] = await self._tail_rows({alert_id: tail.alerts[alert_id]})
+        else:
+            stored = await self._stored_alerts([alert_id])
+            if alert_id not in stored:
+                return None
+            row = stored[alert_id]
         moments = await self._database.fetch(
             "SELECT at, change, by, note FROM medic.alert_events WHERE alert_id = $1 ORDER BY moment_id",
             alert_id,
@@ -182,10 +198,33 @@ class PgHistory:
             operation="alert deliveries",
         )
         return AlertHistory(
-            _alert_of(record),
-            [AlertMoment(InstantMs(row["at"]), row["change"], row["by"], row["note"]) for row in moments],
-            [_delivery_of(row) for row in deliveries],
+            row,
+            with_tail_moments([_moment_of(record) for record in moments], tail, alert_id),
+            with_tail_deliveries([_delivery_of(record) for record in deliveries], tail, alert_id),
         )
+
+    async def _read_tail(self) -> Batch:
+        """What PostgreSQL does not have although it was there before the question; mostly nothing."""
+        wanted = self._journal.newest
+        committed = await self._wait_written(wanted)
+        return await read_tail(self._journal, committed) if committed < wanted else Batch()
+
+    async def _tail_rows(self, alerts: Mapping[EventId, AlertValues]) -> list[AlertRow]:
+        """The tail's alerts as their rows will be."""
+        if not alerts:
+            return []
+        stored = await self._stored_alerts(list(alerts))
+        services = {values.service_id for alert_id, values in alerts.items() if alert_id not in stored}
+        named = await self._database.fetch(NAMED, sorted(services), operation="names of new alerts") if services else ()
+        return alert_rows(alerts, stored, named)
+
+    async def _stored_alerts(self, alert_ids: Sequence[EventId]) -> dict[EventId, AlertRow]:
+        records = await self._database.fetch(
+            f"SELECT {_ALERT_COLUMNS} FROM medic.alerts WHERE alert_id = ANY ($1::bigint[])",  # noqa: S608 - a constant
+            alert_ids,
+            operation="alerts by id",
+        )
+        return {EventId(record["alert_id"]): _alert_of(record) for record in records}
 
     async def _wait_written(self, position: Position) -> Position:
         """Give the writer its chance to get to `position`; where it is now."""
@@ -309,6 +348,14 @@ def _alert_of(record: Row) -> AlertRow:
         muted=record["muted"] == 1,
         flapping=record["flapping"] == 1,
     )
+
+
+def _place(row: AlertRow) -> tuple[InstantMs, EventId]:
+    return row.created_date, row.alert_id
+
+
+def _moment_of(record: Row) -> AlertMoment:
+    return AlertMoment(InstantMs(record["at"]), record["change"], record["by"], record["note"])
 
 
 def _delivery_of(record: Row) -> Delivery:

@@ -97,6 +97,16 @@ def row_of(record: Row) -> ServiceRow:
     )
 
 
+_RESTORED: Final = """
+WITH RECURSIVE lives (service_id) AS (
+    VALUES ($1::bigint)
+    UNION SELECT s.restored_as FROM lives l JOIN medic.service_snapshots s USING (service_id)
+          WHERE s.restored_as IS NOT NULL)
+SELECT service_id FROM lives JOIN medic.services USING (service_id) WHERE service_id <> $1
+"""
+"""One row at most: all of them have one name. UNION leaves out what was found before, so it ends."""
+
+
 class PgServiceStore:
     """Implements `ports.ServiceStore`.
 
@@ -136,7 +146,7 @@ class PgServiceStore:
             with answered_within(CHANGE_SECONDS):
                 async with self._database.transaction() as transaction:
                     if await self._insert(transaction, row, said(by, snapshot)):
-                        await self._use_up(transaction, snapshot, by)
+                        await self._use_up(transaction, snapshot, row.service_id, by)
                         return row, True
         except CommitUnknownError:
             stored = await self.read(row.service_id)
@@ -183,13 +193,19 @@ class PgServiceStore:
                     )
                     if tag != "UPDATE 1":
                         return None
-                    await self._use_up(transaction, snapshot, by)
+                    await self._use_up(transaction, snapshot, row.service_id, by)
         except CommitUnknownError:
             stored = await self.read(row.service_id)
             if stored is not None and stored.version == row.version and stored.changed_by == row.changed_by:
                 return stored
             raise
         return row
+
+    async def find_restored(self, service_id: ServiceId) -> ServiceId | None:
+        """The service as which a deleted one is there again, however often it was deleted and restored; or None."""
+        with answered_within(CHANGE_SECONDS):
+            record = await self._database.fetchrow(_RESTORED, service_id, operation="restored service")
+        return None if record is None else ServiceId(record["service_id"])
 
     async def read(self, service_id: ServiceId) -> ServiceRow | None:
         """The committed row, or None if there is none."""
@@ -272,9 +288,11 @@ class PgServiceStore:
         service = unpack_state(record["hot"], row, policy)
         return StoredService(service, journal_id=record["journal_id"], version=record["state_version"])
 
-    async def _use_up(self, transaction: Transaction, snapshot: SnapshotId | None, by: Author) -> None:
+    async def _use_up(
+        self, transaction: Transaction, snapshot: SnapshotId | None, restored_as: ServiceId, by: Author
+    ) -> None:
         if snapshot is not None:
-            await mark_restored(transaction, snapshot, at=self._clock.now(), by=by)
+            await mark_restored(transaction, snapshot, restored_as, at=self._clock.now(), by=by)
 
     async def _insert(self, transaction: Transaction, row: ServiceRow, author: str) -> bool:
         tag = await transaction.execute(

@@ -68,18 +68,28 @@ class PgServiceSnapshots:
         return None if record is None else _snapshot_of(record)
 
 
-async def mark_restored(transaction: Transaction, snapshot_id: SnapshotId, *, at: InstantMs, by: Author) -> None:
+async def mark_restored(
+    transaction: Transaction, snapshot_id: SnapshotId, restored_as: ServiceId, *, at: InstantMs, by: Author
+) -> None:
     """Use the snapshot up, in the transaction that restores it: of two who try at once, one is refused.
+
+    Args:
+        transaction: That one.
+        snapshot_id: What is restored.
+        restored_as: The service that has its columns from now on.
+        at: Now.
+        by: Who restores it.
 
     Raises:
         SnapshotRestoredError: it is used up already.
     """
     tag = await transaction.execute(
-        "UPDATE medic.service_snapshots SET restored_at = $2, restored_by = $3"
+        "UPDATE medic.service_snapshots SET restored_at = $2, restored_by = $3, restored_as = $4"
         " WHERE snapshot_id = $1 AND restored_at IS NULL",
         snapshot_id,
         at,
         by.name,
+        restored_as,
         operation="restore snapshot",
     )
     if tag != "UPDATE 1":

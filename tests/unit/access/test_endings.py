@@ -26,6 +26,31 @@ def test_an_end_is_told_14_and_3_days_and_1_day_before(days, told):
     assert days_left(ending_in(days), NOW) == told
 
 
+@pytest.mark.parametrize(
+    ("lifetime", "days", "told"),
+    [
+        (14, 13.9, None),
+        (14, 2, None),
+        (14, 1, 1),
+        (5, 1.001, None),
+        (5, 1, 1),
+        (1, 0.6, None),
+        (1, 0.5, 1),
+        (0.04, 0.03, None),
+        (0.04, 0.02, 1),
+        (14.001, 13.9, 14),
+    ],
+)
+def test_a_key_made_for_a_short_time_is_about_to_end_in_its_last_day_or_half(lifetime, days, told):
+    key = ending_in(days)
+    assert days_left(replace(key, date_added=key.expires_at - round(lifetime * DAY_MS)), NOW) == told
+
+
+def test_the_life_of_a_rotated_key_begins_with_its_rotation():
+    key = ending_in(4.9)
+    assert days_left(replace(key, rotated_at=key.expires_at - 5 * DAY_MS), NOW) is None
+
+
 def test_a_key_without_an_end_and_one_that_was_revoked_have_none_to_tell():
     assert days_left(KEY, NOW) is None
     assert days_left(ending_in(2, revoked_at=NOW), NOW) is None

@@ -101,6 +101,15 @@ def test_what_somebody_else_remembers_need_not_be_written_down(requests, steps):
         newest = now if is_paced else newest
 
 
+def test_what_was_refused_is_not_taken_for_the_one_before():
+    limit, counters = Limit(1), Counters()
+    taken = [
+        counters.take_paced("name", limit, now, since) for now, since in ((MINUTE_US, 10**15), (MINUTE_US + 10, 10))
+    ]
+    assert taken == [0, MINUTE_US - 10]
+    assert counters.take_paced("name", limit, 2 * MINUTE_US, MINUTE_US - 10) == 0
+
+
 def test_a_name_that_keeps_its_pace_is_not_remembered():
     limit, counters = Limit(60), Counters()
     for second in range(100):

@@ -23,6 +23,7 @@ ROW: dict[str, Any] = {
     "last_used_at": None,
     "last_used_from": None,
 }
+LISTED = good(200, "", [ROW])
 KEY = "mdk_abcdefghijkl_" + "x" * 43
 
 
@@ -78,7 +79,7 @@ def test_keys_are_listed(small: SmallMedic, run: Run) -> None:
 
 def test_a_rotated_key_is_printed_and_the_overlap_said(small: SmallMedic, run: Run) -> None:
     rotated = {**ROW, "key": KEY, "former_until": "2026-11-25T00:00:00.000Z"}
-    small.scripted = [good(200, "API key rotated.", rotated)] * 2
+    small.scripted = [LISTED, good(200, "API key rotated.", rotated)] * 2
     ended = run("key", "rotate", "abcdefghijkl", "--overlap", "90m")
     assert ended.out == f"{KEY}\n"
     assert "The one before works until 2026-11-25 00:00:00Z." in ended.err
@@ -92,15 +93,39 @@ def test_revoking_asks_first(small: SmallMedic, run: Run) -> None:
     assert ended.status == 2
     assert "say --yes" in ended.err
     assert not small.asked
-    small.scripted = [good(200, "API key revoked.", ROW)] * 2
+    small.scripted = [LISTED, good(200, "API key revoked.", ROW)] * 2
     assert run("key", "revoke", "abcdefghijkl", "--yes").err == "hosts: API key revoked.\n"
     assert (small.last.method, small.last.path, small.last.query) == ("DELETE", "/v2/keys/abcdefghijkl", {})
     assert run("key", "revoke", "../x", "-y", "--force", "-o", "json").json["name"] == "hosts"
     assert (small.last.path, small.last.query) == ("/v2/keys/..%2Fx", {"force": "1"})
 
 
+def test_a_key_is_found_by_its_name_too(small: SmallMedic, run: Run) -> None:
+    former = {**ROW, "key_id": "formerformer", "state": "revoked"}
+    small.scripted = [good(200, "", [former, ROW]), good(200, "API key revoked.", ROW)] * 2
+    assert run("key", "revoke", "HOSTS", "--yes").status == 0
+    assert small.last.path == "/v2/keys/abcdefghijkl"
+    assert run("key", "revoke", "formerformer", "--yes").status == 0
+    assert small.last.path == "/v2/keys/formerformer"
+
+
+def test_an_id_goes_before_a_name(small: SmallMedic, run: Run) -> None:
+    namesake = {**ROW, "key_id": "otherotherot", "name": "abcdefghijkl"}
+    small.scripted = [good(200, "", [namesake, ROW]), good(200, "API key revoked.", ROW)]
+    assert run("key", "revoke", "abcdefghijkl", "--yes").status == 0
+    assert small.last.path == "/v2/keys/abcdefghijkl"
+
+
+def test_a_name_of_several_keys_is_no_key(small: SmallMedic, run: Run) -> None:
+    small.scripted = [good(200, "", [ROW, {**ROW, "key_id": "otherotherot", "name": "Hosts"}])]
+    ended = run("key", "rotate", "hosts")
+    assert (ended.status, ended.out) == (2, "")
+    assert "abcdefghijkl (hosts), otherotherot (Hosts)" in ended.err
+    assert [asked.method for asked in small.asked] == ["GET"]
+
+
 def test_a_refusal_is_exit_1(small: SmallMedic, run: Run) -> None:
-    small.scripted = [bad(409, "hosts is the last key with the scope admin.")]
+    small.scripted = [LISTED, bad(409, "hosts is the last key with the scope admin.")]
     ended = run("key", "revoke", "abcdefghijkl", "--yes")
     assert (ended.status, ended.err) == (1, "medic-cli: hosts is the last key with the scope admin.\n")
 

@@ -35,9 +35,14 @@ def test_small_bodies_have_a_reserve_that_large_ones_leave_alone() -> None:
 
 def test_a_share_comes_back_however_its_request_ends() -> None:
     budget = BodyBudget()
-    with pytest.raises(ZeroDivisionError), budget.share() as share:
-        share.keep(LARGE)
-        raise ZeroDivisionError
+
+    def crash() -> None:
+        with budget.share() as share:
+            share.keep(LARGE)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        crash()
     assert budget.held == 0
 
 

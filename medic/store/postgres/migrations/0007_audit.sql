@@ -143,8 +143,10 @@ CREATE TABLE medic.service_snapshots (
     created_at     timestamptz NOT NULL,
     snapshot_data  jsonb NOT NULL,
     restored_at    timestamptz,
-    restored_by    text NOT NULL DEFAULT ''
+    restored_by    text NOT NULL DEFAULT '',
+    restored_as    bigint
 );
+COMMENT ON COLUMN medic.service_snapshots.restored_as IS 'The service that has its columns since: a deleted one came back under another id.';
 CREATE INDEX service_snapshots_newest ON medic.service_snapshots (created_at, snapshot_id);
 CREATE INDEX service_snapshots_service ON medic.service_snapshots (service_id, created_at, snapshot_id);
 CREATE INDEX service_snapshots_name ON medic.service_snapshots (lower(heartbeat_name COLLATE "C"), created_at, snapshot_id);
@@ -264,3 +266,10 @@ BEGIN
     RETURN NULL;
 END
 $$;
+
+-- As their owner: who may change services needs no right to write the audit, and so cannot write it from a trigger of his own.
+ALTER FUNCTION medic.note_inserted_services() SECURITY DEFINER SET search_path = pg_catalog;
+ALTER FUNCTION medic.note_updated_service() SECURITY DEFINER SET search_path = pg_catalog;
+ALTER FUNCTION medic.note_deleted_services() SECURITY DEFINER SET search_path = pg_catalog;
+ALTER FUNCTION medic.audit_api_key() SECURITY DEFINER SET search_path = pg_catalog;
+ALTER FUNCTION medic.audit_secret() SECURITY DEFINER SET search_path = pg_catalog;
