@@ -105,11 +105,15 @@ async def test_requests_and_refusals_are_counted_as_quart_counts_them() -> None:
         assert counted.heartbeats_refused == {"invalid": 1}
 
 
+def but_its_date(answer: bytes) -> list[bytes]:
+    return [line for line in answer.split(b"\r\n") if not line.lower().startswith(b"date:")]
+
+
 async def test_a_heartbeat_in_one_line_is_answered_to_head_without_a_body() -> None:
     async with serve() as served:
         request = get("/heartbeat/job?status=COMPLETED", "Connection: close")
         whole, bare = await served.exchange(request), await served.exchange(request.replace(b"GET", b"HEAD"))
-        assert bare == whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+        assert but_its_date(bare) == but_its_date(whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
         assert (beats(served), hot_requests(served)) == (2, 2)
         assert served.world.meter.statistics().requests == {
             ("GET", "/heartbeat/{heartbeat_name}", 201): 1,

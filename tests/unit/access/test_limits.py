@@ -43,4 +43,5 @@ def test_nobody_waits_longer_than_the_limit_takes():
 
 async def test_where_nothing_is_limited_nothing_is_refused():
     assert UNLIMITED.refuse_unknown(NOBODY) is None
+    assert UNLIMITED.heartbeat_wait_us(object(), 0, 0) == 0
     assert await UNLIMITED.count(Counted.READ, NOBODY) is None
