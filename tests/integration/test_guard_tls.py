@@ -63,7 +63,7 @@ async def ask(receiver: Receiver, name: str, *, times: int = 1) -> list[object]:
         )
         port = listener.transport_listener.socket.getsockname()[1]
         names = Names(**{name: ["127.0.0.1"]})
-        async with guarded_client(guard(name, names=names)) as client:
+        async with guarded_client(guard(name, "127.0.0.1", names=names)) as client:
             said = [
                 await post(client, f"https://{name}:{port}/x", content=BODY, headers={}, clock=WallClock())
                 for _ in range(times)
