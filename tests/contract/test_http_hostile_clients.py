@@ -304,10 +304,11 @@ async def test_connections_that_wait_for_their_clients_give_way(begin: object) -
         count = beats(served)
         await busy.send_all(post("/heartbeat", HEARTBEAT))
         await until(lambda: beats(served) == count + 1)
-        newcomers = [await served.connect() for _ in range(19)]
-        for stream in newcomers:
-            await stream.send_all(post("/heartbeat", HEARTBEAT))
-        await until(lambda: beats(served) == count + 20)
+        newcomers = []
+        for taken in range(2, 21):  # one that has sent nothing yet waits for its client as well, and might give way
+            newcomers.append(await served.connect())
+            await newcomers[-1].send_all(post("/heartbeat", HEARTBEAT))
+            await until(lambda taken=taken: beats(served) == count + taken)
         served.world.journal.release()
         for stream in (busy, *newcomers):
             assert status_of(await read_answer(stream)) == 201
