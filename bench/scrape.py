@@ -84,7 +84,7 @@ class MemoryWatch:
         """Megabytes."""
         self._ended.set()
         self._thread.join()
-        return (self._most - self._first) / 1e6
+        return float(self._most - self._first) / 1e6
 
     def _run(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
@@ -167,7 +167,8 @@ for number in range(count):
 kept = resident() - empty
 begun = time.process_time()
 size = len(generate_latest(registry))
-print(json.dumps({"seconds": time.process_time() - begun, "size": size, "kept": kept, "more": resident() - empty - kept}))
+seconds, more = time.process_time() - begun, resident() - empty - kept
+print(json.dumps({"seconds": seconds, "size": size, "kept": kept, "more": more}))
 """
 
 
@@ -194,8 +195,8 @@ def against_rival(whole: Scrape, services: int, *, quick: bool) -> Figure:
     theirs = rival(count)
     ours_us, theirs_us = whole.cpu_seconds / services * 1e6, theirs["seconds"] / count * 1e6
     words = (
-        f"{whole.seconds:.1f} s for {services:,}. prometheus_client's generate_latest with a child each, {count:,} services: "
-        f"{theirs['seconds']:.1f} s without a pause, {theirs['kept'] / count:,.0f} bytes kept a service and "
+        f"{whole.seconds:.1f} s for {services:,}. prometheus_client's generate_latest with a child each, {count:,} "
+        f"services: {theirs['seconds']:.1f} s without a pause, {theirs['kept'] / count:,.0f} bytes kept a service and "
         f"{theirs['more'] / count:,.0f} more for the scrape; Medic {whole.memory_mb * 1e6 / services:,.0f}"
     )
     return Figure(

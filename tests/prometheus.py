@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,8 +54,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if config.stash.get(LEFT_OUT, 0) or (config.getoption("numprocesses", None) and not all(map(tool, NEEDED))):
         terminalreporter.section("NOT TESTED: the real Prometheus", red=True)
         terminalreporter.write_line(
-            "Neither prometheus nor promtool is on the PATH, and none could be had for .venv (see .venv/prometheus.log): "
-            "tests of rules and dashboards that need them were left out. Debian and Ubuntu: apt install prometheus."
+            "Neither prometheus nor promtool is on the PATH, and none could be had (see .venv/prometheus.log): tests "
+            "of rules and dashboards that need them were left out. Debian and Ubuntu: apt install prometheus."
         )
 
 
@@ -97,7 +97,7 @@ class PrometheusProcess:
         ]
         with (self._directory / "log").open("wb") as log:
             self._child = subprocess.Popen(words, cwd=self._directory, stdout=log, stderr=subprocess.STDOUT)
-        self.wait_for(self._is_ready)
+        self.wait_until_none(self._not_ready)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -122,22 +122,21 @@ class PrometheusProcess:
             with refusal:
                 raise AssertionError(f"{parameters}: {refusal.read().decode()}") from None
 
-    def wait_for(self, question: Any) -> Any:
-        """The first true answer of `question()`."""
+    def wait_until_none(self, lacking: Callable[[], Collection[object]]) -> None:
+        """Return once nothing is lacking; fails with what is."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not (answer := question()):
+        while found := lacking():
             assert self._child is not None
             assert self._child.poll() is None, f"prometheus ended:\n{self._said()}"
-            assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s; prometheus printed:\n{self._said()}"
+            assert time.monotonic() < deadline, f"lacking: {found}\nprometheus printed:\n{self._said()}"
             time.sleep(POLL_SECONDS)
-        return answer
 
-    def _is_ready(self) -> bool:
+    def _not_ready(self) -> Sequence[str]:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/-/ready", timeout=PATIENCE_SECONDS):
-                return True
-        except OSError:
-            return False
+                return ()
+        except OSError as error:
+            return (str(error),)
 
     def _said(self) -> str:
         return (self._directory / "log").read_text(errors="replace")[-4000:]

@@ -75,15 +75,22 @@ def selectors(syntax: Any) -> list[Any]:
     return found
 
 
+def labels_named(expression: str) -> set[str]:
+    """The labels by which an expression groups or joins."""
+    lists = re.findall(r"\b(?:by|on|without|ignoring|group_left|group_right) \(([^)]*)\)", expression)
+    return {label.strip() for one in lists for label in one.split(",") if label.strip()}
+
+
 def matches(selector: Any, name: str, labels: Mapping[str, str]) -> bool:
     """Whether a sample is one of those that the selector chooses."""
     return name == selector.name and all(
-        _agrees(str(matcher.op), matcher.value, labels.get(matcher.name, ""))
+        _agrees(matcher, labels.get(matcher.name, ""))
         for matcher in selector.matchers.matchers
         if matcher.name not in {"job", "instance"}  # Prometheus adds these
     )
 
 
-def _agrees(operator: str, wanted: str, value: str) -> bool:
-    is_same = value == wanted if "~" not in operator else re.fullmatch(wanted, value) is not None
-    return is_same != operator.startswith("!")
+def _agrees(matcher: Any, value: str) -> bool:
+    by_pattern = matcher.op in (promql_parser.MatchOp.Re, promql_parser.MatchOp.NotRe)
+    is_same = re.fullmatch(matcher.value, value) is not None if by_pattern else value == matcher.value
+    return is_same == (matcher.op in (promql_parser.MatchOp.Equal, promql_parser.MatchOp.Re))

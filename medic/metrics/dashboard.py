@@ -55,7 +55,9 @@ def dashboard() -> dict[str, Json]:
         "refresh": "30s",
         "timezone": "",
         "time": {"from": "now-6h", "to": "now"},
-        "annotations": {"list": [_annotation("Medic was started", f"changes(medic_active_token{{{MATCHERS}}}[1m]) > 0")]},
+        "annotations": {
+            "list": [_annotation("Medic was started", f"changes(medic_active_token{{{MATCHERS}}}[1m]) > 0")]
+        },
         "templating": {"list": list(_variables())},
         "panels": list(_panels()),
     }

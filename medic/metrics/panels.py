@@ -1,8 +1,8 @@
 """What the dashboard shows: each panel's title, what it says to whoever wakes up at night, and its questions.
 
-`SELECTED` stands where the variables of the dashboard choose among Medics. Panels of single services leave it out: their
-series may come from scrape jobs of their own, one a shard. Several Medics of one database are one at a time in here,
-because one that stands by has no metrics; a sum is the active one's.
+`SELECTED` stands where the variables of the dashboard choose among Medics. Panels of single services leave it out:
+their series may come from a scrape job of their own. Several Medics of one database are one at a time in here, because
+one that stands by has no metrics; a sum is the active one's.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ def _stat(title: str, description: str, expression: str, *, unit: str = "short",
 
 def _quantiles(metric: str, *shares: str, matchers: str = SELECTED) -> tuple[Query, ...]:
     return tuple(
-        Query(f"histogram_quantile({share}, sum by (le) (rate({metric}_bucket{{{matchers}}}[{SPAN}])))", f"p{share[2:]:0<2}")
+        Query(
+            f"histogram_quantile({share}, sum by (le) (rate({metric}_bucket{{{matchers}}}[{SPAN}])))",
+            f"p{share[2:]:0<2}",
+        )
         for share in shares
     )
 
@@ -190,11 +193,7 @@ SERVICES: Final = Row(
         Panel(
             "Next deadlines",
             "The ten services that become late first, if nothing is heard of them.",
-            (
-                Query(
-                    f"bottomk(10, max by ({SERVICE}) (medic_service_deadline_timestamp_seconds) - time())"
-                ),
-            ),
+            (Query(f"bottomk(10, max by ({SERVICE}) (medic_service_deadline_timestamp_seconds) - time())"),),
             "s",
             "table",
             width=12,
@@ -395,13 +394,16 @@ STORING: Final = Row(
         Panel(
             "Disk",
             "The one under MEDIC_DATA_DIR.",
-            (Query("min(medic_disk_free_bytes{SELECTED})", "free"), Query("max(medic_disk_size_bytes{SELECTED})", "size")),
+            (
+                Query("min(medic_disk_free_bytes{SELECTED})", "free"),
+                Query("max(medic_disk_size_bytes{SELECTED})", "size"),
+            ),
             "bytes",
         ),
         Panel(
             "Refused, failed",
-            "1 while records or heartbeats are refused, or the writer cannot write. Records set aside, snapshots and syncs "
-            "that failed, in each span of the graph.",
+            "1 while records or heartbeats are refused, or the writer cannot write. Records set aside, snapshots and "
+            "syncs that failed, in each span of the graph.",
             (
                 _sum("medic_journal_refusing"),
                 _sum("medic_journal_refusing_intake"),

@@ -81,7 +81,9 @@ def test_a_rule_says_what_is_wrong_and_what_to_do(rule):
 
 def test_the_runbooks_thresholds_are_the_rules():
     found = {(rule["alert"], rule["labels"]["severity"]): rule["expr"] for rule in rules()}
-    assert {name: threshold for name, threshold in RUNBOOK_THRESHOLDS.items() if not found[name].endswith(threshold)} == {}
+    assert {
+        name: threshold for name, threshold in RUNBOOK_THRESHOLDS.items() if not found[name].endswith(threshold)
+    } == {}
 
 
 def test_commands_that_a_rule_names_exist():
