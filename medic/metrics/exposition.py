@@ -43,6 +43,20 @@ class Page:
     body: AsyncIterator[bytes]
 
 
+class Turns:
+    """What listings that are read together share, so that all of them cost others no more than one does.
+
+    Attributes:
+        making: Held while a slice is made: in a turn of the loop there is one.
+        packing: One thread compresses. As many as there are listings would leave the loop a share of one among them
+            where Medic has a core or two.
+    """
+
+    def __init__(self) -> None:
+        self.making = trio.Lock()
+        self.packing = trio.CapacityLimiter(1)
+
+
 class Pieces:
     """An async iterator over pieces that plain code makes, with a chance for every other task before each.
 
@@ -50,16 +64,16 @@ class Pieces:
 
     Args:
         pieces: Each step is a slice: it holds the loop.
-        turn: Held while a piece is made. Those that share one take turns: in one turn of the loop there is one slice.
+        turns: Those that share them take turns.
         gzip: Whether to compress.
         on_end: Called once, at the end.
     """
 
     def __init__(
-        self, pieces: Iterator[bytes], *, turn: trio.Lock, gzip: bool, on_end: Callable[[], None] | None = None
+        self, pieces: Iterator[bytes], *, turns: Turns, gzip: bool, on_end: Callable[[], None] | None = None
     ) -> None:
         self._pieces: Iterator[bytes] | None = pieces
-        self._turn = turn
+        self._turns = turns
         self._compressor = zlib.compressobj(GZIP_LEVEL, wbits=31) if gzip else None
         self._on_end = on_end
 
@@ -68,14 +82,14 @@ class Pieces:
 
     async def __anext__(self) -> bytes:
         while self._pieces is not None:
-            async with self._turn:
+            async with self._turns.making:
                 piece = next(self._pieces, None)
             if piece is None:
                 self._end()
                 if self._compressor is not None:
                     return self._compressor.flush()
             elif self._compressor is not None:
-                piece = await trio.to_thread.run_sync(self._compressor.compress, piece)
+                piece = await trio.to_thread.run_sync(self._compressor.compress, piece, limiter=self._turns.packing)
             if piece:
                 return piece
         raise StopAsyncIteration
@@ -114,7 +128,7 @@ class Exposition:
         self._clock = clock
         self._services_max = services_max
         self._streams = 0
-        self._turn = trio.Lock()
+        self._turns = Turns()
 
     def metrics(self, *, accept: str = "", accept_encoding: str = "") -> Page:
         """`GET /metrics`: the parts, and services as far as they go.
@@ -157,7 +171,7 @@ class Exposition:
         self, pieces: Iterable[bytes], *, openmetrics: bool, gzip: bool, on_end: Callable[[], None] | None = None
     ) -> Page:
         ended = chain(pieces, (END_OF_OPENMETRICS,) if openmetrics else ())
-        body = Pieces(ended, turn=self._turn, gzip=gzip, on_end=on_end)
+        body = Pieces(ended, turns=self._turns, gzip=gzip, on_end=on_end)
         return Page(OPENMETRICS if openmetrics else TEXT, "gzip" if gzip else "", body)
 
 

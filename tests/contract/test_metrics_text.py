@@ -21,6 +21,7 @@ from medic.metrics.exposition import (
     TEXT,
     Exposition,
     Pieces,
+    Turns,
     accepts_gzip,
     wants_openmetrics,
 )
@@ -291,7 +292,7 @@ async def test_a_listing_gives_way_to_others_between_slices():
     assert turns >= pieces - 1
 
 
-class Turns(trio.abc.Instrument):
+class LoopTurns(trio.abc.Instrument):
     """Counts the turns of the loop."""
 
     count = 0
@@ -302,33 +303,33 @@ class Turns(trio.abc.Instrument):
 
 @pytest.mark.parametrize("gzip", [False, True])
 async def test_listings_that_are_read_together_hold_the_loop_no_longer_than_one(gzip):
-    turns, turn, seen = Turns(), trio.Lock(), []
+    loop, turns, seen = LoopTurns(), Turns(), []
 
     def slices():
         for _ in range(5):
-            seen.append(turns.count)
+            seen.append(loop.count)
             yield b"text"
 
     async def read() -> None:
-        async for _ in Pieces(slices(), turn=turn, gzip=gzip):
+        async for _ in Pieces(slices(), turns=turns, gzip=gzip):
             pass
 
-    trio.lowlevel.add_instrument(turns)
+    trio.lowlevel.add_instrument(loop)
     try:
         async with trio.open_nursery() as nursery:
             for _ in range(STREAMS_MAX):
                 nursery.start_soon(read)
     finally:
-        trio.lowlevel.remove_instrument(turns)
+        trio.lowlevel.remove_instrument(loop)
     assert len(seen) == 5 * STREAMS_MAX
     assert len(set(seen)) == len(seen)
 
 
 async def test_whoever_gives_up_while_it_waits_for_its_turn_lets_the_others_go_on():
-    turn = trio.Lock()
+    turns = Turns()
     with trio.move_on_after(0):
-        await Pieces(iter([b"text"]), turn=turn, gzip=False).__anext__()
-    assert [piece async for piece in Pieces(iter([b"text"]), turn=turn, gzip=False)] == [b"text"]
+        await Pieces(iter([b"text"]), turns=turns, gzip=False).__anext__()
+    assert [piece async for piece in Pieces(iter([b"text"]), turns=turns, gzip=False)] == [b"text"]
 
 
 def test_openmetrics_is_answered_only_where_it_is_wanted_more():
