@@ -67,7 +67,7 @@ def find_page(asked: str, pages: Sequence[Page]) -> Page | None:
 def nearest_names(asked: str, pages: Sequence[Page]) -> list[str]:
     """What may have been meant."""
     by_word = {page.name: page.name for page in pages} | {page.name.rpartition("/")[2]: page.name for page in pages}
-    words = get_close_matches(asked, by_word, n=NEAREST_MAX, cutoff=0.5)
+    words = get_close_matches(asked, by_word, n=NEAREST_MAX, cutoff=0.6)
     holding = [page.name for page in pages if asked and asked.lower() in page.name.lower()]
     return list(dict.fromkeys([*holding, *(by_word[word] for word in words)]))[:NEAREST_MAX]
 
