@@ -33,6 +33,6 @@ VOLUME ["/var/lib/medic"]
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 # A start may have to wait for a million services to be read.
-HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 CMD ["medic", "doctor", "--live"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=120s --retries=3 CMD ["medic", "doctor", "--live"]
 ENTRYPOINT ["medic"]
 CMD ["serve"]

@@ -27,8 +27,7 @@ Live = Annotated[
 PATH: Final = "/health/live"
 
 PATIENCE_SECONDS: Final = 4.0
-"""Longest wait for the answer. A loop that takes longer is one that a container engine should hear of; it gives up
-after 5 s by the Dockerfile."""
+"""Longest wait for the answer. A loop that takes longer is one that a container engine should hear of."""
 
 ANSWER_BYTES_MAX: Final = 64 << 10
 

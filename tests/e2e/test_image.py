@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,11 +13,9 @@ import pytest
 from medic.store.embedded.cluster import PORT
 from tests.e2e.forwarding import forwarded
 from tests.e2e.image import Builder, Stage
-from tests.e2e.postgres import PostgresProcess
 from tests.e2e.process import BASE_ENVIRONMENT, MedicProcess
 from tests.e2e.signals import catches_sigterm
 from tests.patience import PATIENCE_SECONDS
-from tests.vendors import VendorProcess
 
 
 @pytest.fixture(scope="module")
@@ -78,19 +77,20 @@ KEY = "k" * 40
 
 
 @pytest.fixture
-def container(
-    builder: Builder, image: Stage, vendors: VendorProcess, postgres: PostgresProcess, tmp_path: Path
-) -> Iterator[Container]:
-    """Not started yet; its database is reached over TCP."""
-    where = postgres.environment
-    with forwarded(f"{where['DB_HOST']}/.s.PGSQL.{PORT}") as port:
-        database = {**where, "DB_HOST": "127.0.0.1", "DB_PORT": str(port), "PG_PASS": "not asked for"}
-        given = {**vendors.environment, **database, "MEDIC_ADMIN_API_KEY": KEY}
-        container = Container(builder, image, tmp_path / "container.log", **given)
+def container(builder: Builder, image: Stage, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Container]:
+    """Not started yet; a test that asks for `postgres` has it reached over TCP, for others nobody is there."""
+    database = {"DB_HOST": "127.0.0.1", "DB_PORT": "9", "DB_NAME": "medic", "PG_USER": "medic", "PG_PASS": "not asked for"}
+    with contextlib.ExitStack() as stack:
+        if "postgres" in request.fixturenames:
+            where = request.getfixturevalue("postgres").environment
+            port = stack.enter_context(forwarded(f"{where['DB_HOST']}/.s.PGSQL.{PORT}"))
+            database |= {"DB_PORT": str(port), "DB_NAME": where["DB_NAME"], "PG_USER": where["PG_USER"]}
+        container = Container(builder, image, tmp_path / "container.log", MEDIC_ADMIN_API_KEY=KEY, **database)
         yield container
         container.end()
 
 
+@pytest.mark.usefixtures("postgres")
 def test_the_image_runs_medic_without_rights_on_a_read_only_root(container: Container, image: Stage) -> None:
     assert container.execute(*image.check).returncode == 1, "nothing runs yet"
     container.start()
