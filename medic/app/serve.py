@@ -74,6 +74,7 @@ from medic.store.audit.heads import AuditHeads
 from medic.store.audit.sealer import AuditSealer
 from medic.store.audit.sign_ins import RefusedSignIns
 from medic.store.directory_lock import DirectoryLock
+from medic.store.disk import DiskRoom
 from medic.store.pairing import Gap
 from medic.store.postgres.bridge import only_member
 from medic.store.reconciling import reconcile
@@ -168,6 +169,7 @@ class _Medic:
         self._on_accepting = on_accepting
         self._meter = RequestMeter()
         self._stall = LoopStall()
+        self._disk = DiskRoom(settings.storage.folder)
         self._heads = AuditHeads(settings.storage.folder)
         self._sign_ins = RefusedSignIns(opened.stores.database, opened.clock)
         self._limiter = build_limiter(settings.limits)
@@ -236,6 +238,7 @@ class _Medic:
         self._take_up(watching)
         # From here on somebody may wait for the loop; a million services were taken up in one turn of it.
         await outer.start(self._stall.run)
+        outer.start_soon(self._disk.run)
         await outer.start(Watchdog().run)
         async with trio.open_nursery() as nursery:
             await nursery.start(watching.supervisor.run, watching.host.restore)
@@ -386,6 +389,7 @@ class _Medic:
             journal=stores.journal.statistics,
             snapshot=keeper.statistics,
             ids_ahead=lambda: stores.ids.remaining,
+            disk=self._disk.statistics,
             writer=writer.statistics,
             database=stores.database.statistics,
             leadership=self._opened.leadership.statistics,

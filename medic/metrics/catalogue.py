@@ -149,6 +149,8 @@ JOURNAL_RESERVED: Final = Spec(
 JOURNAL_REFUSING_INTAKE: Final = Spec(
     "medic_journal_refusing_intake", "gauge", "1 while heartbeats are refused for want of room, else 0."
 )
+DISK_SIZE: Final = Spec("medic_disk_size_bytes", "gauge", "Size of the disk under MEDIC_DATA_DIR.")
+DISK_FREE: Final = Spec("medic_disk_free_bytes", "gauge", "What Medic's user may still write there.")
 
 # ------------------------------------------------------------------------------------------------------------ snapshot
 

@@ -165,6 +165,10 @@ class MedicCollector(Collector):
         yield from _single(catalogue.JOURNAL_RESERVED, journal.reserved_bytes)
         yield from _single(catalogue.JOURNAL_REFUSING_INTAKE, float(journal.refusing_intake is not None))
         yield from _single(catalogue.IDS_AHEAD, self._parts.ids_ahead())
+        disk = self._parts.disk()
+        if disk is not None:
+            yield from _single(catalogue.DISK_SIZE, disk.size_bytes)
+            yield from _single(catalogue.DISK_FREE, disk.free_bytes)
 
     def _writer(self) -> Iterator[Metric]:
         writer = self._parts.writer()
