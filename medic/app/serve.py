@@ -40,6 +40,7 @@ from medic.app.build import (
     build_serving,
     build_watching,
 )
+from medic.app.cleaning import build_cleanup
 from medic.app.garbage import Garbage, return_freed_memory
 from medic.app.health import SystemHealth
 from medic.app.key_keeping import KeyKeeping
@@ -167,6 +168,7 @@ class _Medic:
         self._stall = LoopStall()
         self._heads = AuditHeads(settings.storage.folder)
         self._sign_ins = RefusedSignIns(opened.stores.database, opened.clock)
+        self._cleanup = build_cleanup(settings.retention, opened.stores.database, opened.clock, self._heads)
         self._limiter = build_limiter(settings.limits)
         self._leaving = trio.Event()
 
@@ -199,6 +201,7 @@ class _Medic:
             await outer.start(writer.run)
             await outer.start(AuditSealer(stores.database, self._opened.clock, self._heads).run)
             await outer.start(self._sign_ins.run)
+            await outer.start(self._cleanup.run)
             await outer.start(self._opened.leadership.run)
             async with trio.open_nursery() as telling:
                 await telling.start(watching.alerting.run)
@@ -391,6 +394,7 @@ class _Medic:
             alerting=watching.alerting.statistics,
             keys=keys.statistics,
             redis=self._limiter.statistics,
+            cleanup=self._cleanup.statistics,
         )
 
     def _api(self, watching: Watching, serving: Serving, health: SystemHealth, parts: Parts) -> ApiParts:
