@@ -1,5 +1,4 @@
-"""The daily cleanup inside the active Medic: at 00:00 UTC, an hour later where it failed, and once after a start that
-came too late for it.
+"""The daily cleanup inside the active Medic: at 00:00 UTC, an hour later where it failed, and after a start if missed.
 
 At midnight the writer is still bringing the last seconds of the day. So the cleanup first waits, for a minute at most,
 until PostgreSQL has all of it; a day that is not there by then is counted and removed by the run after.
@@ -146,7 +145,7 @@ class DailyCleanup:
         """Return once PostgreSQL has all of the day before, or after a while."""
         midnight = day_begins(self._clock.now())
         with trio.move_on_after(PASSED_SECONDS):
-            while (await self._cleanup.written_until() or 0) < midnight:
+            while (await self._cleanup.written_until() or 0) < midnight:  # noqa: ASYNC110 - PostgreSQL says when
                 await trio.sleep(PASSED_LOOK_SECONDS)
 
     async def _remove_audit(self, report: Report) -> None:

@@ -20,7 +20,7 @@ from medic.config.fields import Address
 from medic.core.policy import Defaults
 from medic.core.units import DurationMs
 from medic.store.postgres.target import ConnectionTarget
-from medic.store.retention.ages import Retention
+from medic.store.retention.ages import DEFAULT_RETENTION, Retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,5 +222,5 @@ class Settings:
     slack_signing_secret: SecretStr | None = None
     admin_key: SecretStr | None = None
     secrets: SecretsSettings = SecretsSettings()
-    retention: Retention = Retention()
+    retention: Retention = DEFAULT_RETENTION
     remarks: tuple[str, ...] = ()

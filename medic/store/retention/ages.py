@@ -38,6 +38,9 @@ class Retention:
         return FOR_EVER if FOR_EVER in ages else max(ages)
 
 
+DEFAULT_RETENTION: Final = Retention()
+
+
 def day_begins(instant: InstantMs) -> InstantMs:
     """The midnight (UTC) at or before an instant."""
     return InstantMs(instant - instant % DAY_MS)

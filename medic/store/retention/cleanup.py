@@ -33,7 +33,7 @@ from medic.store.retention.ages import Retention, day_begins, kept_from
 from medic.store.retention.counting import count_day, count_outages, fold_hours
 from medic.store.retention.expired import count_expired, remove_expired
 from medic.store.retention.removing import days_of, drop_detached, remove_day, removed_days
-from medic.store.retention.report import Day, Plan, Report
+from medic.store.retention.report import Plan, Report
 
 _log = structlog.get_logger(__name__)
 

@@ -41,8 +41,9 @@ from medic.store.retention.report import CountedDay
 COUNT_SECONDS: Final = 3_600.0
 """Longest single statement: an hour of a day, or a day's folding. The largest measured took a thousandth of it."""
 
-LOCK_SECONDS: Final = 1
-"""Longest wait for a lock. Whoever comes after us for the same table waits as long as we do (HARD-CASES H18)."""
+LOCK_SECONDS: Final = 5
+"""Longest wait for the day's lock. Nobody stands behind us: who writes to a day that is over is rare, and an autovacuum
+of it gives way after a second."""
 
 HOURS_A_DAY: Final = 24
 GROUPS_MEMORY: Final = "64MB"
@@ -77,15 +78,16 @@ def _count_hour(day: dt.date) -> str:
     INSERT INTO medic.heartbeat_hours AS stored (service_id, hour, {", ".join(_COUNTS)})
     SELECT service_id, $1::timestamptz, {", ".join(map(_count_of, _COUNTS))}
     FROM (SELECT service_id, upper(status COLLATE "C") AS word, heartbeats
-          FROM (SELECT service_id, status, count(*) AS heartbeats FROM {partition_of(day)}
+          FROM (SELECT service_id, status, count(*) AS heartbeats
+                FROM {partition_of(day)}
                 WHERE "time" >= $1::timestamptz AND "time" < $2::timestamptz GROUP BY service_id, status) AS said) AS heard
     GROUP BY service_id
     ON CONFLICT (service_id, hour) DO UPDATE SET {_adding(_COUNTS)}
     """  # noqa: S608 - names of columns, and of a day
 
 
-# An alert of no length is an outage all the same. `created_date` is when Medic knew: what is before it is not in the day
-# of whoever counts it.
+# An alert of no length is an outage all the same. It counts from when Medic knew of it: a deadline of before midnight
+# that is decided after it would else reach into a day that is counted already.
 _COUNT_OUTAGES: Final = f"""
 INSERT INTO medic.heartbeat_hours AS stored (service_id, hour, late_ms, reported_ms, outages)
 SELECT service_id, hour, coalesce(sum(lasted) FILTER (WHERE NOT is_reported), 0)::int,

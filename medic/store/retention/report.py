@@ -1,4 +1,4 @@
-"""What a cleanup did, what it would do, and how cleanups go: plain values, for the log, the terminal, metrics and health."""
+"""What a cleanup did, what it would do, and how cleanups go: plain values, for people, metrics and health."""
 
 from __future__ import annotations
 
