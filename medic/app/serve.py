@@ -405,6 +405,7 @@ class _Medic:
             roster=watching.directory,
             changes=serving.changes,
             history=serving.history,
+            records=serving.records,
             webhooks=serving.webhooks,
             audit=serving.audit,
             snapshots=serving.snapshots,

@@ -82,7 +82,9 @@ class Cleaned:
         return [tuple(row) for row in await self.database.fetch(sql, *args)]
 
     async def days(self) -> list[dt.date]:
-        return [row["day"] for row in await self.database.fetch("SELECT day FROM medic.heartbeat_partitions ORDER BY 1")]
+        return [
+            row["day"] for row in await self.database.fetch("SELECT day FROM medic.heartbeat_partitions ORDER BY 1")
+        ]
 
     async def counted(self, service_id: int = 1) -> int:
         """All heartbeats of a service that are counted."""

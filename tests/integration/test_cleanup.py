@@ -13,6 +13,7 @@ from medic.store.retention.cleanup import FOLDED, CleanupBusyError
 from medic.store.retention.expired import ALERTS, DAYS, NAMES, NEWS, SNAPSHOTS
 from medic.store.retention.removing import MARK, removed_days
 from tests.integration.cleaning import NOW, TODAY, Cleaned, day, instant
+from tests.patience import PATIENCE_SECONDS
 
 READ_ALL = 'SELECT count(*) FROM medic."heartbeatEvents"'
 
@@ -150,7 +151,7 @@ async def test_only_one_cleanup_runs_at_a_time(cleaned: Cleaned) -> None:
         with pytest.raises(CleanupBusyError):
             await cleaned.cleanup.run()
         session.end()
-        with trio.fail_after(120):
+        with trio.fail_after(PATIENCE_SECONDS):
             while True:
                 try:
                     await cleaned.cleanup.run()
@@ -169,7 +170,13 @@ async def test_closed_alerts_go_with_all_that_belongs_to_them_and_what_medic_goe
         await cleaned.alert(instant(500), None),
         pending := await cleaned.alert(instant(500), instant(450), 2),
     ]
-    for alert_id, outcome in ((old, "delivered"), (kept[1], "delivered"), (pending, ""), (None, "delivered"), (None, "")):
+    for alert_id, outcome in (
+        (old, "delivered"),
+        (kept[1], "delivered"),
+        (pending, ""),
+        (None, "delivered"),
+        (None, ""),
+    ):
         await cleaned.database.execute(
             "INSERT INTO medic.notifications (notification_id, target, kind, alert_id, decided_at, outcome)"
             " VALUES ($1, 'slack', 'trigger', $2, $3, $4)",
