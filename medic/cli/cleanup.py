@@ -55,7 +55,9 @@ def print_report(report: Report) -> None:
         show.say(f"removed {day}")
     for line in _rows(report.removed):
         show.say(line)
-    if not (report.counted or report.removed_days or any(report.removed.values()) or report.left):
+    if report.folded:
+        show.say(f"folded hours into {report.folded} days of counts")
+    if not (report.counted or report.removed_days or report.folded or any(report.removed.values()) or report.left):
         show.say("Nothing was old enough.")
     for sentence in report.left:
         show.print_note(f"left: {sentence}. The Medic that runs tries again within an hour.")
@@ -69,6 +71,7 @@ def report_json(report: Report) -> JsonObject:
     return {
         "counted": counted,
         "removed_days": [str(day) for day in report.removed_days],
+        "folded": report.folded,
         "removed": dict(report.removed),
         "left": list(report.left),
     }

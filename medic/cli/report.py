@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -13,7 +13,7 @@ from medic.cli.spans import METAVAR, parse_span
 from medic.core.units import InstantMs, isoformat, seconds_to_ms
 from medic.http.answers import JsonObject
 
-MONTH_SECONDS = 30 * 86_400.0
+MONTH_SECONDS: Final = 30 * 86_400.0
 
 Last = Annotated[
     float | None,

@@ -16,8 +16,8 @@ TODAY = InstantMs(1_790_000_000_000 // DAY_MS * DAY_MS)
 NOW = InstantMs(TODAY + 7 * HOUR_MS)
 
 COUNTS = (
-    "SELECT service_id, (extract(epoch FROM hour) * 1000)::bigint AS hour, up, down, degraded, started, completed, failed,"
-    " other FROM medic.heartbeat_hours ORDER BY 1, 2"
+    "SELECT service_id, (extract(epoch FROM hour) * 1000)::bigint AS hour, up, down, degraded, started, completed,"
+    " failed, other FROM medic.heartbeat_hours ORDER BY 1, 2"
 )
 OUTAGES = (
     "SELECT service_id, (extract(epoch FROM hour) * 1000)::bigint AS hour, late_ms, reported_ms, outages"
@@ -67,8 +67,8 @@ class Cleaned:
         alert_id = next(self._ids)
         await self.database.execute(
             "INSERT INTO medic.alerts (alert_id, alert_name, service_id, heartbeat_name, service_name, team, priority,"
-            " reason, created_date, closed_date, active) VALUES ($1, 'x', $2, $6, 'x', 'x', 'p1', $3, $4, $5::timestamptz,"
-            " ($5::timestamptz IS NULL)::int)",
+            " reason, created_date, closed_date, active) VALUES ($1, 'x', $2, $6, 'x', 'x', 'p1', $3, $4,"
+            " $5::timestamptz, ($5::timestamptz IS NULL)::int)",
             alert_id,
             service_id,
             reason,

@@ -122,7 +122,8 @@ async def test_a_late_heartbeat_waits_for_the_count_and_is_added_to_it(cleaned: 
     async with trio.open_nursery() as nursery, cleaned.database.transaction() as counting:
         await counting.execute(
             f'LOCK TABLE ONLY medic."heartbeatEvents_{day(1):%Y%m%d}" IN SHARE ROW EXCLUSIVE MODE;'
-            f"INSERT INTO medic.heartbeat_hours (service_id, hour, up) SELECT 1, to_timestamp({instant(1)} / 1000), count(*)"
+            "INSERT INTO medic.heartbeat_hours (service_id, hour, up)"
+            f" SELECT 1, to_timestamp({instant(1)} / 1000), count(*)"
             f' FROM medic."heartbeatEvents_{day(1):%Y%m%d}"'
         )
         nursery.start_soon(cleaned.beat, instant(1))
@@ -137,7 +138,7 @@ async def test_a_late_heartbeat_waits_for_the_count_and_is_added_to_it(cleaned: 
 
 async def waiting_for_a_lock(database: Database) -> None:
     """Return once a session waits for one."""
-    while not await database.fetch("SELECT FROM pg_locks WHERE NOT granted"):
+    while not await database.fetch("SELECT FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - PostgreSQL says when
         await trio.sleep(0.01)
 
 

@@ -39,11 +39,10 @@ _log = structlog.get_logger(__name__)
 
 # 1296385097 is "MEDI" in ASCII, the first key of all of Medic's advisory locks.
 _LOCK: Final = "SELECT pg_try_advisory_lock(1296385097, 3) AS taken"
+_UNLOCK: Final = "SELECT pg_advisory_unlock(1296385097, 3)"
 _WRITTEN_UNTIL: Final = "SELECT max(watermark_at) AS until FROM medic.journal_positions"
 _SUCCEEDED: Final = "UPDATE medic.cleanup SET last_success_at = now()"
 _LAST_SUCCESS: Final = "SELECT last_success_at FROM medic.cleanup"
-
-FOLDED: Final = "hours folded into days"
 
 
 class CleanupBusyError(MedicError):
@@ -124,6 +123,8 @@ class Cleanup:
             if row is None or not row["taken"]:
                 raise CleanupBusyError
             yield session
+            # The server would notice by itself that the session is over, a moment later.
+            await session.execute(_UNLOCK, operation="lock cleanup")
         finally:
             session.end()
 
@@ -160,7 +161,7 @@ class Cleanup:
         now = min(until, self._now())
         before = kept_from(self._retention.hours, now)
         if before is not None:
-            report.removed[FOLDED] = await fold_hours(self._database, before)
+            report.folded = await fold_hours(self._database, before)
         report.removed |= await remove_expired(self._database, self._retention, now)
 
     def _is_old(self, day: dt.date, now: InstantMs) -> bool:

@@ -80,7 +80,8 @@ def _count_hour(day: dt.date) -> str:
     FROM (SELECT service_id, upper(status COLLATE "C") AS word, heartbeats
           FROM (SELECT service_id, status, count(*) AS heartbeats
                 FROM {partition_of(day)}
-                WHERE "time" >= $1::timestamptz AND "time" < $2::timestamptz GROUP BY service_id, status) AS said) AS heard
+                WHERE "time" >= $1::timestamptz AND "time" < $2::timestamptz
+                GROUP BY service_id, status) AS said) AS heard
     GROUP BY service_id
     ON CONFLICT (service_id, hour) DO UPDATE SET {_adding(_COUNTS)}
     """  # noqa: S608 - names of columns, and of a day

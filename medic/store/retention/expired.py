@@ -20,7 +20,13 @@ from medic.store.retention.counting import rows_of
 ROWS_AT_ONCE: Final = 5_000
 """Rows of a portion: a tenth of a second."""
 
-ALERTS, NEWS, SNAPSHOTS, DAYS, NAMES = "alerts", "notifications", "snapshots", "days of counts", "names"
+ALERTS, NEWS, SNAPSHOTS, DAYS, NAMES = (
+    "alerts",
+    "notifications",
+    "snapshots",
+    "days of counts",
+    "names of deleted services",
+)
 
 _OLD_ALERTS: Final = """
 SELECT alert_id FROM medic.alerts a

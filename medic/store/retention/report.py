@@ -44,12 +44,14 @@ class Report:
     Attributes:
         counted: Days whose heartbeats are in the counts now.
         removed_days: Days that are gone.
+        folded: Rows of days that hours were folded into.
         removed: Rows of other kinds that are gone, by a word for each kind.
         left: What it could not do now, a sentence each. None: all that was due is done.
     """
 
     counted: list[CountedDay] = field(default_factory=list)
     removed_days: list[dt.date] = field(default_factory=list)
+    folded: int = 0
     removed: dict[str, int] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
 
