@@ -128,7 +128,8 @@ class DailyCleanup:
             return InstantMs(self._clock.now() + AGAIN_MS)
         except (DatabaseUnavailableError, StatementRefusedError) as error:
             return self._fail(error.message)
-        seconds = self._seconds = trio.current_time() - begun
+        finally:
+            self._seconds = trio.current_time() - begun
         if report.left:
             return self._fail("; ".join(report.left))
         self._failing = None
@@ -136,7 +137,7 @@ class DailyCleanup:
             "cleaned up",
             counted_days=len(report.counted),
             removed_days=len(report.removed_days),
-            seconds=round(seconds, 3),
+            seconds=round(self._seconds, 3),
             **{word.replace(" ", "_"): rows for word, rows in report.removed.items() if rows},
         )
         return next_midnight(self._clock.now())
