@@ -39,6 +39,7 @@ from medic.app.build import (
     build_serving,
     build_watching,
 )
+from medic.app.cleaning import build_cleanup
 from medic.app.garbage import Garbage, return_freed_memory
 from medic.app.health import SystemHealth
 from medic.app.key_keeping import KeyKeeping
@@ -172,6 +173,7 @@ class _Medic:
         self._disk = DiskRoom(settings.storage.folder)
         self._heads = AuditHeads(settings.storage.folder)
         self._sign_ins = RefusedSignIns(opened.stores.database, opened.clock)
+        self._cleanup = build_cleanup(settings.retention, opened.stores.database, opened.clock, self._heads)
         self._limiter = build_limiter(settings.limits)
 
     async def run(self) -> None:
@@ -202,6 +204,7 @@ class _Medic:
             await outer.start(writer.run)
             await outer.start(AuditSealer(stores.database, self._opened.clock, self._heads).run)
             await outer.start(self._sign_ins.run)
+            await outer.start(self._cleanup.run)
             await outer.start(self._opened.leadership.run)
             async with trio.open_nursery() as telling:
                 await telling.start(watching.alerting.run)
@@ -396,6 +399,7 @@ class _Medic:
             alerting=watching.alerting.statistics,
             keys=keys.statistics,
             redis=self._limiter.statistics,
+            cleanup=self._cleanup.statistics,
         )
 
     def _api(self, watching: Watching, serving: Serving, health: SystemHealth, parts: Parts) -> ApiParts:
@@ -406,6 +410,7 @@ class _Medic:
             roster=watching.directory,
             changes=serving.changes,
             history=serving.history,
+            records=serving.records,
             webhooks=serving.webhooks,
             audit=serving.audit,
             snapshots=serving.snapshots,
