@@ -210,6 +210,21 @@ DATABASE_ERRORS: Final = Spec(
 )
 DATABASE_CONNECTIONS: Final = Spec("medic_db_connections", "gauge", "Connections open, by use.", ("state",))
 
+# ----------------------------------------------------------------------------------------------------------- cleanup
+
+CLEANUP_SUCCESS: Final = Spec(
+    "medic_cleanup_last_success_timestamp_seconds",
+    "gauge",
+    "When a cleanup last did all that was due, the daily one or `medic cleanup`; absent before the first.",
+)
+CLEANUP_FAILING: Final = Spec(
+    "medic_cleanup_failing", "gauge", "1 where the last cleanup left something that was due, else 0."
+)
+CLEANUP_FAILURES: Final = Spec("medic_cleanup_failures_total", "counter", "Cleanups that left something that was due.")
+CLEANUP_SECONDS: Final = Spec(
+    "medic_cleanup_seconds", "gauge", "How long the last daily cleanup took; absent before the first of this process."
+)
+
 # ------------------------------------------------------------------------------------------------------------- Redis
 
 REDIS_UP: Final = Spec(

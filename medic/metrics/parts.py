@@ -20,6 +20,7 @@ from medic.store.journal.statistics import JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
 from medic.store.redis.client import RedisStatistics
+from medic.store.retention.report import CleanupStatistics
 from medic.store.snapshot.keeper import SnapshotStatistics
 from medic.store.tables.writer import WriterStatistics
 
@@ -46,3 +47,4 @@ class Parts:
     alerting: Callable[[], AlertingStatistics]
     keys: Callable[[], KeyStatistics]
     redis: Callable[[], RedisStatistics | None]
+    cleanup: Callable[[], CleanupStatistics]

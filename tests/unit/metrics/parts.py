@@ -29,6 +29,7 @@ from medic.store.journal.statistics import COMMIT_BOUNDS_SECONDS, JournalStatist
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
 from medic.store.redis.client import RedisStatistics
+from medic.store.retention.report import CleanupStatistics
 from medic.store.snapshot.keeper import SnapshotStatistics
 from medic.store.tables.writer import WriterStatistics
 
@@ -157,6 +158,9 @@ ALERTING = AlertingStatistics(
 
 
 KEYS = KeyStatistics(working=90, ending=91)
+CLEANUP = CleanupStatistics(
+    last_success_at=NOW, next_at=InstantMs(NOW + 86_400_000), failing=None, failures=98, seconds=0.75
+)
 
 
 class Bench:
@@ -177,6 +181,7 @@ class Bench:
         self.leadership = LEADERSHIP
         self.alerting = ALERTING
         self.keys = KEYS
+        self.cleanup = CLEANUP
         self.redis: RedisStatistics | None = None
         self.meter = RequestMeter()
         self.operations = OperationMeter()
@@ -200,6 +205,7 @@ class Bench:
             alerting=lambda: self.alerting,
             keys=lambda: self.keys,
             redis=lambda: self.redis,
+            cleanup=lambda: self.cleanup,
         )
 
 
@@ -235,6 +241,8 @@ class FixedClock:
 
 class ListRoster:
     """Services in order of their names, and how many of them were looked at."""
+
+    key_rules = 0
 
     def __init__(self, services: Iterable[Service] = ()) -> None:
         self.all = sorted(services, key=lambda service: name_key(service.row.heartbeat_name))
