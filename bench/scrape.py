@@ -32,7 +32,7 @@ import psutil
 
 from bench.figures import Figure, at_most, publish
 from bench.fleet_seed import Group, seed
-from bench.paced import Pace, PacedLoad, Plan
+from bench.paced import PacedLoad, Plan
 from bench.served import LOAD_CORE, ROOT, SERVER_CORE, Medic, require_tools, scratch, served
 
 RATE = 2_000
@@ -60,13 +60,15 @@ class Scrape:
     memory_mb: float
     stall_ms: float
     heartbeat_ms: float
+    heartbeat_before_ms: float
     heartbeats_failed: int
 
     def words(self) -> str:
         """Everything beside the figure."""
         return (
             f"{self.received / 1e6:,.1f} MB received; {self.cpu_seconds:.1f} s of CPU; "
-            f"{self.memory_mb:.1f} MB of memory more; {self.heartbeats_failed} heartbeats not answered 201"
+            f"{self.memory_mb:.1f} MB of memory more; heartbeats' worst second before it "
+            f"{self.heartbeat_before_ms:.0f} ms; {self.heartbeats_failed} of them not answered 201"
         )
 
 
@@ -123,7 +125,17 @@ def scrape(medic: Medic, services: int, queries: Sequence[str], *, gzip: bool) -
         memory, stall = watch.end(), medic.stall_max_ms(before)
     finally:
         pace = load.end()
-    return Scrape(seconds, received, cpu, memory, stall, worst(pace), pace.due - pace.unsent - pace.taken)
+    lead = int(LEAD_SECONDS)
+    return Scrape(
+        seconds=seconds,
+        received=received,
+        cpu_seconds=cpu,
+        memory_mb=memory,
+        stall_ms=stall,
+        heartbeat_ms=worst(pace.seconds[lead:]),
+        heartbeat_before_ms=worst(pace.seconds[1:lead]),
+        heartbeats_failed=pace.due - pace.unsent - pace.taken,
+    )
 
 
 def ask(port: int, queries: Sequence[str], *, gzip: bool) -> int:
@@ -143,9 +155,9 @@ def ask(port: int, queries: Sequence[str], *, gzip: bool) -> int:
     return sum(received)
 
 
-def worst(pace: Pace) -> float:
-    """The p99 of the worst second with the scrape in it."""
-    return max((p99 for _, p99, _ in pace.seconds[int(LEAD_SECONDS) :]), default=0.0)
+def worst(seconds: Sequence[tuple[int, float, float]]) -> float:
+    """The p99 of the worst of these seconds."""
+    return max((p99 for _, p99, _ in seconds), default=0.0)
 
 
 def _cpu(process: psutil.Process) -> float:
