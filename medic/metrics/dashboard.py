@@ -14,7 +14,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from medic.metrics.panels import HEALTH, ROWS, SELECTED, Limits, Panel, Query
+from medic.metrics.panel import HEALTH, SELECTED, Limits, Panel, Query
+from medic.metrics.panels import ROWS
 
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
