@@ -233,6 +233,8 @@ class FixedClock:
 class ListRoster:
     """Services in order of their names, and how many of them were looked at."""
 
+    key_rules = 0
+
     def __init__(self, services: Iterable[Service] = ()) -> None:
         self.all = sorted(services, key=lambda service: name_key(service.row.heartbeat_name))
 
