@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.manifests import pods_labelled
 from tests.e2e.pages import wait_for_pages
 from tests.e2e.postgres import PostgresProcess
 from tests.e2e.process import MedicProcess
 from tests.e2e.runbook_walk import Walk, ask, metric, shell
 from tests.patience import PATIENCE_SECONDS
 from tests.postgres_server import find_tool
+from tests.shape.kubernetes import missing
 from tests.vendors import VendorProcess
 
 SEVERITIES = {"p1": "critical", "p2": "error", "p3": "warning", "p4": "info", "p5": "info"}
@@ -151,9 +151,8 @@ def test_the_database_connection_alert(
     )
     assert failed.returncode == 2
     walk.saw('psql -h $DB_HOST -U $PG_USER -d $DB_NAME -c "SELECT 1"', f"as it stands: {walk_psql}; no connection while it is away")
-    pods = pods_labelled("medic-db")
-    assert pods
-    walk.saw("kubectl logs -l app=medic-db", f"the manifests label {pods} so")
+    assert list(missing(["kubectl", "logs", "-l", "app=medic-db"])) == []
+    walk.saw("kubectl logs -l app=medic-db", "the manifests' PostgreSQL has that label")
     postgres.start()
     medic.wait_for(lambda: medic.get("/health").status == 200)
     said = ask(postgres, f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{ROLE}'")
