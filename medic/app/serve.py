@@ -18,7 +18,6 @@ Where PostgreSQL was away at the start, everything runs all the same, and one ta
 from __future__ import annotations
 
 import gc
-import signal
 import socket
 import ssl
 import sys
@@ -49,6 +48,7 @@ from medic.app.opening import Opened, open_stores
 from medic.app.secrets import secret_remarks
 from medic.app.slack import build_slack
 from medic.app.standby import open_standby
+from medic.app.stopping import Stopping, open_stopping
 from medic.app.watchdog import Watchdog
 from medic.config.folder import prepare
 from medic.config.secret_rules import values_of
@@ -126,12 +126,13 @@ async def serve(settings: Settings, announce: Callable[[str], None], gap: Gap = 
         with DirectoryLock(settings.storage.folder):
             operations = OperationMeter()
             async with (
-                open_standby(sockets, tls, VERSION, announce) as standby,
+                open_stopping(announce) as stopping,
+                open_standby(sockets, tls, VERSION, announce, stopping) as standby,
                 open_stores(settings, operations.observe, standby.watch, gap=gap) as opened,
             ):
                 require_keys(settings, opened.keys, opened.clock.now())
-                await standby.lead()
-                await _Medic(settings, opened, operations, sockets, tls, announce, standby.end).run()
+                standby.lead()
+                await _Medic(settings, opened, operations, sockets, tls, announce, stopping, standby.end).run()
     except BaseExceptionGroup as group:
         # What one part raised passes through every nursery it lives in; the operator is told it as it was raised.
         alone = only_member(group)
@@ -154,6 +155,7 @@ class _Medic:
         sockets: list[socket.socket],
         tls: ssl.SSLContext | None,
         announce: Callable[[str], None],
+        stopping: Stopping,
         on_accepting: Callable[[], None],
     ) -> None:
         self._settings = settings
@@ -162,13 +164,13 @@ class _Medic:
         self._sockets = sockets
         self._tls = tls
         self._announce = announce
+        self._leaving = stopping.leaving
         self._on_accepting = on_accepting
         self._meter = RequestMeter()
         self._stall = LoopStall()
         self._heads = AuditHeads(settings.storage.folder)
         self._sign_ins = RefusedSignIns(opened.stores.database, opened.clock)
         self._limiter = build_limiter(settings.limits)
-        self._leaving = trio.Event()
 
     async def run(self) -> None:
         """The three circles, and the drain from the inside out."""
@@ -192,7 +194,6 @@ class _Medic:
         )
         keeper = build_keeper(stores, watching, writer, self._rebuild, self._opened.snapshot)
         async with trio.open_nursery() as outer:
-            outer.start_soon(self._wait_signal)
             await outer.start(Garbage(watching.directory.__len__, watching.host.is_in_burst).run)
             await outer.start(stores.ids.run, stores.database)
             await outer.start(stores.journal.run)
@@ -438,14 +439,3 @@ class _Medic:
                 secrets=self._opened.stores.vault,
             ),
         )
-
-    async def _wait_signal(self) -> None:
-        """The first SIGTERM or SIGINT begins the drain, the second ends the process as it stands."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for _ in signals:
-                if self._leaving.is_set():
-                    raise KeyboardInterrupt
-                self._announce(
-                    "Medic is stopping: it answers what was begun and writes what it has. Ctrl-C again: at once."
-                )
-                self._leaving.set()
