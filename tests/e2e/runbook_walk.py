@@ -165,6 +165,24 @@ def ask(postgres: PostgresProcess, statement: str, *, database: str = "") -> str
     return done.stdout.strip()
 
 
+def make_database(postgres: PostgresProcess, folder: Path, *, password: str = "") -> dict[str, str]:
+    """The database `watch` of the ordinary role `watchman`, as an operator makes them; the variables that lead there.
+
+    Args:
+        postgres: The server.
+        folder: Where it keeps its data.
+        password: Asked for where it is given.
+    """
+    ask(postgres, f"CREATE ROLE watchman LOGIN PASSWORD '{password or 'none'}'")
+    ask(postgres, "CREATE ROLE crowd LOGIN")
+    ask(postgres, "CREATE DATABASE watch OWNER watchman TEMPLATE template0 ENCODING 'UTF8'")
+    access = folder / "postgres" / "data" / "pg_hba.conf"
+    method = "scram-sha-256" if password else "trust"
+    access.write_text(f"local watch watchman,crowd {method}\n{access.read_text()}")
+    ask(postgres, "SELECT pg_reload_conf()")
+    return {**postgres.environment, "DB_NAME": "watch", "PG_USER": "watchman", "PG_PASS": password, "DB_PORT": "5432"}
+
+
 def metric(medic: MedicProcess, name: str) -> float:
     """A metric without labels, or with those that stand in `name`, as Prometheus would read it."""
     lines = medic.get("/metrics").body.decode().splitlines()

@@ -19,7 +19,7 @@ from medic.config.variables import TABLES
 from tests.e2e.pages import wait_for_pages
 from tests.e2e.postgres import PostgresProcess
 from tests.e2e.process import MedicProcess, free_port
-from tests.e2e.runbook_walk import Walk, ask, metric, shell
+from tests.e2e.runbook_walk import Walk, ask, make_database, metric, shell
 from tests.redis_server import RedisServer
 from tests.vendors import VendorProcess
 from tests.vendors.pagerduty import ROUTING_KEY
@@ -41,12 +41,7 @@ DEFAULTS = {
 @pytest.fixture
 def watched(postgres: PostgresProcess, tmp_path: Path) -> dict[str, str]:
     """A database that asks for a password, and the five variables that lead to it."""
-    ask(postgres, f"CREATE ROLE watchman LOGIN PASSWORD '{PASSWORD}'")
-    ask(postgres, "CREATE DATABASE watch OWNER watchman TEMPLATE template0 ENCODING 'UTF8'")
-    access = tmp_path / "database" / "postgres" / "data" / "pg_hba.conf"
-    access.write_text(f"local watch watchman scram-sha-256\n{access.read_text()}")
-    ask(postgres, "SELECT pg_reload_conf()")
-    return {**postgres.environment, "DB_NAME": "watch", "PG_USER": "watchman", "PG_PASS": PASSWORD, "DB_PORT": "5432"}
+    return make_database(postgres, tmp_path / "database", password=PASSWORD)
 
 
 @pytest.fixture

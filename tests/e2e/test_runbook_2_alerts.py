@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.pages import wait_for_pages
 from tests.e2e.postgres import PostgresProcess
 from tests.e2e.process import MedicProcess
-from tests.e2e.runbook_walk import Walk, ask, metric, shell
+from tests.e2e.runbook_walk import Walk, ask, make_database, metric, shell
 from tests.patience import PATIENCE_SECONDS
 from tests.postgres_server import find_tool
 from tests.shape.kubernetes import missing
@@ -29,9 +29,7 @@ CONNECTIONS = 37
 @pytest.fixture
 def medic(tmp_path: Path, vendors: VendorProcess, postgres: PostgresProcess) -> Iterator[MedicProcess]:
     """On a PostgreSQL of its own, to be ended and filled; as a role that has no connections kept for it."""
-    for statement in (f"CREATE ROLE {ROLE} LOGIN", "CREATE ROLE crowd LOGIN", f"CREATE DATABASE watch OWNER {ROLE}"):
-        ask(postgres, statement)
-    ours = {**postgres.environment, "DB_NAME": "watch", "PG_USER": ROLE}
+    ours = make_database(postgres, tmp_path / "database")
     process = MedicProcess(tmp_path / "data", **vendors.environment, **ours).start()
     yield process
     assert process.stop() == 0, process.output()
