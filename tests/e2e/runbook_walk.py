@@ -160,7 +160,11 @@ def ask(postgres: PostgresProcess, statement: str, *, database: str = "") -> str
     environment = postgres.environment
     words = ["-h", environment["DB_HOST"], "-U", environment["PG_USER"], "-d", database or environment["DB_NAME"]]
     done = subprocess.run(
-        [find_tool("psql"), *words, "-AtXc", statement], capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS
+        [find_tool("psql"), *words, "-AtXc", statement],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
     )
     return done.stdout.strip()
 
@@ -184,6 +188,10 @@ def make_database(postgres: PostgresProcess, folder: Path, *, password: str = ""
 
 
 def metric(medic: MedicProcess, name: str) -> float:
-    """A metric without labels, or with those that stand in `name`, as Prometheus would read it."""
-    lines = medic.get("/metrics").body.decode().splitlines()
-    return float(next(line for line in lines if line.startswith(f"{name} ")).rpartition(" ")[2])
+    """A metric without labels, as Prometheus would read it, once it is there."""
+
+    def sample() -> str | None:
+        lines = medic.get("/metrics").body.decode().splitlines()
+        return next((line for line in lines if line.startswith(f"{name} ")), None)
+
+    return float(medic.wait_for(sample).rpartition(" ")[2])

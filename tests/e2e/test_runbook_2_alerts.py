@@ -45,7 +45,9 @@ def test_a_heartbeat_failure_from_the_page_to_the_recovery(
     events = {event["document"]["payload"]["component"]: event for event in wait_for_pages(vendors, "trigger", 5)}
     found = {name.removeprefix("of-"): event["document"]["payload"]["severity"] for name, event in events.items()}
     assert found == SEVERITIES
-    walk.saw("**Severity:** Varies by service priority (P1-P5)", ", ".join(f"{one} {two}" for one, two in found.items()))
+    walk.saw(
+        "**Severity:** Varies by service priority (P1-P5)", ", ".join(f"{one} {two}" for one, two in found.items())
+    )
     summary = events["of-p1"]["document"]["payload"]["summary"]
     assert summary.startswith("Medic - Heartbeat failure for of-p1")
     walk.saw('PagerDuty alert: "Medic - Heartbeat failure for [service-name]"', summary)
@@ -72,7 +74,10 @@ def test_a_heartbeat_failure_from_the_page_to_the_recovery(
     medic.beat("of-p1")
     wait_for_pages(vendors, "resolve", 1)
     assert medic.results("/service/of-p1")[0]["status"] == "up"
-    walk.saw("If source service is down: Restart source service", "its next heartbeat closed the alert and resolved the incident")
+    walk.saw(
+        "If source service is down: Restart source service",
+        "its next heartbeat closed the alert and resolved the incident",
+    )
     shell(medic, "medic-cli service mute of-p2")
     assert medic.results("/service/of-p2")[0]["muted"] == 1
     walk.saw("medic-cli service mute <heartbeat-name>", "muted until a named instant")
@@ -134,7 +139,9 @@ def test_the_database_connection_alert(
     assert [medic.beat("well").status for _ in range(20)] == [201] * 20
     health = medic.wait_for(lambda: (found := medic.get("/health")).status == 503 and found)
     assert health.json["components"]["database"]["status"] == "unhealthy"
-    walk.saw("Health check shows database as unhealthy", "503, database unhealthy; twenty heartbeats were taken meanwhile")
+    walk.saw(
+        "Health check shows database as unhealthy", "503, database unhealthy; twenty heartbeats were taken meanwhile"
+    )
     refused = [medic.get("/alerts"), medic.get("/heartbeat?heartbeat_name=well"), medic.register("new")]
     assert [answer.status for answer in refused] == [503] * 3
     walk.saw("API returns 500 errors", "never: history and registration answer 503 with Retry-After, all else goes on")
@@ -148,7 +155,10 @@ def test_the_database_connection_alert(
         timeout=PATIENCE_SECONDS,
     )
     assert failed.returncode == 2
-    walk.saw('psql -h $DB_HOST -U $PG_USER -d $DB_NAME -c "SELECT 1"', f"as it stands: {walk_psql}; no connection while it is away")
+    walk.saw(
+        'psql -h $DB_HOST -U $PG_USER -d $DB_NAME -c "SELECT 1"',
+        f"as it stands: {walk_psql}; no connection while it is away",
+    )
     assert list(missing(["kubectl", "logs", "-l", "app=medic-db"])) == []
     walk.saw("kubectl logs -l app=medic-db", "the manifests' PostgreSQL has that label")
     postgres.start()
@@ -160,7 +170,10 @@ def test_the_database_connection_alert(
     _overloaded(walk, medic, postgres)
     rows = medic.wait_for(lambda: medic.get("/heartbeat?heartbeat_name=well").json["results"])
     assert len(rows) == 60
-    walk.saw("Database down: Follow database recovery procedures", "back again: all 60 heartbeats are there once, without a restart")
+    walk.saw(
+        "Database down: Follow database recovery procedures",
+        "back again: all 60 heartbeats are there once, without a restart",
+    )
     assert vendors.taken("pagerduty") == []
 
 
@@ -190,4 +203,6 @@ def _overloaded(walk: Walk, medic: MedicProcess, postgres: PostgresProcess) -> N
     finally:
         postgres.thaw()
     medic.wait_for(lambda: medic.get("/health").status == 200)
-    walk.saw("Database overloaded: Scale database or optimize queries", f"heartbeats are taken, /health says {said[:80]}")
+    walk.saw(
+        "Database overloaded: Scale database or optimize queries", f"heartbeats are taken, /health says {said[:80]}"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from textwrap import dedent
 
 import yaml
 
@@ -35,26 +36,38 @@ def test_maintenance(walk: Walk, vendors: VendorProcess, medic: MedicProcess) ->
     assert pages(vendors, "trigger") == []
     walk.saw("# Unmute after maintenance", "unmuted, and nothing to tell")
     said = shell(medic, "medic cleanup")
-    walk.saw("The cleanup job runs daily at 00:00 UTC, removing heartbeats older than 30 days.", said.strip().splitlines()[-1])
-    shell(
-        medic,
-        """
+    walk.saw(
+        "The cleanup job runs daily at 00:00 UTC, removing heartbeats older than 30 days.",
+        said.strip().splitlines()[-1],
+    )
+    rows = """
         eval "$(medic env)"
         psql <<'END'
         SELECT medic.ensure_heartbeat_day(current_date - n) FROM generate_series(28, 32) AS n;
         INSERT INTO "heartbeatEvents" (heartbeat_id, time, status, service_id)
             SELECT n, NOW() - n * INTERVAL '1 day', 'UP', service_id FROM services, generate_series(29, 31) AS n;
         END
-        """,
-    )
-    removal = "DELETE FROM \"heartbeatEvents\" WHERE time <= (NOW() - INTERVAL '30 days');"
-    said = shell(medic, f'eval "$(medic env)"; psql -h $DB_HOST -U $PG_USER -d $DB_NAME -c "{removal}"')
+    """
+    shell(medic, dedent(rows))
+    removal = """
+        eval "$(medic env)"
+        psql -h $DB_HOST -U $PG_USER -d $DB_NAME <<'END'
+        DELETE FROM "heartbeatEvents" WHERE time <= (NOW() - INTERVAL '30 days');
+        END
+    """
+    said = shell(medic, dedent(removal))
     assert "DELETE 2" in said
     walk.saw("DELETE FROM \"heartbeatEvents\" WHERE time <= (NOW() - INTERVAL '30 days');", said.strip())
     assert list(missing(shlex.split("kubectl rollout restart deployment/medic-web"))) == []
-    walk.saw("kubectl rollout restart deployment/medic-web", "the manifests have that deployment; tests/e2e/test_rolling_restart.py does it with two processes")
+    walk.saw(
+        "kubectl rollout restart deployment/medic-web",
+        "the manifests have that deployment; tests/e2e/test_rolling_restart.py does it with two processes",
+    )
     assert list(missing(shlex.split("kubectl rollout restart deployment/medic-worker"))) == []
-    walk.saw("kubectl rollout restart deployment/medic-worker", "the manifests have that deployment: the watcher from outside")
+    walk.saw(
+        "kubectl rollout restart deployment/medic-worker",
+        "the manifests have that deployment: the watcher from outside",
+    )
     backup = shell(
         medic,
         """
@@ -64,7 +77,10 @@ def test_maintenance(walk: Walk, vendors: VendorProcess, medic: MedicProcess) ->
         """,
     )
     assert int(backup.split()[-1]) > 100
-    walk.saw("pg_dump -h $DB_HOST -U $PG_USER -d $DB_NAME > medic_backup_$(date +%Y%m%d).sql", f"{backup.split()[-1]} lines of SQL, of the embedded database as well")
+    walk.saw(
+        "pg_dump -h $DB_HOST -U $PG_USER -d $DB_NAME > medic_backup_$(date +%Y%m%d).sql",
+        f"{backup.split()[-1]} lines of SQL, of the embedded database as well",
+    )
 
 
 def test_escalation(walk: Walk, vendors: VendorProcess, medic: MedicProcess) -> None:
@@ -79,11 +95,15 @@ def test_escalation(walk: Walk, vendors: VendorProcess, medic: MedicProcess) -> 
     walk.saw("| P2 | 1 hour | On-call -> Team Lead |", shown["of-p2"])
     walk.saw("| P3 | 4 hours | On-call |", shown["of-p3"])
     walk.saw("| P4/P5 | Next business day | Ticket queue |", shown["of-p4"])
-    walk.saw("**On-call Rotation:** Check PagerDuty schedule", "five incidents at PagerDuty, which pages who is on call")
+    walk.saw(
+        "**On-call Rotation:** Check PagerDuty schedule", "five incidents at PagerDuty, which pages who is on call"
+    )
     vendors.wait_for("slack", len(RESPONSES))
     messages = [json.dumps(message["document"]) for message in vendors.taken("slack")]
     assert sum("Priority: p1, respond within 15 minutes" in message for message in messages) == 1
-    walk.saw("**Slack Channel:** #medic-alerts", "the channel of SLACK_CHANNEL_ID has them, each with its response time")
+    walk.saw(
+        "**Slack Channel:** #medic-alerts", "the channel of SLACK_CHANNEL_ID has them, each with its response time"
+    )
 
 
 def test_metrics_and_dashboards(walk: Walk, medic: MedicProcess) -> None:
@@ -101,11 +121,17 @@ def test_metrics_and_dashboards(walk: Walk, medic: MedicProcess) -> None:
     assert re.search(r'medic_http_request_duration_seconds_bucket\{.*route="/heartbeat"', scraped)
     for bound in ("1", "5"):
         assert re.search(rf"medic_http_request_duration_seconds_bucket.*?> {bound}\b", expressions)
-    walk.saw("| `medic_http_request_duration_seconds` p95 | > 1s | > 5s |", "a histogram by method and route, the express lane included")
+    walk.saw(
+        "| `medic_http_request_duration_seconds` p95 | > 1s | > 5s |",
+        "a histogram by method and route, the express lane included",
+    )
     assert metric(medic, "medic_db_connection_errors_total") >= 0
     for bound in ("0.1", "1"):
         assert re.search(rf"medic_db_connection_errors_total.*?> {re.escape(bound)}(?![\d.])", expressions)
     walk.saw("| `medic_db_connection_errors_total` rate | > 0.1/min | > 1/min |", "counts each failed attempt")
     dashboard = json.loads((ROOT / "dashboards" / "grafana.json").read_text())
     assert dashboard["panels"]
-    walk.saw("Grafana: `dashboards/grafana.json`", f"{len(dashboard['panels'])} panels; tests/integration holds each to a real Prometheus")
+    walk.saw(
+        "Grafana: `dashboards/grafana.json`",
+        f"{len(dashboard['panels'])} panels; tests/integration holds each to a real Prometheus",
+    )
