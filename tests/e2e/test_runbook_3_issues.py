@@ -1,4 +1,4 @@
-"""The runbook's third chapter: each of its issues is provoked, and resolved as it says or shown to be impossible now."""
+"""The runbook's third chapter: each issue is provoked, and resolved as it says or shown to be impossible now."""
 
 from __future__ import annotations
 
