@@ -68,6 +68,15 @@ class Counters:
         self._arrivals.keep(name, arrival + limit.emission_us, now)
         return 0
 
+    def note(self, name: str, limit: Limit, now: int, count: int, since_us: int = UNKNOWN_US) -> None:
+        """Write down requests that were taken already, as if all came when the last one did: `since_us` ago, or now."""
+        arrival = max(self._arrivals.find(name) or 0, now - max(0, since_us))
+        self._arrivals.keep(name, arrival + count * limit.emission_us, now)
+
+    def room(self, name: str, limit: Limit, now: int) -> int:
+        """How many more fit now; less than none where more were noted than fit."""
+        return (limit.burst_us - self.backlog_us(name, now)) // limit.emission_us
+
     def backlog_us(self, name: str, now: int) -> int:
         """How long it takes until all of the limit could be used at once again."""
         arrival = self._arrivals.find(name)
