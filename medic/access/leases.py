@@ -10,13 +10,21 @@ in batches: a lease is a number of requests that Redis has counted already and t
 * Never waiting. The first requests of a name are taken on credit while Redis is asked. Credit is counted in Redis with
   the next lease, whether it fits or not, so that what was taken too much at the beginning is missing afterwards:
   however slow Redis is, in the long run exactly the limit passes.
-* Never more than one limit here. Credit is counted in this process as well (`Counters`), and what was taken from a lease
-  is counted there with the next question, and before any credit is given. What is asked for has room beside both. So one
-  process, cold or rested, gives at once what the limit says, and not that and a lease.
 * Refusing. Where nothing fits, Redis says when something will, and until then requests are refused without asking.
 * Rarely asking. A name of which little was taken is counted in Redis once `CREDIT` of its limit has come together.
-* Not asking in vain. A name that Redis refuses (it holds what is no number and cannot be written, say) is counted in
-  this process alone for `REFUSED_US`, and then asked for again.
+* Not asking in vain. A name that Redis refuses (one that its user may not write, say) is counted in this process alone
+  for `REFUSED_US`, and then asked for again.
+
+What a heartbeat costs is looking for memory, not arithmetic: 20 000 names are in no cache. So of nearly every request
+all that is looked at is one small number, how many more are open to its name before anybody has to think
+(`Leases.count_down`). Thinking (`take`) is once for several requests: it writes down what was used of what was open,
+asks, refuses, and opens the next few, of the lease or on credit. A name that is heard of four times a minute has that
+number and nothing else.
+
+Never more than one limit at once. Whatever was taken, from a lease or on credit, is counted in this process as well,
+when what was open is used up, as of the instant of the last one. And what is opened, and what is asked for, has room
+beside that. So these three together are never more than the limit, and one process alone, cold or rested, gives in a
+burst what the limit says, and not that and a lease.
 
 How far four processes exceed a limit together is measured in docs/decisions/0019. Time is in whole microseconds of this
 process; Redis has a time of its own, and only lengths of time pass between the two.
@@ -39,8 +47,9 @@ LEASE_US: Final = MINUTE_US
 SHARE: Final = 8
 """A lease is this part of the limit, and at least one request."""
 
-ASKED_AT: Final = 4 * SHARE
-"""The next one is asked for when this part of the limit is left of a lease: a quarter of it."""
+ASKED_AT: Final = 8 * SHARE
+"""The next one is asked for when this part of the limit is left of a lease, an eighth of it: an answer takes less time
+than who keeps the limit's pace takes for that, and whoever is faster has credit."""
 
 CREDIT: Final = 32
 """Requests on credit are counted once they are this part of the limit, and at once where they are more: what several
@@ -65,10 +74,9 @@ class _Lease:
 
     Attributes:
         limit: The limit as it was last asked for.
-        left: Requests counted in Redis and not used here; negative: used here and not counted there.
-        used: Requests taken from leases and not counted in this process yet.
-        plenty: While more than this is left, a request only counts it down.
-        is_asked: Whether Redis is being asked.
+        left: Requests counted in Redis and not used here, open ones among them; negative: used here, not counted there.
+        opened: How many were open when they were last opened; what is missing of them now was used.
+        is_asked: Whether Redis is being asked. Nothing is open then.
         seen_at: When `take` last saw it, which is what an answer is reckoned from.
         ends_at: Until when what is left may be used.
         shut_until: Until when nothing fits, as Redis said.
@@ -77,8 +85,7 @@ class _Lease:
 
     limit: Limit
     left: int = 0
-    used: int = 0
-    plenty: int = 0
+    opened: int = 0
     is_asked: bool = False
     seen_at: int = 0
     ends_at: int = 0
@@ -102,70 +109,94 @@ class Leases:
         is_urgent: Whether one of them, or one that Redis is being asked for, has taken more than `CREDIT` on credit.
     """
 
-    __slots__ = ("_counters", "_leases", "_when_due", "due", "is_urgent")
+    __slots__ = ("_counters", "_leases", "_open", "_when_due", "due", "is_urgent")
 
     def __init__(self, counters: Counters, when_due: Callable[[], None] = _nobody) -> None:
         self._counters = counters
         self._leases: Generations[_Lease] = Generations()
+        self._open: Generations[int] = Generations()
         self._when_due = when_due
         self.due: dict[str, _Lease] = {}
         self.is_urgent = False
 
+    # ------------------------------------------------------------------------------------------------------- a request
+
     def count_down(self, name: str, now: int) -> bool:
-        """Whether plenty is left of the name's lease, of which one is taken then. Else `take` has to be asked."""
-        lease = self._leases.young.get(name)
-        if lease is None or lease.left <= lease.plenty or now >= lease.ends_at:
+        """Whether something is open to the name, of which one is taken then. Else `take` has to be asked."""
+        opened = self._open
+        left = opened.young.get(name)
+        if not left or now >= opened.turns_at:
             return False
-        lease.left -= 1
-        lease.used += 1
+        opened.young[name] = left - 1
         return True
 
     def take(self, name: str, limit: Limit, now: int, since_us: int = UNKNOWN_US) -> int:
         """0: the request is taken, from the lease or on credit; else for how many µs nothing fits.
 
         Args:
-            name: Whose request.
+            name: Whose request; nothing is open to it (`count_down`).
             limit: Its limit.
             now: In microseconds, never going back.
             since_us: How long ago the one before came, which was not counted where the name is not remembered.
         """
-        lease = self._leases.young.get(name)
+        lease = self._leases.find(name)
         if lease is None:
-            owed = 0 <= since_us < limit.emission_us
-            lease = self._leases.old.get(name) or _Lease(limit, left=-owed)
-            self._leases.keep(name, lease, now)
+            opened = self._open.find(name)
+            if opened is None:
+                opened = self._first_credit(name, limit, now, since_us)
+            if opened > 0:
+                self._open.keep(name, opened - 1, now)
+                return 0
+            lease = _Lease(limit, opened=limit.requests // CREDIT)
         lease.limit, lease.seen_at = limit, now
-        if now >= lease.ends_at and lease.left > 0:
-            lease.left = 0
-        if lease.left > 0:
-            lease.used += 1
-        elif wait := self._wait_for_credit(name, lease, since_us):
-            return wait
-        lease.left -= 1
-        if lease.is_asked:
-            self._note_credit(lease)
-        elif lease.left <= (limit.requests // ASKED_AT if now < lease.ends_at else -(limit.requests // CREDIT)):
-            self._ask(name, lease, since_us)
-        return 0
-
-    def _wait_for_credit(self, name: str, lease: _Lease, since_us: int) -> int:
-        """0: one more was taken on credit; else how long until Redis and this process's own count let one be."""
-        now = lease.seen_at
-        if now < lease.shut_until:
-            return lease.shut_until - now
+        self._leases.keep(name, lease, now)
         self._note_used(name, lease, since_us)
-        return self._counters.take(name, lease.limit, now, since_us)
+        return self._take(name, lease, since_us)
+
+    def _first_credit(self, name: str, limit: Limit, now: int, since_us: int) -> int:
+        """How many requests of a name that is not remembered are taken before anything is asked or written down."""
+        credit = min(limit.requests // CREDIT, self._counters.room(name, limit, now))
+        return credit - (0 <= since_us < limit.emission_us)
 
     def _note_used(self, name: str, lease: _Lease, since_us: int) -> None:
-        if lease.used:
-            self._counters.note(name, lease.limit, lease.seen_at, lease.used, since_us)
-            lease.used = 0
+        """Write down in this process's count what was used of what was open, and close it."""
+        used = lease.opened - (self._open.find(name) or 0)
+        if used > 0:
+            self._counters.note(name, lease.limit, lease.seen_at, used, since_us)
+            lease.left -= used
+        lease.opened = 0
+        if lease.left > 0 and lease.seen_at >= lease.ends_at:
+            lease.left = 0
 
-    def _ask(self, name: str, lease: _Lease, since_us: int = UNKNOWN_US) -> None:
+    def _take(self, name: str, lease: _Lease, since_us: int) -> int:
+        """One more, of a lease of which nothing is open."""
+        limit, now = lease.limit, lease.seen_at
+        if lease.left <= 0 and now < lease.shut_until:
+            self._open.keep(name, 0, now)
+            return lease.shut_until - now
+        wait = self._counters.take(name, limit, now, since_us)
+        if not wait:
+            lease.left -= 1
+            if lease.is_asked:
+                self._note_credit(lease)
+            elif lease.left <= _asked_at(lease):
+                self._ask(name, lease)
+        self._open_some(name, lease)
+        return wait
+
+    def _open_some(self, name: str, lease: _Lease) -> None:
+        """Let so many of the next requests be counted down that the one after them has to ask, or to be refused."""
+        if not lease.is_asked and lease.seen_at >= lease.asked_from:
+            room = self._counters.room(name, lease.limit, lease.seen_at)
+            lease.opened = max(0, min(room, lease.left - _asked_at(lease)))
+        self._open.keep(name, lease.opened, lease.seen_at)
+
+    # ----------------------------------------------------------------------------------------------------- Redis asked
+
+    def _ask(self, name: str, lease: _Lease) -> None:
         if lease.seen_at < lease.asked_from:
             return
-        self._note_used(name, lease, since_us)
-        lease.is_asked, lease.plenty = True, 0
+        lease.is_asked = True
         self.due[name] = lease
         if len(self.due) == 1:
             self._when_due()
@@ -182,7 +213,7 @@ class Leases:
             lease = self.due.pop(name)
             owed = max(0, -lease.left)
             lease.left += owed
-            room = self._counters.room(name, lease.limit, lease.seen_at) - lease.used - lease.left
+            room = self._counters.room(name, lease.limit, lease.seen_at) - lease.left
             wanted = max(0, min(room, max(1, lease.limit.requests // SHARE)))
             asking.append(Asking(name, lease.limit, owed, wanted))
         self.is_urgent = False
@@ -195,12 +226,13 @@ class Leases:
             return
         lease.is_asked = False
         lease.left += granted
-        lease.plenty = lease.limit.requests // ASKED_AT + 1
         lease.ends_at = lease.seen_at + LEASE_US
         lease.shut_until = 0 if granted else lease.seen_at + wait_us(lease.limit, backlog_us)
         if lease.left < 0:
             self._ask(name, lease)
             self._note_credit(lease)
+        else:
+            self._open_some(name, lease)
 
     def fail(self, name: str) -> None:
         """Redis did not answer. What was on credit is forgotten: it was counted in this process."""
@@ -214,3 +246,10 @@ class Leases:
         if lease is not None:
             lease.is_asked, lease.left = False, min(0, lease.left)
             lease.asked_from = lease.seen_at + REFUSED_US
+
+
+def _asked_at(lease: _Lease) -> int:
+    """Where so many are left, Redis is asked: ahead of need while there is a lease, else once there is some credit."""
+    if lease.seen_at < lease.ends_at:
+        return lease.limit.requests // ASKED_AT
+    return -(lease.limit.requests // CREDIT)

@@ -168,7 +168,7 @@ class Limiter:
         """0: the request is taken, and counted here or in Redis; else how many µs none is."""
         redis = self._redis
         if redis is not None and redis.failing is None:
-            return tally.leases.take(name, limit, now, since_us)
+            return 0 if tally.leases.count_down(name, now) else tally.leases.take(name, limit, now, since_us)
         return tally.counters.take(name, limit, now, since_us)
 
     def _limit_of(self, service: Service) -> Limit | None:
