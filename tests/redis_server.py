@@ -38,7 +38,7 @@ class RedisServer:
         words = [binary(), "--port", "0", "--unixsocket", self.path, "--save", "", *self.options, *options]
         self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=self.path.parent)
         deadline = time.monotonic() + START_SECONDS
-        while not self.path.exists():
+        while not self._listens():
             assert self._process.poll() is None, "redis-server ended"
             assert time.monotonic() < deadline, "redis-server did not start"
             time.sleep(0.01)
@@ -66,6 +66,10 @@ class RedisServer:
                 connection.sendall(f"${len(word.encode())}\r\n{word}\r\n".encode())
             with connection.makefile("r") as answer:
                 return answer.readline().strip()
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(str(self.path)) == 0
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None

@@ -1,11 +1,11 @@
 """Shares of a limit that several processes have in common, leased ahead so that no request waits for Redis.
 
-Each process counts in its own memory (`Counters`); for the limit to hold for all of them together, every request has to
-be counted in Redis too. A heartbeat takes 20 µs and a round trip to Redis ten times that, so requests are counted there
+Each process counts in its own memory; for the limit to hold for all of them together, every request has to be counted
+in Redis too. A heartbeat takes 20 µs and a round trip to Redis ten times that, so requests are counted there
 in batches: a lease is a number of requests that Redis has counted already and this process has not used yet.
 
-* Ahead of need. A lease is an eighth of the limit, so that no process holds much that others could use, and the next
-  one is asked for before it is used up. What is not used within `LEASE_US` is dropped, and has been given back long
+* Ahead of need. A lease is an eighth of the limit, so that no process holds much that others could use, or a quarter
+  where the last one was soon used up, and the next one is asked for before it is. What is not used within `LEASE_US` is dropped, and has been given back long
   before: Redis counts what was taken from it as over after as many emissions.
 * Never waiting. The first requests of a name are taken on credit while Redis is asked. Credit is counted in Redis with
   the next lease, whether it fits or not, so that what was taken too much at the beginning is missing afterwards:
@@ -19,7 +19,7 @@ What a heartbeat costs is looking for memory, not arithmetic: 20 000 names are i
 all that is looked at is one small number, how many more are open to its name before anybody has to think
 (`Leases.count_down`). Thinking (`take`) is once for several requests: it writes down what was used of what was open,
 asks, refuses, and opens the next few, of the lease or on credit. A name that is heard of four times a minute has that
-number and nothing else.
+number and nothing else. Where there is no Redis, or it is ill, it is the same (`take_alone`), and only nobody asks.
 
 Never more than one limit at once. Whatever was taken, from a lease or on credit, is counted in this process as well,
 when what was open is used up, as of the instant of the last one. And what is opened, and what is asked for, has room
@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
 
-from medic.access.counters import UNKNOWN_US, Counters
+from medic.access.counters import UNKNOWN_US
 from medic.access.gcra import MINUTE_US, SECOND_US, Limit, wait_us
 from medic.access.generations import Generations
 
@@ -45,11 +45,18 @@ LEASE_US: Final = MINUTE_US
 """How long a lease may be used: a service that sends an eighth of what it may asks Redis once a minute."""
 
 SHARE: Final = 8
-"""A lease is this part of the limit, and at least one request."""
+SHARE_IN_A_HURRY: Final = 4
+HURRY_US: Final = 15 * SECOND_US
+"""A lease is an eighth of the limit, and at least one request; it is a quarter for who used up the last one within this
+time, which is a pace of half the limit."""
 
 ASKED_AT: Final = 8 * SHARE
 """The next one is asked for when this part of the limit is left of a lease, an eighth of it: an answer takes less time
 than who keeps the limit's pace takes for that, and whoever is faster has credit."""
+
+ALONE: Final = 8
+"""Where Redis is not asked, this part of the limit is opened at once. It counts as if it all came when its last one did,
+so whoever comes in bursts may be refused by as much too early."""
 
 CREDIT: Final = 32
 """Requests on credit are counted once they are this part of the limit, and at once where they are more: what several
@@ -74,6 +81,7 @@ class _Lease:
 
     Attributes:
         limit: The limit as it was last asked for.
+        arrival: Until when there is a backlog, of all that this process gave: the theoretical arrival time.
         left: Requests counted in Redis and not used here, open ones among them; negative: used here, not counted there.
         opened: How many were open when they were last opened; what is missing of them now was used.
         is_asked: Whether Redis is being asked. Nothing is open then.
@@ -81,9 +89,12 @@ class _Lease:
         ends_at: Until when what is left may be used.
         shut_until: Until when nothing fits, as Redis said.
         asked_from: Until when Redis is left alone, because it refused the name.
+
+    What is open, what is left, and the backlog are together never more than the limit.
     """
 
     limit: Limit
+    arrival: int = 0
     left: int = 0
     opened: int = 0
     is_asked: bool = False
@@ -91,6 +102,37 @@ class _Lease:
     ends_at: int = 0
     shut_until: int = 0
     asked_from: int = 0
+
+    @property
+    def room(self) -> int:
+        """How many more fit beside the backlog."""
+        return (self.limit.burst_us - max(0, self.arrival - self.seen_at)) // self.limit.emission_us
+
+    @property
+    def asked_at(self) -> int:
+        """Where so many are left, Redis is asked: ahead of need while there is a lease, else for some credit at once."""
+        if self.seen_at < self.ends_at:
+            return self.limit.requests // ASKED_AT
+        return -(self.limit.requests // CREDIT)
+
+    @property
+    def share(self) -> int:
+        """How large the next lease is to be."""
+        was_quick = self.seen_at < self.ends_at - LEASE_US + HURRY_US
+        return max(1, self.limit.requests // (SHARE_IN_A_HURRY if was_quick else SHARE))
+
+    def note(self, count: int, at: int) -> None:
+        """Count requests that were taken, the last of them at that instant, and none counted here since."""
+        self.arrival = max(self.arrival, at) + count * self.limit.emission_us
+
+    def take(self) -> int:
+        """0: one more was taken, and counted; else how long none fits."""
+        arrival = max(self.arrival, self.seen_at) + self.limit.emission_us
+        wait = arrival - self.seen_at - self.limit.burst_us
+        if wait > 0:
+            return wait
+        self.arrival = arrival
+        return 0
 
 
 def _nobody() -> None:
@@ -101,20 +143,19 @@ class Leases:
     """What this process holds of the limits of one kind.
 
     Args:
-        counters: What this process counts by itself.
         when_due: Told when a name falls due where none was, and when one becomes urgent.
 
     Attributes:
+        open: How many more requests of a name are counted down and nothing else; see `count_down`.
         due: The names for which Redis has to be asked.
         is_urgent: Whether one of them, or one that Redis is being asked for, has taken more than `CREDIT` on credit.
     """
 
-    __slots__ = ("_counters", "_leases", "_open", "_when_due", "due", "is_urgent")
+    __slots__ = ("_leases", "_when_due", "due", "is_urgent", "open")
 
-    def __init__(self, counters: Counters, when_due: Callable[[], None] = _nobody) -> None:
-        self._counters = counters
+    def __init__(self, when_due: Callable[[], None] = _nobody) -> None:
         self._leases: Generations[_Lease] = Generations()
-        self._open: Generations[int] = Generations()
+        self.open: Generations[int] = Generations()
         self._when_due = when_due
         self.due: dict[str, _Lease] = {}
         self.is_urgent = False
@@ -123,11 +164,11 @@ class Leases:
 
     def count_down(self, name: str, now: int) -> bool:
         """Whether something is open to the name, of which one is taken then. Else `take` has to be asked."""
-        opened = self._open
-        left = opened.young.get(name)
-        if not left or now >= opened.turns_at:
+        young = self.open.young
+        left = young.get(name)
+        if not left or now >= self.open.turns_at:
             return False
-        opened.young[name] = left - 1
+        young[name] = left - 1
         return True
 
     def take(self, name: str, limit: Limit, now: int, since_us: int = UNKNOWN_US) -> int:
@@ -139,57 +180,60 @@ class Leases:
             now: In microseconds, never going back.
             since_us: How long ago the one before came, which was not counted where the name is not remembered.
         """
-        lease = self._leases.find(name)
+        lease = self._lease(name, limit, now, since_us)
         if lease is None:
-            opened = self._open.find(name)
-            if opened is None:
-                opened = self._first_credit(name, limit, now, since_us)
-            if opened > 0:
-                self._open.keep(name, opened - 1, now)
-                return 0
-            lease = _Lease(limit, opened=limit.requests // CREDIT)
-        lease.limit, lease.seen_at = limit, now
-        self._leases.keep(name, lease, now)
-        self._note_used(name, lease, since_us)
-        return self._take(name, lease, since_us)
-
-    def _first_credit(self, name: str, limit: Limit, now: int, since_us: int) -> int:
-        """How many requests of a name that is not remembered are taken before anything is asked or written down."""
-        credit = min(limit.requests // CREDIT, self._counters.room(name, limit, now))
-        return credit - (0 <= since_us < limit.emission_us)
-
-    def _note_used(self, name: str, lease: _Lease, since_us: int) -> None:
-        """Write down in this process's count what was used of what was open, and close it."""
-        used = lease.opened - (self._open.find(name) or 0)
-        if used > 0:
-            self._counters.note(name, lease.limit, lease.seen_at, used, since_us)
-            lease.left -= used
-        lease.opened = 0
-        if lease.left > 0 and lease.seen_at >= lease.ends_at:
-            lease.left = 0
-
-    def _take(self, name: str, lease: _Lease, since_us: int) -> int:
-        """One more, of a lease of which nothing is open."""
-        limit, now = lease.limit, lease.seen_at
+            return 0
         if lease.left <= 0 and now < lease.shut_until:
-            self._open.keep(name, 0, now)
+            self.open.keep(name, 0, now)
             return lease.shut_until - now
-        wait = self._counters.take(name, limit, now, since_us)
+        wait = lease.take()
         if not wait:
             lease.left -= 1
             if lease.is_asked:
                 self._note_credit(lease)
-            elif lease.left <= _asked_at(lease):
+            elif lease.left <= lease.asked_at:
                 self._ask(name, lease)
-        self._open_some(name, lease)
+        self._open_some(name, lease, lease.left - lease.asked_at)
         return wait
 
-    def _open_some(self, name: str, lease: _Lease) -> None:
-        """Let so many of the next requests be counted down that the one after them has to ask, or to be refused."""
+    def take_alone(self, name: str, limit: Limit, now: int, since_us: int = UNKNOWN_US) -> int:
+        """As `take` while Redis is not asked: what this process counts decides."""
+        lease = self._lease(name, limit, now, since_us)
+        if lease is None:
+            return 0
+        lease.left = 0
+        wait = lease.take()
+        self._open_some(name, lease, limit.requests // ALONE)
+        return wait
+
+    def _lease(self, name: str, limit: Limit, now: int, since_us: int) -> _Lease | None:
+        """What is held for the name, nothing of it open; None: the request was taken on its first credit."""
+        lease, opened = self._leases.find(name), self.open.find(name)
+        if lease is None:
+            used = credit = limit.requests // CREDIT
+            if opened is None:
+                used = int(0 <= since_us < limit.emission_us)  # the one before, which nobody counted
+                opened = credit - used
+            if opened > 0:
+                self.open.keep(name, opened - 1, now)
+                return None
+            lease = _Lease(limit, opened=used)
+        lease.limit, lease.seen_at = limit, now
+        self._leases.keep(name, lease, now)
+        used = lease.opened - max(0, opened or 0)
+        if used > 0:
+            lease.note(used, now - max(0, since_us))
+            lease.left -= used
+        lease.opened = 0
+        if lease.left > 0 and now >= lease.ends_at:
+            lease.left = 0
+        return lease
+
+    def _open_some(self, name: str, lease: _Lease, most: int) -> None:
+        """Let the next requests be counted down, as far as there is room: who comes after them is thought about."""
         if not lease.is_asked and lease.seen_at >= lease.asked_from:
-            room = self._counters.room(name, lease.limit, lease.seen_at)
-            lease.opened = max(0, min(room, lease.left - _asked_at(lease)))
-        self._open.keep(name, lease.opened, lease.seen_at)
+            lease.opened = max(0, min(most, lease.room))
+        self.open.keep(name, lease.opened, lease.seen_at)
 
     # ----------------------------------------------------------------------------------------------------- Redis asked
 
@@ -213,8 +257,7 @@ class Leases:
             lease = self.due.pop(name)
             owed = max(0, -lease.left)
             lease.left += owed
-            room = self._counters.room(name, lease.limit, lease.seen_at) - lease.left
-            wanted = max(0, min(room, max(1, lease.limit.requests // SHARE)))
+            wanted = max(0, min(lease.share, lease.room - lease.left))
             asking.append(Asking(name, lease.limit, owed, wanted))
         self.is_urgent = False
         return asking
@@ -232,7 +275,7 @@ class Leases:
             self._ask(name, lease)
             self._note_credit(lease)
         else:
-            self._open_some(name, lease)
+            self._open_some(name, lease, lease.left - lease.asked_at)
 
     def fail(self, name: str) -> None:
         """Redis did not answer. What was on credit is forgotten: it was counted in this process."""
@@ -246,10 +289,3 @@ class Leases:
         if lease is not None:
             lease.is_asked, lease.left = False, min(0, lease.left)
             lease.asked_from = lease.seen_at + REFUSED_US
-
-
-def _asked_at(lease: _Lease) -> int:
-    """Where so many are left, Redis is asked: ahead of need while there is a lease, else once there is some credit."""
-    if lease.seen_at < lease.ends_at:
-        return lease.limit.requests // ASKED_AT
-    return -(lease.limit.requests // CREDIT)

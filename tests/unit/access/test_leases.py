@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medic.access.counters import Counters
-from medic.access.gcra import SECOND_US, Limit, take
-from medic.access.leases import CREDIT, LEASE_US, REFUSED_US, SHARE, Leases
+from medic.access.gcra import MINUTE_US, SECOND_US, Limit, take
+from medic.access.leases import ALONE, CREDIT, LEASE_US, REFUSED_US, SHARE, Leases
 
 LIMIT = Limit(600)
 NAME = "caller"
@@ -37,7 +37,7 @@ class SmallRedis:
 
 
 def test_a_quiet_name_is_counted_once_a_few_have_come_together():
-    leases, redis = Leases(Counters()), SmallRedis()
+    leases, redis = Leases(), SmallRedis()
     asked = []
     for number in range(40):
         now = number * 20 * SECOND_US
@@ -48,7 +48,7 @@ def test_a_quiet_name_is_counted_once_a_few_have_come_together():
 
 
 def test_a_busy_name_leases_ahead_and_never_holds_more_than_a_quarter_more_than_its_share():
-    leases, redis = Leases(Counters()), SmallRedis(Limit(60_000))
+    leases, redis = Leases(), SmallRedis(Limit(60_000))
     asked = used = 0
     for number in range(2_000):
         now = number * 2_000
@@ -60,7 +60,7 @@ def test_a_busy_name_leases_ahead_and_never_holds_more_than_a_quarter_more_than_
 
 
 def test_while_redis_is_being_asked_nobody_waits_and_what_was_taken_is_counted_afterwards():
-    leases, redis = Leases(Counters()), SmallRedis()
+    leases, redis = Leases(), SmallRedis()
     for _ in range(200):
         assert leases.take(NAME, LIMIT, 0) == 0
     redis.answer(leases, 0)
@@ -68,7 +68,7 @@ def test_while_redis_is_being_asked_nobody_waits_and_what_was_taken_is_counted_a
 
 
 def test_what_comes_in_between_question_and_answer_is_counted_with_the_next_question():
-    leases = Leases(Counters())
+    leases = Leases()
     for _ in range(LIMIT.requests // CREDIT + 1):
         leases.take(NAME, LIMIT, 0)
     assert not leases.is_urgent
@@ -83,7 +83,7 @@ def test_what_comes_in_between_question_and_answer_is_counted_with_the_next_ques
 
 
 def test_where_nothing_fits_nothing_is_taken_until_something_does_and_redis_is_left_alone():
-    leases = Leases(Counters())
+    leases = Leases()
     for _ in range(30):
         leases.take(NAME, LIMIT, 0)
     leases.take_due(most=10)
@@ -96,7 +96,7 @@ def test_where_nothing_fits_nothing_is_taken_until_something_does_and_redis_is_l
 
 
 def test_where_plenty_is_left_of_a_lease_it_is_only_counted_down():
-    leases, redis = Leases(Counters()), SmallRedis()
+    leases, redis = Leases(), SmallRedis()
     assert not leases.count_down(NAME, 0)
     for _ in range(30):
         leases.take(NAME, LIMIT, 0)
@@ -111,7 +111,7 @@ def test_where_plenty_is_left_of_a_lease_it_is_only_counted_down():
 
 
 def test_an_old_lease_is_not_counted_down():
-    leases, redis = Leases(Counters()), SmallRedis()
+    leases, redis = Leases(), SmallRedis()
     for _ in range(30):
         leases.take(NAME, LIMIT, 0)
     redis.answer(leases, 0)
@@ -120,7 +120,7 @@ def test_an_old_lease_is_not_counted_down():
 
 def test_who_asks_redis_is_told_when_there_is_something_to_ask():
     told = []
-    leases = Leases(Counters(), lambda: told.append((len(leases.due), leases.is_urgent)))
+    leases = Leases(lambda: told.append((len(leases.due), leases.is_urgent)))
     for _ in range(30):
         leases.take(NAME, LIMIT, 0)
     leases.take_due(most=10)
@@ -130,7 +130,7 @@ def test_who_asks_redis_is_told_when_there_is_something_to_ask():
 
 
 def test_a_lease_ends():
-    leases, redis = Leases(Counters()), SmallRedis()
+    leases, redis = Leases(), SmallRedis()
     for number in range(10):
         leases.take(NAME, LIMIT, number)
         redis.answer(leases, number)
@@ -144,7 +144,7 @@ def test_a_lease_ends():
 
 
 def test_a_redis_that_does_not_answer_is_asked_again():
-    leases = Leases(Counters())
+    leases = Leases()
     for _ in range(30):
         leases.take(NAME, LIMIT, 0)
     leases.take_due(most=10)
@@ -154,7 +154,7 @@ def test_a_redis_that_does_not_answer_is_asked_again():
 
 
 def test_a_name_that_redis_refuses_is_counted_here_and_asked_for_again_after_a_while():
-    leases = Leases(Counters())
+    leases = Leases()
     for _ in range(30):
         leases.take(NAME, LIMIT, 0)
     leases.take_due(most=10)
@@ -169,7 +169,7 @@ def test_a_name_that_redis_refuses_is_counted_here_and_asked_for_again_after_a_w
 
 
 def test_a_process_that_is_alone_gives_at_once_what_the_limit_says_and_no_lease_beside_it():
-    leases, redis = Leases(Counters()), SmallRedis()
+    leases, redis = Leases(), SmallRedis()
     taken = 0
     for number in range(2 * LIMIT.requests):
         taken += leases.count_down(NAME, 0) or leases.take(NAME, LIMIT, 0) == 0
@@ -179,7 +179,7 @@ def test_a_process_that_is_alone_gives_at_once_what_the_limit_says_and_no_lease_
 
 
 def test_a_lease_that_was_held_through_a_rest_is_part_of_what_may_come_at_once():
-    leases, redis = Leases(Counters()), SmallRedis()
+    leases, redis = Leases(), SmallRedis()
     for number in range(30):
         leases.take(NAME, LIMIT, number)
     redis.answer(leases, 30)
@@ -197,7 +197,7 @@ def test_a_lease_that_was_held_through_a_rest_is_part_of_what_may_come_at_once()
 def test_a_process_never_gives_more_than_its_limit_whenever_redis_answers(steps):
     """The limit of few a minute is met by few requests; what passes is held against the arithmetic itself."""
     limit = Limit(20)
-    leases, redis, now, last, backlog = Leases(Counters()), SmallRedis(limit), 0, 0, 0
+    leases, redis, now, last, backlog = Leases(), SmallRedis(limit), 0, 0, 0
     for burst, gap, answers in steps:
         now += gap
         backlog = max(0, backlog - gap)
@@ -210,8 +210,48 @@ def test_a_process_never_gives_more_than_its_limit_whenever_redis_answers(steps)
             redis.answer(leases, now)
 
 
+def test_alone_a_process_gives_at_once_what_the_limit_says():
+    for requests in (1, 2, 15, 16, 31, 32, 100, 6_000):
+        leases, limit = Leases(), Limit(requests)
+        taken = sum(leases.count_down(NAME, 0) or leases.take_alone(NAME, limit, 0) == 0 for _ in range(2 * requests))
+        assert taken == requests
+
+
+@pytest.mark.parametrize("requests", [1, 2, 15, 16, 31, 32, 100, 6_000])
+def test_alone_whoever_keeps_the_pace_of_the_limit_is_never_refused(requests):
+    leases, limit, now = Leases(), Limit(requests), 10**15
+    for _ in range(5 * requests):
+        now += limit.emission_us
+        assert leases.count_down(NAME, now) or leases.take_alone(NAME, limit, now, limit.emission_us) == 0
+
+
+def test_the_one_before_that_nobody_counted_is_counted_and_a_refused_one_is_not():
+    leases, limit = Leases(), Limit(1)
+    now = 10**15
+    assert leases.take_alone(NAME, limit, now, 10) == MINUTE_US - 10
+    assert leases.take_alone(NAME, limit, now + 10, 10) == MINUTE_US - 20
+    assert leases.take_alone(NAME, limit, now + MINUTE_US, 10) == 0
+
+
+def test_one_that_redis_shut_out_does_not_shut_out_the_next():
+    leases, limit = Leases(), Limit(1)
+    assert leases.take(NAME, limit, 0) == 0
+    leases.take_due(most=10)
+    leases.settle(NAME, 0, 2 * MINUTE_US)
+    assert leases.take(NAME, limit, 2 * MINUTE_US - 1, 10**9) == 1
+    assert leases.take(NAME, limit, 2 * MINUTE_US, 1) == 0
+
+
+def test_what_was_taken_alone_is_not_asked_for_when_redis_is_there_again():
+    leases = Leases()
+    for _ in range(LIMIT.requests):
+        leases.count_down(NAME, 0) or leases.take_alone(NAME, LIMIT, 0)
+    assert leases.take(NAME, LIMIT, MINUTE_US) == 0
+    assert sum(each.owed for each in leases.take_due(most=10)) <= LIMIT.requests // ALONE
+
+
 def test_an_answer_for_a_name_that_was_forgotten_means_nothing():
-    leases = Leases(Counters())
+    leases = Leases()
     leases.settle("stranger", 3, 0)
     leases.fail("stranger")
     assert not leases.due
@@ -219,7 +259,7 @@ def test_an_answer_for_a_name_that_was_forgotten_means_nothing():
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 200_000), st.booleans()), max_size=300))
 def test_four_processes_take_no_more_than_the_limit_and_their_credit(steps):
-    processes, redis, now, taken = [Leases(Counters()) for _ in range(4)], SmallRedis(), 0, 0
+    processes, redis, now, taken = [Leases() for _ in range(4)], SmallRedis(), 0, 0
     for process, gap, answers in steps:
         now += gap
         taken += processes[process].count_down(NAME, now) or processes[process].take(NAME, LIMIT, now) == 0
