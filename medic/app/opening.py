@@ -207,9 +207,7 @@ async def open_stores(
         discard, copied = None, False
         try:
             await migrate(database)
-            discard = await find_discard(
-                database, folder, candidate.tokens, may_discard=gap is Gap.DISCARD, at=wall_now()
-            )
+            discard = await find_discard(database, folder, candidate.tokens, gap=gap, at=wall_now())
             leadership = await candidate.lead(stack)
             # Whoever was active meanwhile may have been a newer release.
             await migrate(database)

@@ -12,6 +12,7 @@ chain that is not in it yet. Tokens and chain only ever grow. So starts, or chan
 the journal and the snapshot know in a newer version than PostgreSQL will ever give them again. To go on with both would
 make edits that have no effect, delete what was registered since, and watch what was deleted. The start is refused, and
 the operator says which of the two counts: a newer backup, or the database as it is (`medic serve --discard-journal`).
+Who says `--accept-gap` goes on with what the folder knows, whatever the rows say.
 A volume that was put back is found in this way as well, though it is no copy.
 
 What is not wrong: a database that merely lacks the newest records, because it was failed over to a replica that was
@@ -38,7 +39,7 @@ from medic.errors import ConfigurationError, Fault, InvariantError
 from medic.store.audit.heads import FILE_NAME as HEADS_NAME
 from medic.store.audit.heads import AuditHeads
 from medic.store.journal.files import reached, sync_directory
-from medic.store.pairing import kept_database_id
+from medic.store.pairing import Gap, kept_database_id
 from medic.store.postgres.database import Database, Row, StatementRefusedError
 from medic.store.postgres.leadership import sight
 from medic.store.tables.ids import FILE_NAME as IDS_NAME
@@ -112,7 +113,7 @@ class Discard:
 
 
 async def find_discard(
-    database: Database, folder: Path, tokens: TokenFile, *, may_discard: bool, at: InstantMs
+    database: Database, folder: Path, tokens: TokenFile, *, gap: Gap, at: InstantMs
 ) -> Discard | None:
     """Hold database and directory against each other before leading; the discard that has to be made, or None.
 
@@ -120,7 +121,7 @@ async def find_discard(
         database: With its schema in place.
         folder: `MEDIC_DATA_DIR`.
         tokens: The directory's.
-        may_discard: The operator said so (`--discard-journal`).
+        gap: What the operator said of a database that lacks something.
         at: Now.
 
     Raises:
@@ -132,14 +133,20 @@ async def find_discard(
         return None  # new to each other; or not each other's at all, which pairing says
     older = await _find_older(row, folder, tokens.tokens)
     if older is None and not _is_copy(row, await _here(database)):
-        if may_discard:
+        if gap is Gap.DISCARD:
             _log.warning("no journal was discarded: the database is as new as this folder")
         return None
     journal = await trio.to_thread.run_sync(reached, folder / "journal")
-    if journal is not None and journal.position and not may_discard:
+    if journal is not None and journal.position and gap is not Gap.DISCARD:
         if older is None:
             return None
-        raise ConfigurationError((Fault("MEDIC_DATA_DIR", older.sentence(folder)),))
+        if gap is Gap.REFUSE:
+            raise ConfigurationError((Fault("MEDIC_DATA_DIR", older.sentence(folder)),))
+        _log.error(
+            "going on with what this folder knows; operators' changes since are not in the database", why=older.why
+        )
+        await skip_ids(database)
+        return None
     is_taken_over = (await sight(database)).held
     await tokens.begin_inheriting()
     aside = free_name(folder, "journal-discarded", at)
@@ -175,10 +182,12 @@ async def carry_out(database: Database, folder: Path, discard: Discard) -> None:
 
 
 def _put_aside(folder: Path, aside: Path) -> None:
-    aside.mkdir(mode=0o700, exist_ok=True)
-    for name in (HEADS_NAME, IDS_NAME):
-        if (folder / name).exists():
-            (folder / name).rename(aside / name)
+    names = [name for name in (HEADS_NAME, IDS_NAME) if (folder / name).exists()]
+    if not names:
+        return
+    aside.mkdir(mode=0o700)
+    for name in names:
+        (folder / name).rename(aside / name)
     sync_directory(aside)
     sync_directory(folder)
 

@@ -167,6 +167,7 @@ async def set_aside(
 def _move(directory: Path, place: Path) -> None:
     if place.exists():
         shutil.rmtree(place)
+    place.parent.mkdir(mode=0o700, exist_ok=True)
     directory.rename(place)
     sync_directory(place.parent)
     sync_directory(directory.parent)
