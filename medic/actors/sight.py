@@ -134,7 +134,7 @@ def _text_of(report: BlindReport) -> str:
     span = report.span
     when = f"from {isoformat(span.begun_at)} to {isoformat(span.ended_at)}"
     if span.cause == RESTORED:
-        return f"Medic goes on from a backup and knows nothing of {when}: {report.moved} deadlines start afresh."
+        return f"Medic goes on from a backup. Nothing is known {when}: {report.moved} deadlines start afresh."
     return (
         f"Medic was blind {when} ({span.cause}): {report.moved} deadlines moved by {span.duration_ms / 1000:.1f} s, "
         f"{report.fresh_intervals} services whose heartbeat was due meanwhile get one fresh interval."

@@ -21,6 +21,9 @@ WRITTEN = (
     "psql -h $DB_HOST -U $PG_USER -d $DB_NAME -Atc"
     " \"SELECT status || ' ' || active FROM service_states JOIN alerts USING (service_id)\""
 )
+SETTLED = (
+    "psql -h $DB_HOST -U $PG_USER -d $DB_NAME -Atc 'SELECT incarnation = medic.incarnation_here() FROM medic_instance'"
+)
 COMMAND = Path(sys.executable).with_name("medic")
 
 
@@ -149,6 +152,7 @@ def _backed_up_and_restored(medic: MedicProcess, fresh: MedicProcess, vendors: V
     fresh.wait_for(lambda: all(one["hash"] for one in fresh.results("/v2/audit-logs")["entries"]))
     assert "as it was sealed" in run(fresh, "audit", "verify")
     assert fresh.stop() == 0
+    assert "2 services, 0 open alerts" in run(fresh, "backup", tmp_path / "backup of the fresh one")
     assert "its journal is not empty" in run(fresh, "restore", tmp_path / "backup", status=2)
 
 
@@ -185,6 +189,7 @@ def test_a_database_of_the_operators_is_put_back_by_psql_and_its_medic_says_that
         medic.beat("down")
         wait_for_pages(vendors, "resolve", 1)
         assert told(vendors) == (1, 1, 1)
+        medic.wait_for(lambda: shell(medic, tmp_path, SETTLED) == "t\n")
         assert medic.stop() == 0
         [aside] = medic.data_dir.glob("journal-discarded-*")
         assert {"audit-heads", "ids", "journal"} == {path.name for path in aside.iterdir()}
