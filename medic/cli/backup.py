@@ -5,6 +5,7 @@ With a database of the operators' own both are PostgreSQL's business, and say wi
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
@@ -38,8 +39,11 @@ BACKUP_LINES: Final = ("pg_dump -h $DB_HOST -U $PG_USER -d $DB_NAME > medic_back
 
 RESTORE_LINES: Final = (
     'eval "$(medic env)"',
-    'psql -h $DB_HOST -U $PG_USER -d postgres -c "ALTER DATABASE $DB_NAME RENAME TO ${DB_NAME}_before"',
-    """psql -h $DB_HOST -U $PG_USER -d postgres -c "CREATE DATABASE $DB_NAME ENCODING 'UTF8' TEMPLATE template0\"""",
+    r'psql -c "ALTER DATABASE \"$DB_NAME\" RENAME TO \"${DB_NAME}_before\"" -h $DB_HOST -U $PG_USER -d postgres',
+    (
+        r"""psql -c "CREATE DATABASE \"$DB_NAME\" ENCODING 'UTF8' TEMPLATE template0" """
+        "-h $DB_HOST -U $PG_USER -d postgres"
+    ),
     "psql -h $DB_HOST -U $PG_USER -d $DB_NAME -v ON_ERROR_STOP=1 --single-transaction -q -f FILE.sql",
 )
 """How a dump of the runbook's line is put back: what is there is renamed, and kept."""
@@ -63,15 +67,16 @@ async def back_up(settings: Settings, path: Path, announce: Callable[[str], None
         _source(folder, bridge) as (target, serves),
         open_database(target, connections_max=2, bridge=bridge) as database,
     ):
-        made = await make_backup(
-            path,
-            folder=folder,
-            database=database,
-            reached=place,
-            at=at,
-            medic=version("medic-monitor"),
-            serves=serves,
-        )
+        with _named(path):
+            made = await make_backup(
+                path,
+                folder=folder,
+                database=database,
+                reached=place,
+                at=at,
+                medic=version("medic-monitor"),
+                serves=serves,
+            )
     announce(f"{path}: {made.size:,} bytes, {_content(made.manifest)}.")
     if made.missing:
         say(f"{path} may lack something: {made.missing}.")
@@ -88,8 +93,10 @@ async def restore(settings: Settings, path: Path, announce: Callable[[str], None
         lines = (*RESTORE_LINES, "medic serve --discard-journal")
         _leave_to_postgresql("Stop Medic, load the dump, and start Medic once like this:", lines)
     folder = settings.storage.folder
-    archive, manifest = await open_archive(path)
+    with _named(path):
+        archive, manifest = await open_archive(path)
     prepare(folder)
+    await trio.to_thread.run_sync(_require_owner, folder)
     with _stopped(folder):
         if not may_discard:
             await trio.to_thread.run_sync(require_empty, folder)
@@ -139,6 +146,31 @@ def _stopped(folder: Path) -> Iterator[None]:
             )
             raise ConfigurationError((Fault("MEDIC_DATA_DIR", sentence),)) from None
         yield
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What the system says of that file in the block is the operator's to read.
+
+    Raises:
+        ConfigurationError: it cannot be read or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError((Fault(str(path), (error.strerror or "cannot be used").lower()),)) from error
+
+
+def _require_owner(folder: Path) -> None:
+    """Return where what is made in the folder will belong to whom it belongs to. Blocks.
+
+    Raises:
+        ConfigurationError: somebody else's Medic works there, and could not use what this process makes.
+    """
+    owner = folder.stat().st_uid
+    if owner != os.geteuid():
+        sentence = f"is {folder}, which belongs to user {owner}: restore as that user, who runs Medic there"
+        raise ConfigurationError((Fault("MEDIC_DATA_DIR", sentence),))
 
 
 def _leave_to_postgresql(what: str, lines: Sequence[str]) -> None:

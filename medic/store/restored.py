@@ -51,6 +51,9 @@ SKIPPED_BLOCKS: Final = 1 << 20
 """Blocks of ids left out after a restore: what three years at the promised peak take. There are eight thousand times as
 many."""
 
+SKIPPED_BY_SQL: Final = 1 << 16
+"""The same for services that are inserted by SQL, which have few ids of their own: there are 16 384 times as many."""
+
 COPY: Final = "restored"
 """Stands in `incarnation` where it was said and not found out that this is a copy."""
 
@@ -64,7 +67,8 @@ FROM medic.medic_instance
 _HERE: Final = "SELECT medic.incarnation_here() AS here"
 _KEEP: Final = "UPDATE medic.medic_instance SET incarnation = $1"
 _SKIP: Final = """
-UPDATE medic.id_blocks SET next_block = least(next_block + $1, 8589934592)
+WITH skipped AS (UPDATE medic.id_blocks SET next_block = least(next_block + $1, 8589934592))
+SELECT setval('medic.service_id_by_sql', least(last_value + $2, 1073741822)) FROM medic.service_id_by_sql
 """
 _CLOSE: Final = """
 WITH closed AS (
@@ -231,7 +235,7 @@ async def skip_ids(database: Database) -> None:
     Raises:
         DatabaseUnavailableError: PostgreSQL does not answer.
     """
-    await database.execute(_SKIP, SKIPPED_BLOCKS, operation="ids")
+    await database.execute(_SKIP, SKIPPED_BLOCKS, SKIPPED_BY_SQL, operation="ids")
 
 
 async def close_unknown(database: Database, known: Collection[EventId], at: InstantMs) -> None:

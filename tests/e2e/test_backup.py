@@ -24,6 +24,8 @@ WRITTEN = (
 SETTLED = (
     "psql -h $DB_HOST -U $PG_USER -d $DB_NAME -Atc 'SELECT incarnation = medic.incarnation_here() FROM medic_instance'"
 )
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+OTHERS = ("/v2/keys", "/v2/webhooks", "/v2/secrets", "/v2/snapshots")
 COMMAND = Path(sys.executable).with_name("medic")
 
 
@@ -88,8 +90,10 @@ def test_a_backup_made_under_load_is_the_same_medic_on_a_fresh_machine_and_pages
     first_data_dir: Path, vendors: VendorProcess, tmp_path: Path
 ) -> None:
     subprocess.run(["cp", "-a", first_data_dir, tmp_path / "data"], check=True)
-    medic = MedicProcess(tmp_path / "data", **vendors.environment).start()
-    fresh = MedicProcess(tmp_path / "fresh", **vendors.environment)
+    medic, fresh = (
+        MedicProcess(tmp_path / name, MEDIC_SECRETS_KEY=KEY, **vendors.environment) for name in ("data", "fresh")
+    )
+    medic.start()
     try:
         _backed_up_and_restored(medic, fresh, vendors, tmp_path)
     finally:
@@ -102,6 +106,7 @@ def _backed_up_and_restored(medic: MedicProcess, fresh: MedicProcess, vendors: V
     assert medic.register("down", seconds=3_600, team="platform").status == 201
     assert medic.post("/v2/webhooks", {"url": vendors.webhook_url, "heartbeat_name": "busy"}).status == 201
     assert medic.post("/v2/keys", {"name": "ci", "scopes": ["read"]}).status == 201
+    assert medic.post("/v2/secrets", {"name": "token", "value": "a secret of many words"}).status == 201
     vendors.behave("slack", Refuse(503), containing="down")
     medic.beat("down", "DOWN")
     wait_for_pages(vendors, "trigger", 1)
@@ -121,11 +126,13 @@ def _backed_up_and_restored(medic: MedicProcess, fresh: MedicProcess, vendors: V
     [dumped] = tmp_path.glob("medic_backup_2*.sql")
     assert "CREATE TABLE medic.services" in dumped.read_text()
     services, [alert] = medic.results("/service"), medic.results("/alerts?active=1")
-    keys, webhooks = medic.results("/v2/keys"), medic.results("/v2/webhooks")
+    others = [medic.results(path) for path in OTHERS]
     medic.kill()
     vendors.order("slack", "clear")
 
-    assert "every deadline starts afresh" in run(fresh, "restore", tmp_path / "backup")
+    said = run(fresh, "restore", tmp_path / "backup", MEDIC_SECRETS_KEY="")
+    assert "every deadline starts afresh" in said
+    assert "MEDIC_SECRETS_KEY is not set: set that of the machine the backup is of" in said
     fresh.start()
     kept = {row["heartbeat_name"]: row for row in fresh.results("/service")}
     assert kept.keys() == {"busy", "down"}
@@ -136,7 +143,7 @@ def _backed_up_and_restored(medic: MedicProcess, fresh: MedicProcess, vendors: V
     assert {row["run_id"] for row in history} >= set(before)
     [still] = fresh.results("/alerts?active=1")
     assert still == alert | {"duration": still["duration"]}
-    assert (fresh.results("/v2/keys"), fresh.results("/v2/webhooks")) == (keys, webhooks)
+    assert [fresh.results(path) for path in OTHERS] == others
     assert told(vendors) == (1, 0, 0)
 
     fresh.beat("down")

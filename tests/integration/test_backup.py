@@ -133,7 +133,7 @@ async def test_what_is_dumped_is_restored_all_of_it_or_nothing(postgres, databas
 
 async def test_a_dump_that_is_refused_leaves_no_file(database, tmp_path, monkeypatch):
     monkeypatch.setattr(dumping, "DUMP_OPTIONS", ("--format=custom", "--no-such-option"))
-    with pytest.raises(ConfigurationError, match="pg_dump ended with an error: .*unrecognized option"):
+    with pytest.raises(ConfigurationError, match=r"pg_dump ended with an error: .*unrecognized option"):
         await back_up(database, tmp_path, place=None)
     assert list(tmp_path.iterdir()) == []
 
@@ -151,6 +151,14 @@ async def test_a_medic_whose_postgresql_does_not_run_is_asked_again_later(tmp_pa
     (tmp_path / "postgres" / "data").mkdir(parents=True)
     with DirectoryLock(tmp_path), pytest.raises(DatabaseUnavailableError, match="try again"):
         await commands.back_up(settings, tmp_path / "backup", print)
+
+
+async def test_a_file_that_cannot_be_used_is_said_in_one_sentence(tmp_path):
+    settings = load_settings({"MEDIC_DATA_DIR": str(tmp_path / "data")})
+    for path, why in ((tmp_path / "nowhere", "no such file"), (tmp_path, "is a directory")):
+        with pytest.raises(ConfigurationError, match=why):
+            await commands.restore(settings, path, print, may_discard=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 # ----------------------------------------------------------------------------------------------- the directory, offline

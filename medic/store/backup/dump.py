@@ -57,8 +57,10 @@ DUMP_OPTIONS: Final = ("--format=custom", "--no-owner", "--no-privileges")
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _VIEW: Final = """
 SELECT pg_export_snapshot() AS snapshot,
-       coalesce((SELECT position FROM medic.journal_positions WHERE journal_id = $1), 0) AS position,
-       NOT EXISTS (
+       coalesce((SELECT position FROM medic.journal_positions WHERE journal_id = $1), 0) AS position
+"""
+_AGREED: Final = """
+SELECT NOT EXISTS (
            SELECT FROM medic.alerts a JOIN medic.services USING (service_id)
            LEFT JOIN medic.service_states t USING (service_id)
            WHERE a.active = 1 AND coalesce(t.status, '') NOT IN ('late', 'down')
@@ -157,15 +159,13 @@ async def make_backup(
 @asynccontextmanager
 async def _viewed(database: Database, reached: Reached | None, *, serves: bool) -> AsyncIterator[_View]:
     """The first snapshot that has all of it, open for the block; once the time is over, one that may lack something."""
-    there = await database.fetchrow("SELECT to_regclass('medic.medic_instance') IS NOT NULL AS is_there")
-    if there is None or not there["is_there"]:
+    there = _row(await database.fetchrow("SELECT to_regclass('medic.medic_instance') IS NOT NULL AS is_there"))
+    if not there["is_there"]:
         raise ConfigurationError((Fault("database", "has nothing of Medic's in it yet: there is nothing to back up"),))
     session = await database.open_session()
     try:
         row, missing = await _wait_view(session, reached, serves=serves)
-        content = await session.fetchrow(_CONTENT, operation="backup")
-        if content is None:
-            raise InvariantError("a query without a table gave no row")
+        content = _row(await session.fetchrow(_CONTENT, operation="backup"))
         yield _View(row["snapshot"], Position(row["position"]), content, missing)
     finally:
         session.end()
@@ -174,22 +174,28 @@ async def _viewed(database: Database, reached: Reached | None, *, serves: bool) 
 async def _wait_view(session: Session, reached: Reached | None, *, serves: bool) -> tuple[Row, str]:
     """The view that the session has open now, and what it may lack."""
     journal_id, place = ("", Position(0)) if reached is None else (reached.journal_id, reached.position)
-    began = trio.current_time()
-    passed = None
+    until = trio.current_time() + WRITTEN_SECONDS
+    has_passed = False
     while True:
         await session.execute(_BEGIN, operation="backup")
-        row = await session.fetchrow(_VIEW, journal_id, operation="backup")
-        if row is None:
-            raise InvariantError("a query without a table gave no row")
-        now = trio.current_time()
-        if row["position"] >= place and passed is None:
-            passed = now
-        if passed is not None and (row["is_agreed"] or not serves or now >= passed + AGREED_SECONDS):
-            return row, "" if row["is_agreed"] else _NOT_AGREED
-        if passed is None and (not serves or now >= began + WRITTEN_SECONDS):
+        row = _row(await session.fetchrow(_VIEW, journal_id, operation="backup"))
+        if row["position"] >= place and not has_passed:
+            has_passed, until = True, trio.current_time() + AGREED_SECONDS
+        may_wait = serves and trio.current_time() < until
+        if has_passed:
+            is_agreed = _row(await session.fetchrow(_AGREED, operation="backup"))["is_agreed"]
+            if is_agreed or not may_wait:
+                return row, "" if is_agreed else _NOT_AGREED
+        elif not may_wait:
             return row, _behind(place - row["position"], serves=serves)
         await session.execute("ROLLBACK", operation="backup")
         await trio.sleep(LOOK_SECONDS)
+
+
+def _row(row: Row | None) -> Row:
+    if row is None:
+        raise InvariantError("a query without a table gave no row")
+    return row
 
 
 _NOT_AGREED: Final = (
