@@ -143,6 +143,25 @@ class AuditHeads:
         sync_directory(self._path.parent)
 
 
+def read_heads(folder: Path) -> bytes:
+    """The file as it is, for a backup; empty where there is none. Blocks."""
+    try:
+        return (folder / FILE_NAME).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def merged_heads(before: bytes, after: bytes) -> bytes:
+    """The file for a copy of the chain that was made between the two readings: its heads, and every checkpoint.
+
+    Heads that are newer than the copy would call it cut. A checkpoint that the copy does not have says nothing.
+    """
+    checkpoint = f" {_CHECKPOINT}".encode("ascii")
+    checkpoints = [line for line in after.splitlines(keepends=True) if line.rstrip().endswith(checkpoint)]
+    heads = [line for line in before.splitlines(keepends=True) if not line.rstrip().endswith(checkpoint)]
+    return b"".join([*checkpoints, *heads])
+
+
 def _read_line(line: str) -> _Kept:
     words = line.split()
     if len(words) not in {4, 5} or words[4:] not in ([], [_CONTRADICTED], [_CHECKPOINT]):

@@ -9,7 +9,7 @@ import pytest
 
 from medic.core.units import DAY_MS
 from medic.store.audit.chain import Head
-from medic.store.audit.heads import FILE_NAME, AuditHeads
+from medic.store.audit.heads import FILE_NAME, AuditHeads, merged_heads, read_heads
 
 AT = 1_790_000_000_000
 
@@ -64,3 +64,17 @@ def test_a_file_that_is_no_list_of_heads_is_said_to_be_none(tmp_path: Path, text
 
     with pytest.raises(ValueError, match=r"head|hex|ascii"):
         AuditHeads(tmp_path).read()
+
+
+def test_a_copy_of_the_chain_has_the_heads_from_before_it_and_every_checkpoint(tmp_path: Path) -> None:
+    assert read_heads(tmp_path) == b""
+    heads = AuditHeads(tmp_path)
+    heads.keep(head(7), AT)
+    before = read_heads(tmp_path)
+    heads.keep_checkpoint(head(5), AT + 1)
+    heads.keep(head(9), AT + 2)
+    (tmp_path / FILE_NAME).write_bytes(merged_heads(before, read_heads(tmp_path)))
+
+    copied = AuditHeads(tmp_path)
+    assert [kept.place for kept in copied.read()] == [7]
+    assert [checkpoint.head.place for checkpoint in copied.checkpoints] == [5]
