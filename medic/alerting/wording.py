@@ -28,6 +28,7 @@ HEADLINES: Final = {
     NotificationKind.MUTE_ENDED: "MUTE ENDED",
     NotificationKind.BLIND: "BLIND",
     NotificationKind.KEY_ENDS: "KEY ENDS",
+    NotificationKind.ADOPTED: "TAKEN OVER",
     NotificationKind.UNTOLD: "NOT TOLD",
     NotificationKind.TEST: "TEST",
 }
@@ -121,6 +122,8 @@ def _said(notification: Notification) -> str:
             return "Medic could not take heartbeats"
         case NotificationKind.KEY_ENDS:
             return "an API key is about to expire"
+        case NotificationKind.ADOPTED:
+            return "the earlier system's database was taken over"
         case NotificationKind.TEST:
             return "this is a test, nothing is wrong"
         case NotificationKind.UNTOLD:
