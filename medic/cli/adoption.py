@@ -99,7 +99,11 @@ def plan_lines(plan: Plan, retention_days: int) -> Iterator[str]:
     heard = plan.heartbeats
     yield f"The earlier system's tables are in schema {plan.tables.place}."
     yield f"  services    {len(plan.services)}, {sum(service.active == 1 for service in plan.services)} of them active"
-    span = "" if heard.oldest is None or heard.newest is None else f", {isoformat(heard.oldest)} to {isoformat(heard.newest)}"
+    span = (
+        ""
+        if heard.oldest is None or heard.newest is None
+        else f", {isoformat(heard.oldest)} to {isoformat(heard.newest)}"
+    )
     yield f"  heartbeats  {heard.rows}{span}"
     yield f"  alerts      {plan.alerts}, {len(plan.open_alerts)} of them open"
     yield ""

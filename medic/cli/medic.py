@@ -86,12 +86,15 @@ def serve(
 def migrate(
     *,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Say what --adopt would do, and what has to be settled first. Changes nothing.")
+        bool,
+        typer.Option("--plan", help="Say what --adopt would do, and what has to be settled first. Changes nothing."),
     ] = False,
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Take over the earlier system's tables; go on where that was ended.")
     ] = False,
-    finish: Annotated[bool, typer.Option("--finish", help="Remove the old tables, once nobody wants to go back.")] = False,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Remove the old tables, once nobody wants to go back.")
+    ] = False,
     back: Annotated[bool, typer.Option("--back", help="Put the old tables where they were.")] = False,
     zone: Annotated[
         str,
@@ -104,7 +107,9 @@ def migrate(
     ] = "",
 ) -> None:
     """Bring the database's schema up to this release; `medic serve` does it as well. Or take over an earlier database."""
-    asked = [name for name, is_asked in (("plan", plan), ("adopt", adopt), ("finish", finish), ("back", back)) if is_asked]
+    asked = [
+        name for name, is_asked in (("plan", plan), ("adopt", adopt), ("finish", finish), ("back", back)) if is_asked
+    ]
     if len(asked) > 1:
         raise typer.BadParameter(f"--{asked[0]} and --{asked[1]}: one of them")
     read_in = zone_of(zone)

@@ -23,10 +23,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import trio
+
 from medic.core.policy import Defaults
 from medic.core.units import InstantMs
 from medic.errors import ConfigurationError
-from medic.store.adoption.earlier import AFTER, BEFORE, TABLES, Adoption, EarlierTables, fault, standing, tables_in
+from medic.store.adoption.earlier import AFTER, BEFORE, TABLES, Adoption, fault, standing, tables_in
 from medic.store.adoption.heartbeats import take_heartbeats
 from medic.store.adoption.plan import Plan, read_plan
 from medic.store.adoption.states import JOURNAL, States, take_ids
@@ -38,6 +40,11 @@ from medic.store.postgres.session import SHOW_AS_OWN
 
 STATEMENT_SECONDS: Final = 3_600.0
 """Longest statement: to look through a hundred million heartbeats takes minutes."""
+
+LOCK_SECONDS: Final = 3.0
+"""How long the lock of the active Medic is waited for: one that was killed a moment ago still has it."""
+
+LOCK_AGAIN_SECONDS: Final = 0.2
 
 NOTHING: Final = "this database holds no tables of the earlier system."
 
@@ -144,7 +151,9 @@ async def adopt(
             if found.place is None:
                 raise fault(NOTHING)
             await _require_room(database)
-            with_rights = "its role may not move the earlier system's tables. Run this as their owner, who may create schemas."
+            with_rights = (
+                "its role may not move the earlier system's tables. Run this as their owner, who may create schemas."
+            )
             async with _with_rights(with_rights):
                 await _move(database, found.place, zone, defaults, retention_days)
             announce(f"moved the tables from schema {found.place} to {BEFORE}")
@@ -164,7 +173,9 @@ async def finish(database: Database) -> None:
     if adoption is None:
         raise fault("no tables of the earlier system were taken over here, or they were removed already.")
     if adoption.finished_at is None:
-        raise fault("not all of the earlier system's tables were taken over yet: `medic migrate --adopt` goes on with it.")
+        raise fault(
+            "not all of the earlier system's tables were taken over yet: `medic migrate --adopt` goes on with it."
+        )
     await database.execute(f"DROP SCHEMA {BEFORE} CASCADE", operation="adopt")
 
 
@@ -204,7 +215,9 @@ async def _what_is_left(transaction: Transaction, adoption: Adoption) -> tuple[i
         operation="adopt",
     )
     heartbeats = await transaction.fetchrow(
-        'SELECT count(*) AS found FROM medic."heartbeatEvents" WHERE "time" > $1', adoption.adopted_at, operation="adopt"
+        'SELECT count(*) AS found FROM medic."heartbeatEvents" WHERE "time" > $1',
+        adoption.adopted_at,
+        operation="adopt",
     )
     alerts = await transaction.fetch(
         "SELECT external_reference_id AS key FROM medic.alerts a WHERE active = 1 AND EXISTS ("
@@ -299,8 +312,11 @@ async def _alone(database: Database) -> AsyncIterator[None]:
     """The lock of the active Medic for the block."""
     session = await database.open_session()
     try:
-        if not await takes_lock(session):
-            raise fault("a Medic is active on it. Stop it first.")
+        until = trio.current_time() + LOCK_SECONDS
+        while not await takes_lock(session):
+            if trio.current_time() >= until:
+                raise fault("a Medic is active on it. Stop it first.")
+            await trio.sleep(LOCK_AGAIN_SECONDS)
         yield
     finally:
         session.end()

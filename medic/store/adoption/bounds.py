@@ -150,7 +150,9 @@ def _wrong_numbers(service: EarlierService) -> Iterator[_Wrong]:
     if threshold is not None and not 1 <= threshold <= THRESHOLD_MAX:
         yield _Wrong("threshold", f"must be 1 to {THRESHOLD_MAX}", str(min(max(threshold, 1), THRESHOLD_MAX)))
     if grace is not None and not 0 <= grace <= GRACE_MAX_SECONDS:
-        yield _Wrong("grace_period_seconds", f"must be 0 to {GRACE_MAX_SECONDS}", str(0 if grace < 0 else GRACE_MAX_SECONDS))
+        yield _Wrong(
+            "grace_period_seconds", f"must be 0 to {GRACE_MAX_SECONDS}", str(0 if grace < 0 else GRACE_MAX_SECONDS)
+        )
     for column, usual in (("active", 1), ("muted", 0)):
         if getattr(service, column) not in {0, 1}:
             yield _Wrong(column, "must be 0 or 1", str(usual))

@@ -24,7 +24,7 @@ async def take_heartbeats(
     Those of services of which neither a row nor an alert is left are left behind: nobody could ask for them.
     """
     at, table = tables.moment("heartbeatEvents", "time"), tables.table("heartbeatEvents")
-    part = f"SELECT h.heartbeat_id, {at} AS at FROM {table} h WHERE h.heartbeat_id > $1 ORDER BY h.heartbeat_id LIMIT {BATCH_ROWS}"  # noqa: S608 - names of columns
+    part = f"SELECT h.heartbeat_id, {at} AS at FROM {table} h WHERE h.heartbeat_id > $1::bigint ORDER BY h.heartbeat_id LIMIT {BATCH_ROWS}"  # noqa: S608 - names of columns
     bounds = (
         f"SELECT max(heartbeat_id)::bigint AS until, count(*) AS rows,"  # noqa: S608 - names of columns
         f" array_agg(DISTINCT (at AT TIME ZONE 'UTC')::date::text) AS days FROM ({part}) AS part"
@@ -36,13 +36,11 @@ async def take_heartbeats(
             if batch is None or batch["until"] is None:
                 break
             for day in batch["days"]:
-                await transaction.execute(
-                    "SELECT medic.ensure_heartbeat_day($1::text::date)", day, operation="adopt"
-                )
+                await transaction.execute("SELECT medic.ensure_heartbeat_day($1::text::date)", day, operation="adopt")
             await transaction.execute(
                 'INSERT INTO medic."heartbeatEvents" (heartbeat_id, "time", status, service_id, run_id)'  # noqa: S608 - names of columns
                 f" SELECT h.heartbeat_id, {at}, h.status, h.service_id, {tables.value('heartbeatEvents', 'run_id')}"
-                f" FROM {table} h WHERE h.heartbeat_id > $1 AND h.heartbeat_id <= $2 AND ("
+                f" FROM {table} h WHERE h.heartbeat_id > $1::bigint AND h.heartbeat_id <= $2::bigint AND ("
                 " EXISTS (SELECT FROM medic.services s WHERE s.service_id = h.service_id)"
                 " OR EXISTS (SELECT FROM medic.deleted_services d WHERE d.service_id = h.service_id))",
                 after,

@@ -153,7 +153,7 @@ def is_unheard(
 async def _read_some(database: Asked, tables: EarlierTables, after: int) -> list[EarlierService]:
     expressions = ", ".join(f"{_expression(tables, column)} AS {column}" for column in COLUMNS)
     rows = await database.fetch(
-        f"SELECT {expressions} FROM {tables.table('services')} s WHERE s.service_id > $1"  # noqa: S608 - names of columns
+        f"SELECT {expressions} FROM {tables.table('services')} s WHERE s.service_id > $1::bigint"  # noqa: S608 - names of columns
         f" ORDER BY s.service_id LIMIT {SLICE_ROWS}",
         after,
         operation="adopt",
@@ -209,9 +209,7 @@ async def _heartbeats(database: Asked, tables: EarlierTables, known: set[int]) -
         oldest=min(oldest, default=None),
         newest=max(newest, default=None),
         last_heard={
-            row["service_id"]: row["newest"]
-            for row in rows
-            if row["service_id"] in known and row["newest"] is not None
+            row["service_id"]: row["newest"] for row in rows if row["service_id"] in known and row["newest"] is not None
         },
         orphans=sum(row["heartbeats"] for row in rows if row["service_id"] not in known),
     )
@@ -225,7 +223,7 @@ async def _unsettled_rows(database: Asked, tables: EarlierTables) -> AsyncIterat
             heartbeats,
             "h",
             f"heartbeats whose time is before 1970 or more than {FUTURE_DAYS} day ahead",
-            f'h."time" IS NULL OR NOT ({tables.moment("heartbeatEvents", "time")} >= \'1970-01-01T00:00:00Z\''
+            f"h.\"time\" IS NULL OR NOT ({tables.moment('heartbeatEvents', 'time')} >= '1970-01-01T00:00:00Z'"
             f" AND {tables.moment('heartbeatEvents', 'time')} < now() + interval '{FUTURE_DAYS} day')",
             "DELETE FROM {table} {letter} WHERE {where};",
         ),
@@ -248,7 +246,9 @@ async def _unsettled_rows(database: Asked, tables: EarlierTables) -> AsyncIterat
             " END WHERE {where};",
         ),
     ):
-        row = await database.fetchrow(f"SELECT count(*) AS found FROM {table} {letter} WHERE {where}", operation="adopt")  # noqa: S608 - constants
+        row = await database.fetchrow(
+            f"SELECT count(*) AS found FROM {table} {letter} WHERE {where}", operation="adopt"
+        )  # noqa: S608 - constants
         if row is not None and row["found"]:
             yield Unsettled(f"{row['found']} {what}", settle.format(table=table, letter=letter, where=where))
 

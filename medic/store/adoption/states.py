@@ -322,9 +322,7 @@ def _mute(record: Row) -> Mute | None:
     return Mute(record["date_muted"], record["mute_until"], record["mute_reason"], record["muted_by"])
 
 
-def _notification_row(
-    notification: Notification, *, settled_at: InstantMs | None, outcome: str
-) -> tuple[object, ...]:
+def _notification_row(notification: Notification, *, settled_at: InstantMs | None, outcome: str) -> tuple[object, ...]:
     told = Notify(at=notification.at, sighted=SightedMs(notification.at), notification=notification)
     return (
         notification.notification_id,

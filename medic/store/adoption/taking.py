@@ -195,7 +195,7 @@ async def _take_snapshots(transaction: Transaction, tables: EarlierTables) -> in
             f" {tables.value('service_snapshots', 'actor')} AS actor,"
             f" {tables.moment('service_snapshots', 'created_at')} AS created_at,"
             f" {tables.moment('service_snapshots', 'restored_at')} AS restored_at"
-            f" FROM {tables.table('service_snapshots')} s WHERE s.snapshot_id > $1"
+            f" FROM {tables.table('service_snapshots')} s WHERE s.snapshot_id > $1::bigint"
             f" ORDER BY s.snapshot_id LIMIT {SLICE_ROWS}",
             after,
             operation="adopt",
