@@ -17,7 +17,8 @@ CREATE TABLE {place}.services (
     muted integer NOT NULL DEFAULT 0, down integer NOT NULL DEFAULT 0, runbook text,
     date_added {moment}, date_modified {moment}, date_muted {moment}{late_columns});
 CREATE TABLE {place}."heartbeatEvents" (
-    heartbeat_id serial PRIMARY KEY, "time" {moment} NOT NULL, status text NOT NULL, service_id integer NOT NULL{run_id});
+    heartbeat_id serial PRIMARY KEY, "time" {moment} NOT NULL, status text NOT NULL,
+    service_id integer NOT NULL{run_id});
 CREATE INDEX ON {place}."heartbeatEvents" (service_id);
 CREATE TABLE {place}.alerts (
     alert_id serial PRIMARY KEY, alert_name text, service_id integer NOT NULL, active integer NOT NULL DEFAULT 1,
@@ -27,8 +28,8 @@ INSERT INTO {place}.schema_migrations (version) VALUES ('000');
 """
 SNAPSHOTS: Final = """
 CREATE TABLE {place}.service_snapshots (
-    snapshot_id serial PRIMARY KEY, service_id integer NOT NULL, snapshot_data jsonb NOT NULL, action_type text NOT NULL,
-    actor text, created_at timestamptz NOT NULL DEFAULT now(), restored_at timestamptz);
+    snapshot_id serial PRIMARY KEY, service_id integer NOT NULL, snapshot_data jsonb NOT NULL,
+    action_type text NOT NULL, actor text, created_at timestamptz NOT NULL DEFAULT now(), restored_at timestamptz);
 """
 
 
@@ -52,32 +53,38 @@ def heartbeats(place: str, service_ids: Sequence[int], count: int, *, days: floa
 
 
 A_SMALL_FLEET: Final = """
-INSERT INTO {place}.services (service_id, heartbeat_name, service_name, alert_interval, team, priority, active, muted,
-                              date_muted, runbook, date_added, date_modified) VALUES
-    (1, 'pay-nightly', 'pay', 5, 'payments', 'P1', 1, 0, NULL, 'https://runbooks.example/pay', now() - interval '1 year', now() - interval '1 month'),
-    (2, 'mail-queue', 'mail', 10, 'site-reliability', 'p3', 1, 0, NULL, NULL, now() - interval '1 year', NULL),
-    (3, 'broken', 'broken', 5, 'site-reliability', 'p2', 1, 0, NULL, '', now() - interval '1 year', NULL),
-    (4, 'broken-elsewhere', NULL, 5, 'site-reliability', 'p2', 1, 0, NULL, NULL, now() - interval '1 year', NULL),
-    (5, 'given-up', 'old', 5, 'site-reliability', 'p1', 1, 0, NULL, NULL, now() - interval '1 year', NULL),
-    (6, 'given-up-and-muted', 'old', 5, 'site-reliability', 'p1', 1, 1, now() - interval '90 days', NULL, now() - interval '1 year', NULL),
-    (7, 'muted-lately', 'm', 5, 'site-reliability', 'p3', 1, 1, now() - interval '2 hours', NULL, now() - interval '1 year', NULL),
-    (8, 'switched-off', 'off', 5, 'site-reliability', 'p3', 0, 0, NULL, NULL, now() - interval '1 year', now() - interval '1 day'),
-    (9, 'newcomer', 'new', 60, 'site-reliability', 'p3', 1, 0, NULL, NULL, now(), now());
+INSERT INTO {place}.services
+    (service_id, heartbeat_name, service_name, alert_interval, team, priority, active, muted, date_added) VALUES
+    (1, 'pay-nightly', 'pay', 5, 'payments', 'P1', 1, 0, now() - interval '1 year'),
+    (2, 'mail-queue', 'mail', 10, 'site-reliability', 'p3', 1, 0, now() - interval '1 year'),
+    (3, 'broken', 'broken', 5, 'site-reliability', 'p2', 1, 0, now() - interval '1 year'),
+    (4, 'broken-elsewhere', NULL, 5, 'site-reliability', 'p2', 1, 0, now() - interval '1 year'),
+    (5, 'given-up', 'old', 5, 'site-reliability', 'p1', 1, 0, now() - interval '1 year'),
+    (6, 'given-up-and-muted', 'old', 5, 'site-reliability', 'p1', 1, 1, now() - interval '1 year'),
+    (7, 'muted-lately', 'm', 5, 'site-reliability', 'p3', 1, 1, now() - interval '1 year'),
+    (8, 'switched-off', 'off', 5, 'site-reliability', 'p3', 0, 0, now() - interval '1 year'),
+    (9, 'newcomer', 'new', 60, 'site-reliability', 'p3', 1, 0, now());
+UPDATE {place}.services SET runbook = 'https://runbooks.example/pay' WHERE service_id = 1;
+UPDATE {place}.services SET date_modified = now() - interval '1 day' WHERE service_id = 8;
+UPDATE {place}.services SET date_muted = now() - interval '90 days' WHERE service_id = 6;
+UPDATE {place}.services SET date_muted = now() - interval '2 hours' WHERE service_id = 7;
 SELECT setval('{place}.services_service_id_seq', 9);
 """
 """Services of every kind: well, down, given up, muted, inactive, new."""
 
 ITS_ALERTS: Final = """
-INSERT INTO {place}.alerts (alert_id, alert_name, service_id, active, external_reference_id, alert_cycle, created_date, closed_date) VALUES
-    (1, 'Medic - Heartbeat failure for pay-nightly', 1, 0, 'medic-pay-nightly', 12, now() - interval '9 days', now() - interval '8 days'),
-    (2, 'Medic - Heartbeat failure for broken', 3, 1, 'medic-broken', 700, now() - interval '3 hours', NULL),
-    (3, 'Medic - Heartbeat failure for broken', 3, 1, NULL, 700, now() - interval '3 hours', NULL),
-    (4, 'Medic - Heartbeat failure for broken-elsewhere', 4, 1, 'Q1ANOTHERKEY', 4, now() - interval '1 hour', NULL),
-    (5, 'Medic - Heartbeat failure for switched-off', 8, 1, 'medic-switched-off', 90, now() - interval '2 days', NULL),
-    (6, 'Medic - Heartbeat failure for long-gone', 77, 1, 'medic-long-gone', 90, now() - interval '2 days', NULL);
+INSERT INTO {place}.alerts
+    (alert_id, service_id, alert_name, active, external_reference_id, alert_cycle, created_date, closed_date) VALUES
+    (1, 1, 'pay-nightly', 0, 'medic-pay-nightly', 12, now() - interval '9 days', now() - interval '8 days'),
+    (2, 3, 'broken', 1, 'medic-broken', 700, now() - interval '3 hours', NULL),
+    (3, 3, 'broken', 1, NULL, 700, now() - interval '3 hours', NULL),
+    (4, 4, 'broken-elsewhere', 1, 'Q1ANOTHERKEY', 4, now() - interval '1 hour', NULL),
+    (5, 8, 'switched-off', 1, 'medic-switched-off', 90, now() - interval '2 days', NULL),
+    (6, 77, 'long-gone', 1, 'medic-long-gone', 90, now() - interval '2 days', NULL);
+UPDATE {place}.alerts SET alert_name = 'Medic - Heartbeat failure for ' || alert_name;
 SELECT setval('{place}.alerts_alert_id_seq', 6);
 """
-"""What the earlier system told of them: closed, open, open twice, under a key of PagerDuty's own, of one that is gone."""
+"""What it told of them: closed, open, open twice, under a key that PagerDuty gave, of one that is gone."""
 
 ITS_HEARTBEATS: Final = """
 INSERT INTO {place}."heartbeatEvents" (service_id, "time", status) VALUES

@@ -33,6 +33,13 @@ HEADLINES: Final = {
     NotificationKind.TEST: "TEST",
 }
 
+_OWN_NEWS: Final = {
+    NotificationKind.BLIND: "Medic could not take heartbeats",
+    NotificationKind.KEY_ENDS: "an API key is about to expire",
+    NotificationKind.ADOPTED: "the earlier system's database was taken over",
+}
+"""What Medic says of itself has its own sentence; these stand where that is missing."""
+
 _CLOSED: Final = {
     ClosedReason.RECOVERED.value: ("RECOVERED", "it is well again"),
     ClosedReason.POLICY_CHANGED.value: ("CLOSED", "its promise was changed"),
@@ -118,12 +125,8 @@ def _said(notification: Notification) -> str:
             return "no longer degraded"
         case NotificationKind.MUTE_ENDED:
             return "its mute has ended"
-        case NotificationKind.BLIND:
-            return "Medic could not take heartbeats"
-        case NotificationKind.KEY_ENDS:
-            return "an API key is about to expire"
-        case NotificationKind.ADOPTED:
-            return "the earlier system's database was taken over"
+        case NotificationKind.BLIND | NotificationKind.KEY_ENDS | NotificationKind.ADOPTED:
+            return _OWN_NEWS[notification.kind]
         case NotificationKind.TEST:
             return "this is a test, nothing is wrong"
         case NotificationKind.UNTOLD:

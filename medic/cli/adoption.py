@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from medic.alerting.wording import printable
 from medic.cli.migration import open_target
 from medic.config.settings import Settings
-from medic.core.units import InstantMs, isoformat
+from medic.core.units import HOUR_MS, InstantMs, isoformat
 from medic.store.adoption.adopt import (
     STATEMENT_SECONDS,
     Adopted,
@@ -26,6 +26,12 @@ from medic.store.adoption.earlier import AFTER, BEFORE
 from medic.store.adoption.plan import LATELY_DAYS, NAMED_MAX, UNWATCHED, Plan
 from medic.store.postgres.bridge import open_bridge
 from medic.store.postgres.database import Database, Limits, open_database
+
+WROTE_IN: Final = "America/Chicago"
+"""Where the earlier system's clock stood."""
+
+OPENED_EARLY_MS: Final = HOUR_MS
+"""An alert opens within a minute after the last heartbeat it misses; so much earlier is a matter of zones."""
 
 CONNECTIONS: Final = 2
 """One that has the lock of the active Medic, one that works."""
@@ -129,8 +135,8 @@ def _notes(plan: Plan, retention_days: int) -> Iterator[str]:
     told = [alert for alert in plan.open_alerts if alert.key]
     if plan.open_alerts:
         yield (
-            f"* {len(plan.open_alerts)} alerts are open, {len(told)} of them known to PagerDuty. They stay open, and are "
-            "resolved there when the service is heard of again."
+            f"* {len(plan.open_alerts)} alerts are open, {len(told)} of them known to PagerDuty. They stay open, and "
+            "are resolved there when the service is heard of again."
         )
     yield from _date_note(plan)
     muted = [service.name for service in plan.services if service.muted == 1]
@@ -138,7 +144,7 @@ def _notes(plan: Plan, retention_days: int) -> Iterator[str]:
         yield f"* {len(muted)} services are muted, and stay so: docs/migrating.md says until when. {_named(muted)}"
     unwatched = [service.name for service in plan.services if service.service_name == UNWATCHED and service.active == 1]
     if unwatched:
-        yield f"* Services with the label {UNWATCHED} were not looked at before; Medic watches them: {_named(unwatched)}"
+        yield f"* The label {UNWATCHED} meant that nobody looked. Medic watches these as well: {_named(unwatched)}"
     timed = [service.name for service in plan.services if service.max_duration_ms]
     if timed:
         yield f"* max_duration_ms is not taken over; Medic does not limit how long a run takes: {_named(timed)}"
@@ -155,22 +161,26 @@ def _zone_note(plan: Plan) -> Iterator[str]:
 def _date_note(plan: Plan) -> Iterator[str]:
     """The earlier system wrote dates of alerts in Chicago's time, without saying so."""
     last = plan.heartbeats.last_heard
+    # Of a service with a threshold heartbeats may go on, too few of them.
+    single = {service.service_id for service in plan.services if service.threshold in {None, 1}}
     early = [
         alert
         for alert in plan.open_alerts
-        if alert.created is not None and alert.created < last.get(alert.service_id, InstantMs(0))
+        if alert.service_id in single
+        and alert.created is not None
+        and alert.created + OPENED_EARLY_MS < last.get(alert.service_id, InstantMs(0))
     ]
     if early:
         yield (
-            f"* {len(early)} open alerts say that they opened before their service's last heartbeat: the earlier system "
-            "wrote their dates in the time of America/Chicago, and the database took them for its own. To set them right:"
+            f"* {len(early)} open alerts say that they opened before their service's last heartbeat: the earlier "
+            f"system wrote dates of alerts in the time of {WROTE_IN}, and PostgreSQL took them for its own. To set "
+            "them right:"
         )
-        alerts = plan.tables.table("alerts")
-        yield (
-            f"    UPDATE {alerts} SET created_date = (created_date AT TIME ZONE current_setting('TimeZone')) AT TIME ZONE "
-            "'America/Chicago', closed_date = (closed_date AT TIME ZONE current_setting('TimeZone')) AT TIME ZONE "
-            "'America/Chicago';"
+        meant = ", ".join(
+            f"{column} = ({column} AT TIME ZONE current_setting('TimeZone')) AT TIME ZONE '{WROTE_IN}'"
+            for column in ("created_date", "closed_date")
         )
+        yield f"    UPDATE {plan.tables.table('alerts')} SET {meant};"  # noqa: S608 - names of columns
 
 
 def _senders(plan: Plan) -> Iterator[str]:
@@ -207,8 +217,8 @@ def _adopted(adopted: Adopted, retention_days: int) -> Iterator[str]:
         yield from _senders(plan)
     yield ""
     yield (
-        f"Taken over as of {isoformat(adopted.at)}. Start Medic with a new data folder. The old tables are in {BEFORE}: "
-        "`medic migrate --back` goes back to them, `medic migrate --finish` removes them."
+        f"Taken over as of {isoformat(adopted.at)}. Start Medic with a new data folder. The old tables are in {BEFORE}:"
+        " `medic migrate --back` goes back to them, `medic migrate --finish` removes them."
     )
 
 
@@ -216,7 +226,7 @@ def _returned(returned: Returned) -> Iterator[str]:
     yield f"The earlier system's tables are in schema {returned.place} again. Medic's own are in {AFTER}, with"
     yield f"  {returned.services} services that were registered since, and {returned.heartbeats} heartbeats."
     if returned.open_alerts:
-        yield f"Medic opened these at PagerDuty and has not resolved them; do so by hand: {_named(returned.open_alerts)}"
+        yield f"Medic told of these and they are open; resolve them by hand: {_named(returned.open_alerts)}"
     yield f"Once nothing in it is needed: DROP SCHEMA {AFTER} CASCADE"
 
 

@@ -106,10 +106,9 @@ def migrate(
         ),
     ] = "",
 ) -> None:
-    """Bring the database's schema up to this release; `medic serve` does it as well. Or take over an earlier database."""
-    asked = [
-        name for name, is_asked in (("plan", plan), ("adopt", adopt), ("finish", finish), ("back", back)) if is_asked
-    ]
+    """Bring the database's schema up to this release, as `medic serve` does; or take over the earlier system's."""
+    steps = {"plan": plan, "adopt": adopt, "finish": finish, "back": back}
+    asked = [name for name, is_asked in steps.items() if is_asked]
     if len(asked) > 1:
         raise typer.BadParameter(f"--{asked[0]} and --{asked[1]}: one of them")
     read_in = zone_of(zone)

@@ -1,4 +1,4 @@
-"""The real process on the earlier system's database: refused, taken over, run without telling anybody, then for good."""
+"""The real process on the earlier system's database: refused, taken over, run without telling anybody, and for good."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ COMMAND = str(Path(sys.executable).parent / "medic")
 def by_sql(postgres: PostgresProcess, *statements: str) -> str:
     """What psql answers."""
     where = postgres.environment
-    wires = {"PGHOST": where["DB_HOST"], "PGPORT": where["DB_PORT"], "PGDATABASE": where["DB_NAME"], "PGUSER": where["PG_USER"]}
+    wires = {
+        "PGHOST": where["DB_HOST"],
+        "PGPORT": where["DB_PORT"],
+        "PGDATABASE": where["DB_NAME"],
+        "PGUSER": where["PG_USER"],
+    }
     words = [find_tool("psql"), "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
     done = subprocess.run(
         [*words, *(f"--command={statement}" for statement in statements)],
@@ -107,9 +112,11 @@ def _without_telling(medic: MedicProcess, vendors: VendorProcess) -> None:
         lambda: [row for row in medic.results("/alerts?active=1") if row["heartbeat_name"] == "pay-nightly"]
     )
     told = medic.wait_for(
-        lambda: (found := medic.results(f"/alerts/{alert['alert_id']}")["deliveries"])
-        and all(one["result"] == "withheld" for one in found)
-        and found
+        lambda: (
+            (found := medic.results(f"/alerts/{alert['alert_id']}")["deliveries"])
+            and all(one["result"] == "withheld" for one in found)
+            and found
+        )
     )
     assert {one["notifier"] for one in told} == {"pagerduty", "slack"}
     assert 'outcome="withheld",target="pagerduty"' in medic.get("/metrics").body.decode()

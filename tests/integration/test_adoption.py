@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import trio
 
 from medic.app.adopted import said_of
 from medic.cli.adoption import plan_lines
@@ -16,6 +17,7 @@ from medic.store.adoption import adopt as steps
 from medic.store.adoption import heartbeats as batches
 from medic.store.adoption.adopt import Adopted, UnsettledError, adopt, finish, go_back, plan_adoption
 from medic.store.adoption.unheard import read_unheard
+from medic.store.postgres.bridge import open_bridge
 from medic.store.postgres.database import Database, open_database
 from medic.store.postgres.migrate import migrate
 from tests.earlier_system import A_SMALL_FLEET, schema, small_fleet
@@ -30,14 +32,39 @@ MANY = 100_000
 @pytest.fixture(autouse=True)
 def small_batches_and_patience(monkeypatch):
     """Several batches of a small table; and the lock of a run that was killed is waited for."""
-    monkeypatch.setattr(batches, "BATCH_ROWS", 20_000)
+    monkeypatch.setattr(batches, "BATCH_ROWS", 1_000)
     monkeypatch.setattr(steps, "LOCK_SECONDS", PATIENCE_SECONDS)
 
 
+@pytest.fixture(scope="module")
+def templates(postgres: PostgresServer) -> PostgresServer:
+    """The server, with two databases to copy: the small fleet as it was, and as it is when it was taken over."""
+
+    async def make() -> None:
+        async with open_bridge() as bridge, open_database(postgres.target("postgres"), bridge=bridge) as server:
+            await server.execute("CREATE DATABASE earlier_fleet")
+            async with open_database(postgres.target("earlier_fleet"), bridge=bridge) as database:
+                for statement in small_fleet():
+                    await database.execute(statement)
+            await server.execute("CREATE DATABASE adopted_fleet TEMPLATE earlier_fleet STRATEGY file_copy")
+            async with open_database(postgres.target("adopted_fleet"), bridge=bridge) as database:
+                await take(database)
+
+    trio.run(make)
+    return postgres
+
+
 @pytest.fixture
-async def earlier(postgres: PostgresServer) -> AsyncIterator[Database]:
+async def earlier(templates: PostgresServer) -> AsyncIterator[Database]:
     """A database with the earlier system's small fleet in it, and nothing of Medic's."""
-    async with filled(postgres, *small_fleet()) as database:
+    async with templates.fresh_database(template="earlier_fleet") as (database, _):
+        yield database
+
+
+@pytest.fixture
+async def adopted(templates: PostgresServer) -> AsyncIterator[Database]:
+    """The same, taken over."""
+    async with templates.fresh_database(template="adopted_fleet") as (database, _):
         yield database
 
 
@@ -80,7 +107,8 @@ async def test_the_plan_says_what_would_happen_and_changes_nothing(earlier):
     assert await column(earlier, "SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'medic%'") == ["medic"]
 
 
-async def test_a_hundred_thousand_heartbeats_are_in_the_partitions_of_their_days_with_their_ids(postgres):
+async def test_a_hundred_thousand_heartbeats_are_in_the_partitions_of_their_days_with_their_ids(postgres, monkeypatch):
+    monkeypatch.setattr(batches, "BATCH_ROWS", 20_000)
     lines: list[str] = []
     async with filled(postgres, *small_fleet(count=MANY)) as database:
         await take(database, lines.append)
@@ -101,9 +129,8 @@ async def test_a_hundred_thousand_heartbeats_are_in_the_partitions_of_their_days
     assert len([line for line in lines if line.startswith("heartbeats: ")]) == 6
 
 
-async def test_services_keep_their_ids_and_what_they_promise(earlier):
-    await take(earlier)
-    rows = {row["service_id"]: row for row in await earlier.fetch("SELECT * FROM medic.services ORDER BY service_id")}
+async def test_services_keep_their_ids_and_what_they_promise(adopted):
+    rows = {row["service_id"]: row for row in await adopted.fetch("SELECT * FROM medic.services ORDER BY service_id")}
     assert list(rows) == list(range(1, 10))
     pay, elsewhere = rows[1], rows[4]
     assert (pay["heartbeat_name"], pay["service_name"], pay["interval_ms"], pay["team"], pay["priority"]) == (
@@ -117,16 +144,16 @@ async def test_services_keep_their_ids_and_what_they_promise(earlier):
     assert elsewhere["service_name"] == "broken-elsewhere"
     assert [row["down"] for row in rows.values()] == [0, 0, 1, 1, 1, 1, 0, 1, 0]
     # What SQL inserts next, and what Medic draws next, is nobody's.
-    assert await column(earlier, "SELECT nextval('medic.service_id_by_sql')") == [10]
-    assert await column(earlier, "SELECT count(*) FROM medic.audit_log WHERE action = 'adopt'") == [10]
+    assert await column(adopted, "SELECT nextval('medic.service_id_by_sql')") == [10]
+    assert await column(adopted, "SELECT count(*) FROM medic.audit_log WHERE action = 'adopt'") == [10]
 
 
-async def test_mutes_end_a_day_after_they_began_or_by_hand_where_nobody_was_heard(earlier):
-    adopted = await take(earlier)
-    [lately] = await earlier.fetch("SELECT date_muted, mute_until FROM medic.services WHERE service_id = 7")
+async def test_mutes_end_a_day_after_they_began_or_by_hand_where_nobody_was_heard(adopted):
+    [at] = await column(adopted, "SELECT adopted_at FROM medic_before.adoption")
+    [lately] = await adopted.fetch("SELECT date_muted, mute_until FROM medic.services WHERE service_id = 7")
     assert lately["mute_until"] - lately["date_muted"] == 24 * HOUR_MS
-    assert adopted.at + 21 * HOUR_MS < lately["mute_until"] < adopted.at + 23 * HOUR_MS
-    [for_long] = await earlier.fetch("SELECT muted, mute_until FROM medic.services WHERE service_id = 6")
+    assert at + 21 * HOUR_MS < lately["mute_until"] < at + 23 * HOUR_MS
+    [for_long] = await adopted.fetch("SELECT muted, mute_until FROM medic.services WHERE service_id = 6")
     assert (for_long["muted"], for_long["mute_until"]) == (1, None)
 
 
@@ -140,9 +167,8 @@ async def test_a_mute_whose_day_is_over_begins_anew(postgres):
         ]
 
 
-async def test_alerts_keep_their_ids_and_keys_and_one_a_service_stays_open(earlier):
-    await take(earlier)
-    rows = await earlier.fetch(
+async def test_alerts_keep_their_ids_and_keys_and_one_a_service_stays_open(adopted):
+    rows = await adopted.fetch(
         "SELECT alert_id, active, external_reference_id AS key, closed_reason FROM medic.alerts WHERE alert_id < 100"
         " ORDER BY alert_id"
     )
@@ -155,7 +181,7 @@ async def test_alerts_keep_their_ids_and_keys_and_one_a_service_stays_open(earli
         (6, 0, "medic-long-gone", "deleted"),
     ]
     # Of one whose service is gone, the end is still owed; of those that were told, it is known who knows.
-    told = await earlier.fetch("SELECT notification_id, outcome FROM medic.notifications ORDER BY notification_id")
+    told = await adopted.fetch("SELECT notification_id, outcome FROM medic.notifications ORDER BY notification_id")
     assert [tuple(row.values()) for row in told] == [
         ("2.0", "delivered"),
         ("4.0", "delivered"),
@@ -164,19 +190,19 @@ async def test_alerts_keep_their_ids_and_keys_and_one_a_service_stays_open(earli
     ]
 
 
-async def test_whom_nobody_heard_of_is_told_of_once_and_all_at_once(earlier):
-    adopted = await take(earlier)
-    unheard = await read_unheard(earlier)
+async def test_whom_nobody_heard_of_is_told_of_once_and_all_at_once(adopted):
+    [at] = await column(adopted, "SELECT adopted_at FROM medic_before.adoption")
+    unheard = await read_unheard(adopted)
     assert unheard is not None
     assert (unheard.names, unheard.retention_days, unheard.decided) == (("given-up", "given-up-and-muted"), DAYS, False)
     assert "2 services have not been heard of in 30 days" in said_of(unheard)
-    rows = await earlier.fetch(
+    rows = await adopted.fetch(
         "SELECT s.heartbeat_name, a.reason, a.created_date FROM medic.alerts a JOIN medic.services s USING (service_id)"
         " WHERE a.alert_id > 100 ORDER BY 1"
     )
     assert [tuple(row.values()) for row in rows] == [
-        ("given-up", "late", adopted.at),
-        ("given-up-and-muted", "never_heard", adopted.at),
+        ("given-up", "late", at),
+        ("given-up-and-muted", "never_heard", at),
     ]
 
 
@@ -186,7 +212,7 @@ async def test_snapshots_can_be_restored_and_what_cannot_stays_behind(postgres):
     )
     snapshots = (
         "INSERT INTO medic.service_snapshots (service_id, snapshot_data, action_type, actor) VALUES"
-        f""" (1, '{kept} "threshold": 2, "team": "payments", "priority": "P2", "muted": 0, "runbook": null}}', 'edit', 'kim'),"""
+        f""" (1, '{kept} "threshold": 2, "team": "payments", "priority": "P2", "muted": 0}}', 'edit', 'kim'),"""
         f""" (1, '{kept} "threshold": 0, "team": "payments", "priority": "p2", "muted": 0}}', 'edit', NULL),"""
         " (1, '[]', 'edit', NULL), (1, '{\"alert_interval\": \"often\"}', 'edit', NULL)"
     )
@@ -203,23 +229,23 @@ async def test_snapshots_can_be_restored_and_what_cannot_stays_behind(postgres):
 
 
 WRONG = """
-INSERT INTO medic.services (service_id, heartbeat_name, alert_interval, threshold, priority, team, runbook, active, muted,
-                            grace_period_seconds, date_added) VALUES
-    (20, 'PAY-nightly', 5, 1, 'p3', 't', NULL, 1, 0, 0, now()), (21, 'zero', 0, 1, 'p3', 't', NULL, 1, 0, 0, now()),
-    (22, 'many', 5, 5000, 'p3', 't', NULL, 1, 0, 0, now()), (23, 'urgent', 5, 1, 'urgent', 't', NULL, 1, 0, 0, now()),
-    (24, 'wiki', 5, 1, 'p3', 't', 'see the wiki', 1, 0, 0, now()), (25, E'tab\\there', 5, 1, 'p3', 't', NULL, 1, 0, 0, now()),
-    (26, 'flag', 5, 1, 'p3', 't', NULL, 7, 0, 0, now()), (27, 'grace', 5, 1, 'p3', 't', NULL, 1, 0, -5, now()),
-    (28, 'early', 5, 1, 'p3', 't', NULL, 1, 0, 0, '1871-01-01Z')
-"""
-WRONG_ROWS = """
+INSERT INTO medic.services (service_id, heartbeat_name, alert_interval) VALUES
+    (20, 'PAY-nightly', 5), (21, 'zero', 0), (22, 'many', 5), (23, 'urgent', 5), (24, 'wiki', 5),
+    (25, E'tab\\there', 5), (26, 'flag', 5), (27, 'grace', 5), (28, 'early', 5);
+UPDATE medic.services SET threshold = 5000 WHERE service_id = 22;
+UPDATE medic.services SET priority = 'urgent' WHERE service_id = 23;
+UPDATE medic.services SET runbook = 'see the wiki' WHERE service_id = 24;
+UPDATE medic.services SET active = 7 WHERE service_id = 26;
+UPDATE medic.services SET grace_period_seconds = -5 WHERE service_id = 27;
+UPDATE medic.services SET date_added = '1871-01-01Z' WHERE service_id = 28;
 INSERT INTO medic."heartbeatEvents" (service_id, "time", status) VALUES
-    (1, '1969-07-20Z', 'UP'), (1, now() + interval '3 days', 'UP'), (1, now() - interval '1 hour', ''), (1, now(), repeat('x', 99));
+    (1, '1969-07-20Z', 'UP'), (1, now() + interval '3 days', 'UP'), (1, now(), ''), (1, now(), repeat('x', 99));
 INSERT INTO medic.alerts (alert_id, service_id, active, alert_cycle, created_date) VALUES (90, 1, 0, 1, 'infinity')
 """
 
 
 async def test_what_is_out_of_bounds_is_listed_refused_and_settled_by_the_sql_beside_it(postgres):
-    async with filled(postgres, *small_fleet(), WRONG, WRONG_ROWS) as database:
+    async with filled(postgres, *small_fleet(), WRONG) as database:
         plan = await look(database)
         assert len(plan.unsettled) == 9 + 3
         assert "does not tell apart" in " ".join(one.what for one in plan.unsettled)
@@ -239,8 +265,7 @@ async def test_what_is_out_of_bounds_is_listed_refused_and_settled_by_the_sql_be
 async def test_times_without_a_zone_are_read_in_the_zone_that_is_said(postgres):
     statements = (
         schema("public", moment="timestamp", late=False),
-        "INSERT INTO public.services (heartbeat_name, service_name, alert_interval, date_added) VALUES"
-        " ('old', 'old', 5, '2025-07-01 12:00:00')",
+        "INSERT INTO public.services (heartbeat_name, alert_interval, date_added) VALUES ('o', 5, '2025-07-01 12:00')",
         "INSERT INTO public.\"heartbeatEvents\" (\"time\", status, service_id) VALUES ('2025-07-01 12:00:00', 'UP', 1)",
     )
     async with filled(postgres, *statements) as database:
@@ -295,17 +320,16 @@ async def again(database: Database) -> None:
     await go_back(database)
 
 
-async def test_after_the_end_there_is_no_way_back_and_the_old_tables_are_gone(earlier):
+async def test_after_the_end_there_is_no_way_back_and_the_old_tables_are_gone(earlier, adopted):
     with pytest.raises(ConfigurationError, match="no tables of the earlier system were taken over"):
         await finish(earlier)
-    await take(earlier)
-    assert (await take(earlier)).was_finished
-    await finish(earlier)
-    assert await column(earlier, "SELECT to_regnamespace('medic_before') IS NULL") == [True]
+    assert (await take(adopted)).was_finished
+    await finish(adopted)
+    assert await column(adopted, "SELECT to_regnamespace('medic_before') IS NULL") == [True]
     with pytest.raises(ConfigurationError, match="removed already"):
-        await go_back(earlier)
-    assert await migrate(earlier) == []
-    assert await read_unheard(earlier) is None
+        await go_back(adopted)
+    assert await migrate(adopted) == []
+    assert await read_unheard(adopted) is None
 
 
 class _Killed(BaseException):
@@ -314,9 +338,9 @@ class _Killed(BaseException):
 
 @pytest.mark.parametrize("after", ["moved", "schema", "rows", "a batch", "all batches"])
 async def test_a_crash_at_any_step_can_be_gone_on_with(postgres, monkeypatch, after):
-    async with filled(postgres, *small_fleet(count=50_000)) as database:
-        lines = {"moved": "moved the tables", "schema": "applied", "rows": "services:", "a batch": "heartbeats: 20000"}
-        begins = lines.get(after, "heartbeats: 50007")
+    async with filled(postgres, *small_fleet(count=3_000)) as database:
+        lines = {"moved": "moved the tables", "schema": "applied", "rows": "services:", "a batch": "heartbeats: 1000"}
+        begins = lines.get(after, "heartbeats: 3007")
 
         def die(line: str) -> None:
             if line.startswith(begins):
@@ -330,7 +354,7 @@ async def test_a_crash_at_any_step_can_be_gone_on_with(postgres, monkeypatch, af
             with pytest.raises(ConfigurationError, match="not all of the earlier system's tables were taken over yet"):
                 await finish(database)
         await take(database)
-        assert await column(database, 'SELECT count(*) FROM medic."heartbeatEvents"') == [50_006]
+        assert await column(database, 'SELECT count(*) FROM medic."heartbeatEvents"') == [3_006]
         assert await column(database, "SELECT count(*) FROM medic.services") == [9]
         assert await column(database, "SELECT count(*) FROM medic.service_states") == [9]
         assert await column(database, "SELECT count(*) FROM medic.alerts WHERE active = 1") == [5]

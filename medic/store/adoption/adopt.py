@@ -64,7 +64,7 @@ CREATE TABLE medic_before.adoption (
     told_at          timestamptz
 );
 """
-_TOKEN: Final = """
+_SUCCESSION: Final = """
 UPDATE medic.medic_instance
 SET token = token + 1, active_directory = $1, active_name = '', active_address = '', active_since = NULL
 """
@@ -92,7 +92,7 @@ class Adopted:
     Attributes:
         plan: As it was read of the moved tables.
         at: When these were moved.
-        snapshots_left: Snapshots that cannot be restored, and stay where they are; 0 if that was counted by a run before.
+        snapshots_left: Snapshots that cannot be restored, and stay where they are; those that this run met.
         was_finished: Nothing was left to do.
     """
 
@@ -285,7 +285,7 @@ async def _hand_over(
         states = States(transaction, at, defaults, unheard=frozenset(unheard), first_id=first_id)
         await states.write_all()
         await transaction.execute(_WATERMARK, JOURNAL, at, int(at), operation="adopt")
-        await transaction.execute(_TOKEN, JOURNAL, operation="adopt")
+        await transaction.execute(_SUCCESSION, JOURNAL, operation="adopt")
         await transaction.execute(_FINISHED, sorted(unheard.values()), retention_days, operation="adopt")
 
 

@@ -1,7 +1,8 @@
 """What a row of the earlier system says that Medic does not take, and the SQL that settles it. Plain functions.
 
-Nothing is bent to fit: a value out of bounds is named, and somebody decides. What the earlier system itself did not tell
-apart is taken as it meant it: the case of a priority, a name's Unicode form, an empty text where there is a default.
+Nothing is bent to fit: a value out of bounds is named, and somebody decides. What the earlier system itself did not
+tell apart is taken as it meant it: the case of a priority, a name's Unicode form, an empty text where there is a
+default.
 """
 
 from __future__ import annotations
@@ -79,10 +80,10 @@ def unsettled_in(services: Iterable[EarlierService], table: str) -> Iterator[Uns
     """What of these services' own values has to be settled. `table` is where they are, for the SQL."""
     for service in services:
         for wrong in _wrong_in(service):
-            shown = repr(getattr(service, wrong.column))
+            shown = f"{wrong.column} is {getattr(service, wrong.column)!r}"
             yield Unsettled(
-                f"service {service.service_id} ({service.heartbeat_name!a}): {wrong.column} is {shown}, {wrong.sentence}",
-                f"UPDATE {table} SET {wrong.column} = {wrong.value} WHERE service_id = {service.service_id};",
+                f"service {service.service_id} ({service.heartbeat_name!a}): {shown}, {wrong.sentence}",
+                _update(table, service, wrong.column, wrong.value),
             )
 
 
@@ -102,12 +103,20 @@ def unsettled_names(
             if service is kept:
                 continue
             another = _another_name(service, taken)
-            where = f"WHERE service_id = {service.service_id};"
             yield Unsettled(
                 f"service {service.service_id} ({service.heartbeat_name!a}) has the name of service {kept.service_id} "
                 f"({kept.heartbeat_name!a}) but for its case, which Medic does not tell apart",
-                f"UPDATE {table} SET heartbeat_name = {literal(another)} {where}  -- or: DELETE FROM {table} {where}",
+                f"{_update(table, service, 'heartbeat_name', literal(another))}  -- or: {_delete(table, service)}",
             )
+
+
+def _delete(table: str, service: EarlierService) -> str:
+    return f"DELETE FROM {table} WHERE service_id = {service.service_id};"  # noqa: S608 - for people to read and to run
+
+
+def _update(table: str, service: EarlierService, column: str, value: str) -> str:
+    # For people to read and to run: the value is quoted, the rest is Medic's own.
+    return f"UPDATE {table} SET {column} = {value} WHERE service_id = {service.service_id};"  # noqa: S608
 
 
 def is_takeable(service: EarlierService) -> bool:
@@ -145,14 +154,13 @@ def _wrong_words(service: EarlierService) -> Iterator[_Wrong]:
 def _wrong_numbers(service: EarlierService) -> Iterator[_Wrong]:
     interval, threshold, grace = service.alert_interval, service.threshold, service.grace_period_seconds
     if interval is None or not 1 / 60 <= interval <= INTERVAL_MAX_MINUTES:
-        nearest = 1 if interval is None or interval < 1 else INTERVAL_MAX_MINUTES
+        nearest = INTERVAL_MAX_MINUTES if interval is not None and interval > 1 else 1
         yield _Wrong("alert_interval", f"must be minutes up to {INTERVAL_MAX_MINUTES}, 1 s at least", str(nearest))
     if threshold is not None and not 1 <= threshold <= THRESHOLD_MAX:
         yield _Wrong("threshold", f"must be 1 to {THRESHOLD_MAX}", str(min(max(threshold, 1), THRESHOLD_MAX)))
     if grace is not None and not 0 <= grace <= GRACE_MAX_SECONDS:
-        yield _Wrong(
-            "grace_period_seconds", f"must be 0 to {GRACE_MAX_SECONDS}", str(0 if grace < 0 else GRACE_MAX_SECONDS)
-        )
+        nearest = 0 if grace < 0 else GRACE_MAX_SECONDS
+        yield _Wrong("grace_period_seconds", f"must be 0 to {GRACE_MAX_SECONDS}", str(nearest))
     for column, usual in (("active", 1), ("muted", 0)):
         if getattr(service, column) not in {0, 1}:
             yield _Wrong(column, "must be 0 or 1", str(usual))

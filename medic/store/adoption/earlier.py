@@ -187,8 +187,8 @@ async def require_no_earlier(database: Asked) -> None:
         )
     if found.place is not None and not found.ours:
         raise fault(
-            f"it holds the earlier system's tables (schema {found.place}). `medic migrate --plan` says what taking them "
-            "over would do, `medic migrate --adopt` does it; docs/migrating.md tells the whole way."
+            f"it holds the earlier system's tables (schema {found.place}). `medic migrate --plan` says what taking "
+            "them over would do, `medic migrate --adopt` does it; docs/migrating.md tells the whole way."
         )
 
 

@@ -24,7 +24,10 @@ async def take_heartbeats(
     Those of services of which neither a row nor an alert is left are left behind: nobody could ask for them.
     """
     at, table = tables.moment("heartbeatEvents", "time"), tables.table("heartbeatEvents")
-    part = f"SELECT h.heartbeat_id, {at} AS at FROM {table} h WHERE h.heartbeat_id > $1::bigint ORDER BY h.heartbeat_id LIMIT {BATCH_ROWS}"  # noqa: S608 - names of columns
+    part = (
+        f"SELECT h.heartbeat_id, {at} AS at FROM {table} h WHERE h.heartbeat_id > $1::bigint"  # noqa: S608 - names of columns
+        f" ORDER BY h.heartbeat_id LIMIT {BATCH_ROWS}"
+    )
     bounds = (
         f"SELECT max(heartbeat_id)::bigint AS until, count(*) AS rows,"  # noqa: S608 - names of columns
         f" array_agg(DISTINCT (at AT TIME ZONE 'UTC')::date::text) AS days FROM ({part}) AS part"

@@ -5,7 +5,7 @@ The same reading is done once more within the transaction that moves the tables,
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -217,40 +217,47 @@ async def _heartbeats(database: Asked, tables: EarlierTables, known: set[int]) -
 
 async def _unsettled_rows(database: Asked, tables: EarlierTables) -> AsyncIterator[Unsettled]:
     """Heartbeats and alerts that Medic cannot keep, all of a kind at once."""
-    heartbeats, alerts = tables.table("heartbeatEvents"), tables.table("alerts")
-    for table, letter, what, where, settle in (
-        (
-            heartbeats,
-            "h",
-            f"heartbeats whose time is before 1970 or more than {FUTURE_DAYS} day ahead",
-            f"h.\"time\" IS NULL OR NOT ({tables.moment('heartbeatEvents', 'time')} >= '1970-01-01T00:00:00Z'"
-            f" AND {tables.moment('heartbeatEvents', 'time')} < now() + interval '{FUTURE_DAYS} day')",
-            "DELETE FROM {table} {letter} WHERE {where};",
-        ),
-        (
-            heartbeats,
-            "h",
-            f"heartbeats whose status has no letter, or more than {STATUS_MAX}",
-            f"h.status IS NULL OR char_length(h.status) NOT BETWEEN 1 AND {STATUS_MAX}",
-            "UPDATE {table} {letter} SET status = coalesce(nullif(left(h.status, 64), ''), 'UP') WHERE {where};",
-        ),
-        (
-            alerts,
-            "a",
-            "alerts whose dates are before 1970 or after 9999",
-            " OR ".join(
-                f"NOT ({moment} >= '1970-01-01T00:00:00Z' AND {moment} < '10000-01-01T00:00:00Z')"
-                for moment in (tables.moment("alerts", "created_date"), tables.moment("alerts", "closed_date"))
-            ),
-            "UPDATE {table} {letter} SET created_date = now(), closed_date = CASE WHEN active = 1 THEN NULL ELSE now()"
-            " END WHERE {where};",
-        ),
-    ):
-        row = await database.fetchrow(
-            f"SELECT count(*) AS found FROM {table} {letter} WHERE {where}", operation="adopt"
-        )  # noqa: S608 - constants
+    for rule in _row_rules(tables):
+        row = await database.fetchrow(f"SELECT count(*) AS found {rule.found}", operation="adopt")
         if row is not None and row["found"]:
-            yield Unsettled(f"{row['found']} {what}", settle.format(table=table, letter=letter, where=where))
+            yield Unsettled(f"{row['found']} {rule.what}", rule.sql)
+
+
+@dataclass(frozen=True, slots=True)
+class _RowRule:
+    """What is wrong with rows, the FROM and WHERE that find them, and SQL that settles it."""
+
+    what: str
+    found: str
+    sql: str
+
+
+def _row_rules(tables: EarlierTables) -> Iterator[_RowRule]:
+    heartbeats, alerts = f"{tables.table('heartbeatEvents')} h", f"{tables.table('alerts')} a"
+    at = tables.moment("heartbeatEvents", "time")
+    wrong = f"WHERE {at} IS NULL OR {at} < '1970-01-01T00:00:00Z' OR {at} >= now() + interval '{FUTURE_DAYS} day'"
+    yield _RowRule(
+        f"heartbeats whose time is before 1970 or more than {FUTURE_DAYS} day ahead",
+        f"FROM {heartbeats} {wrong}",
+        f"DELETE FROM {heartbeats} {wrong};",  # noqa: S608 - names of columns
+    )
+    wrong = f"WHERE h.status IS NULL OR char_length(h.status) NOT BETWEEN 1 AND {STATUS_MAX}"
+    settled = f"coalesce(nullif(left(h.status, {STATUS_MAX}), ''), 'UP')"
+    yield _RowRule(
+        f"heartbeats whose status has no letter, or more than {STATUS_MAX}",
+        f"FROM {heartbeats} {wrong}",
+        f"UPDATE {heartbeats} SET status = {settled} {wrong};",  # noqa: S608 - names of columns
+    )
+    moments = (tables.moment("alerts", "created_date"), tables.moment("alerts", "closed_date"))
+    wrong = "WHERE " + " OR ".join(
+        f"{moment} < '1970-01-01T00:00:00Z' OR {moment} >= '10000-01-01T00:00:00Z'" for moment in moments
+    )
+    settled = "created_date = now(), closed_date = CASE WHEN active = 1 THEN NULL ELSE now() END"
+    yield _RowRule(
+        "alerts whose dates are before 1970 or after 9999",
+        f"FROM {alerts} {wrong}",
+        f"UPDATE {alerts} SET {settled} {wrong};",  # noqa: S608 - names of columns
+    )
 
 
 async def _senders(database: Asked, tables: EarlierTables) -> list[Sender]:

@@ -72,8 +72,8 @@ _UNHEARD_ALERTS: Final = """
 INSERT INTO medic.alerts (
     alert_id, alert_name, service_id, heartbeat_name, service_name, team, priority, runbook, active,
     external_reference_id, alert_cycle, reason, created_date, late_since, muted, body)
-SELECT n.alert_id, $6 || s.heartbeat_name, s.service_id, s.heartbeat_name, s.service_name, s.team, s.priority, s.runbook,
-       1, $7 || s.heartbeat_name, 1, n.reason, $1, n.late_since, s.muted, n.body
+SELECT n.alert_id, $6 || s.heartbeat_name, s.service_id, s.heartbeat_name, s.service_name, s.team, s.priority,
+       s.runbook, 1, $7 || s.heartbeat_name, 1, n.reason, $1, n.late_since, s.muted, n.body
 FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::timestamptz[], $8::jsonb[])
      AS n (service_id, alert_id, reason, late_since, body)
 JOIN medic.services s USING (service_id)

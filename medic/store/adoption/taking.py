@@ -1,11 +1,11 @@
-"""Services, alerts and snapshots of the earlier system into Medic's tables: one transaction, set-based but for snapshots.
+"""Services, alerts and snapshots of the earlier system into Medic's tables: one transaction, set-based.
 
 Ids stay what they were. Those that Medic gives from here on come from blocks beyond all of them.
 
 A mute of the earlier system had no end that was kept: it ended after 24 minutes of an alert, or never. Here it ends
-`ALERT_AUTO_UNMUTE_HOURS` after it began, where that is still to come, else so long after the taking over. A service that
-was not heard of in the retained days is muted until somebody unmutes it, if it was muted: the end of its mute would page
-for what everybody gave up long ago.
+`ALERT_AUTO_UNMUTE_HOURS` after it began, where that is still to come, else so long after the taking over. A service
+that was not heard of in the retained days stays muted until somebody unmutes it, if it was muted: the end of its mute
+would page for what everybody gave up long ago.
 
 Of two open alerts of one service, which that system's races left, one stays: one that was told, else the newest. The
 others are closed as superseded. Alerts of services that are gone are closed as deleted.
@@ -116,7 +116,8 @@ def _alerts(tables: EarlierTables) -> str:
         SELECT a.alert_id, a.service_id, {tables.value("alerts", "alert_name")} AS alert_name, {key} AS key,
                coalesce({tables.value("alerts", "alert_cycle", "int")}, 1) AS alert_cycle, {created} AS created,
                {closed} AS closed, a.active = 1 AS was_open,
-               row_number() OVER (PARTITION BY a.service_id, a.active = 1 ORDER BY ({key}) = '', a.alert_id DESC) AS place
+               row_number() OVER (
+                   PARTITION BY a.service_id, a.active = 1 ORDER BY ({key}) = '', a.alert_id DESC) AS place
         FROM {tables.table("alerts")} a)
     INSERT INTO medic.alerts (
         alert_id, alert_name, service_id, heartbeat_name, service_name, team, priority, runbook, active,
@@ -154,8 +155,8 @@ VALUES ($1, $2, 'adopt', 'the database of the earlier system', session_user, $3:
 async def _move_ids(transaction: Transaction, tables: EarlierTables) -> None:
     """Give no id twice: neither to what SQL inserts, nor to what Medic draws."""
     await transaction.execute(
-        "SELECT setval('medic.service_id_by_sql', max(service_id)) FROM medic.services WHERE service_id BETWEEN 1 AND $1"
-        " HAVING max(service_id) IS NOT NULL",
+        "SELECT setval('medic.service_id_by_sql', max(service_id)) FROM medic.services"
+        " WHERE service_id BETWEEN 1 AND $1 HAVING max(service_id) IS NOT NULL",
         FIRST_ID - 1,
         operation="adopt",
     )
@@ -264,8 +265,21 @@ def _service_in(said: object, service_id: int) -> EarlierService | None:
 
 
 def _has_types(service: EarlierService) -> bool:
-    texts = (service.heartbeat_name, service.service_name, service.team, service.priority, service.runbook)
-    numbers = (service.alert_interval, service.grace_period_seconds, service.threshold, service.active, service.muted)
+    """JSON may hold anything under a name."""
+    texts: tuple[object, ...] = (
+        service.heartbeat_name,
+        service.service_name,
+        service.team,
+        service.priority,
+        service.runbook,
+    )
+    numbers: tuple[object, ...] = (
+        service.alert_interval,
+        service.grace_period_seconds,
+        service.threshold,
+        service.active,
+        service.muted,
+    )
     return all(text is None or isinstance(text, str) for text in texts) and all(
         number is None or (isinstance(number, int | float) and not isinstance(number, bool)) for number in numbers
     )

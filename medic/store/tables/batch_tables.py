@@ -46,7 +46,8 @@ INSERT INTO medic.alerts AS stored (
 SELECT a.alert_id, $2 || coalesce(s.heartbeat_name, d.heartbeat_name, ''), n.service_id,
        coalesce(s.heartbeat_name, d.heartbeat_name, ''), coalesce(s.service_name, d.service_name, ''),
        a.team, a.priority, a.runbook, (n.closed_at IS NULL)::int,
-       coalesce(nullif(a.key, ''), $3 || coalesce(s.heartbeat_name, d.heartbeat_name, '')), n.cycle, a.reason, to_timestamp(a.opened_at / 1000.0),
+       coalesce(nullif(a.key, ''), $3 || coalesce(s.heartbeat_name, d.heartbeat_name, '')), n.cycle,
+       a.reason, to_timestamp(a.opened_at / 1000.0),
        to_timestamp(n.closed_at / 1000.0), n.closed_reason, to_timestamp(a.late_since / 1000.0),
        to_timestamp(a.acknowledged_at / 1000.0), a.acknowledged_by,
        coalesce(n.muted::int, s.muted, 0), a.flapping::int, n.alert
