@@ -10,8 +10,11 @@ import trio
 
 from medic.app.adopted import said_of
 from medic.cli.adoption import plan_lines
+from medic.core.deadline import Cause
+from medic.core.deadline import waits as core_waits
 from medic.core.policy import Defaults
-from medic.core.units import HOUR_MS, MINUTE_MS
+from medic.core.status import Status
+from medic.core.units import HOUR_MS, MINUTE_MS, SkewMs
 from medic.errors import ConfigurationError
 from medic.store.adoption import adopt as steps
 from medic.store.adoption import heartbeats as batches
@@ -20,7 +23,9 @@ from medic.store.adoption.unheard import read_unheard
 from medic.store.postgres.bridge import open_bridge
 from medic.store.postgres.database import Database, open_database
 from medic.store.postgres.migrate import migrate
+from medic.store.tables.services import PgServiceStore
 from tests.earlier_system import A_SMALL_FLEET, schema, small_fleet
+from tests.integration.writing import StillClock
 from tests.patience import PATIENCE_SECONDS
 from tests.postgres_server import PostgresServer
 
@@ -407,6 +412,55 @@ async def test_a_schema_in_the_way_is_named(earlier):
     await earlier.execute("CREATE SCHEMA medic_before")
     with pytest.raises(ConfigurationError, match="schema medic_before is in the way"):
         await take(earlier)
+
+
+async def test_tables_that_somebody_uses_are_not_moved_and_it_is_said_who(earlier, monkeypatch):
+    monkeypatch.setattr(steps, "MOVE_SECONDS", 0.1)
+    async with earlier.transaction() as user:
+        await user.execute("INSERT INTO medic.schema_migrations (version) VALUES ('1'); SELECT 1 FROM medic.services")
+        await user.execute("UPDATE medic.services SET down = 0")
+        with pytest.raises(ConfigurationError, match=r"in use by other sessions \(pid \d+\). Stop it first"):
+            await take(earlier)
+    await take(earlier)
+
+
+async def test_nothing_is_due_before_a_whole_interval_has_passed(adopted):
+    """However late the first start is, time stands still until then: so this holds for what it finds."""
+    [at] = await column(adopted, "SELECT adopted_at FROM medic_before.adoption")
+    store = PgServiceStore(adopted, None, StillClock(), DEFAULTS)
+    services = {
+        one.service.row.service_id: one.service for part in [part async for part in store.load()] for one in part
+    }
+    assert [services[number].status for number in range(1, 10)] == [
+        Status.UP,
+        Status.UP,
+        Status.LATE,
+        Status.LATE,
+        Status.LATE,
+        Status.LATE,
+        Status.UP,
+        Status.LATE,
+        Status.NEW,
+    ]
+    waits = {
+        (number, wait.cause): wait.instant - at
+        for number, service in services.items()
+        for wait in core_waits(service, SkewMs(0))
+    }
+    hour = DEFAULTS.renotify_ms
+    reminders = {number: waits.pop((number, Cause.REMINDER)) for number in (3, 4, 8)}
+    assert all(hour < instant <= 2 * hour for instant in reminders.values())
+    day = waits.pop((7, Cause.MUTE_END))
+    assert 21 * HOUR_MS < day < 23 * HOUR_MS
+    assert waits == {
+        (1, Cause.LATE): 5 * MINUTE_MS,
+        (2, Cause.LATE): 10 * MINUTE_MS,
+        (7, Cause.LATE): 5 * MINUTE_MS,
+        (9, Cause.LATE): 60 * MINUTE_MS,
+    }
+    assert services[1].heartbeats_total == 500
+    assert services[3].alert is not None
+    assert (services[4].alert.key, services[3].alert.key) == ("Q1ANOTHERKEY", "")
 
 
 async def test_a_role_that_may_not_move_the_tables_is_told(earlier):

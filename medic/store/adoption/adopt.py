@@ -27,7 +27,7 @@ import trio
 
 from medic.core.policy import Defaults
 from medic.core.units import InstantMs
-from medic.errors import ConfigurationError
+from medic.errors import ConfigurationError, DatabaseUnavailableError
 from medic.store.adoption.earlier import AFTER, BEFORE, TABLES, Adoption, fault, standing, tables_in
 from medic.store.adoption.heartbeats import take_heartbeats
 from medic.store.adoption.plan import Plan, read_plan
@@ -45,6 +45,9 @@ LOCK_SECONDS: Final = 3.0
 """How long the lock of the active Medic is waited for: one that was killed a moment ago still has it."""
 
 LOCK_AGAIN_SECONDS: Final = 0.2
+
+MOVE_SECONDS: Final = 10.0
+"""How long others may go on using the tables that are to be moved."""
 
 NOTHING: Final = "this database holds no tables of the earlier system."
 
@@ -67,6 +70,13 @@ CREATE TABLE medic_before.adoption (
 _SUCCESSION: Final = """
 UPDATE medic.medic_instance
 SET token = token + 1, active_directory = $1, active_name = '', active_address = '', active_since = NULL
+"""
+_USERS: Final = """
+SELECT DISTINCT l.pid FROM pg_locks l
+JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname::text = ANY ($1::text[]) AND n.nspname IN ('medic', 'public') AND l.pid <> pg_backend_pid()
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY 1
 """
 _WATERMARK: Final = """
 INSERT INTO medic.journal_positions (journal_id, position, watermark_at, watermark_sighted)
@@ -151,10 +161,7 @@ async def adopt(
             if found.place is None:
                 raise fault(NOTHING)
             await _require_room(database)
-            with_rights = (
-                "its role may not move the earlier system's tables. Run this as their owner, who may create schemas."
-            )
-            async with _with_rights(with_rights):
+            async with _in_words(database):
                 await _move(database, found.place, zone, defaults, retention_days)
             announce(f"moved the tables from schema {found.place} to {BEFORE}")
         adoption = await _progress(database)
@@ -237,7 +244,7 @@ async def _what_is_left(transaction: Transaction, adoption: Adoption) -> tuple[i
 
 async def _move(database: Database, place: str, zone: str, defaults: Defaults, retention_days: int) -> None:
     async with database.transaction() as transaction:
-        await transaction.execute("SET LOCAL lock_timeout = '30s'", operation="adopt")
+        await transaction.execute(f"SET LOCAL lock_timeout = '{MOVE_SECONDS}s'", operation="adopt")
         if place == "medic":
             await transaction.execute(f"ALTER SCHEMA medic RENAME TO {BEFORE}", operation="adopt")
         else:
@@ -323,11 +330,21 @@ async def _alone(database: Database) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _with_rights(sentence: str) -> AsyncIterator[None]:
-    """For the block, a right that is missing is told in a sentence."""
+async def _in_words(database: Database) -> AsyncIterator[None]:
+    """For the block, a right that is missing and tables that somebody uses are told in a sentence."""
     try:
         yield
     except StatementRefusedError as error:
         if error.sqlstate != _INSUFFICIENT_PRIVILEGE:
             raise
-        raise fault(sentence) from None
+        raise fault(
+            "its role may not move the earlier system's tables. Run this as their owner, who may create schemas."
+        ) from None
+    except DatabaseUnavailableError:
+        users = [row["pid"] for row in await database.fetch(_USERS, list(TABLES), operation="adopt")]
+        if not users:
+            raise
+        raise fault(
+            f"the earlier system's tables are in use by other sessions (pid {', '.join(map(str, users))}). Stop it "
+            "first."
+        ) from None

@@ -115,9 +115,9 @@ def _alerts(tables: EarlierTables) -> str:
     WITH ranked AS (
         SELECT a.alert_id, a.service_id, {tables.value("alerts", "alert_name")} AS alert_name, {key} AS key,
                coalesce({tables.value("alerts", "alert_cycle", "int")}, 1) AS alert_cycle, {created} AS created,
-               {closed} AS closed, a.active = 1 AS was_open,
+               {closed} AS closed, coalesce(a.active, 0) = 1 AS was_open,
                row_number() OVER (
-                   PARTITION BY a.service_id, a.active = 1 ORDER BY ({key}) = '', a.alert_id DESC) AS place
+                   PARTITION BY a.service_id, coalesce(a.active, 0) = 1 ORDER BY ({key}) = '', a.alert_id DESC) AS place
         FROM {tables.table("alerts")} a)
     INSERT INTO medic.alerts (
         alert_id, alert_name, service_id, heartbeat_name, service_name, team, priority, runbook, active,
