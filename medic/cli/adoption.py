@@ -66,7 +66,7 @@ async def take_step(settings: Settings, step: Step, zone: ZoneInfo | None, annou
 async def _take_over(
     settings: Settings, database: Database, step: Step, zone: str, announce: Callable[[str], None]
 ) -> bool:
-    defaults, days = settings.tuning.defaults, settings.storage.retention_days
+    defaults, days = settings.tuning.defaults, settings.retention.heartbeats
     if step is Step.PLAN:
         plan = await plan_adoption(database, defaults, zone=zone, retention_days=days)
         _say(plan_lines(plan, days), announce)
