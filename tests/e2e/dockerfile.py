@@ -34,11 +34,7 @@ def read_dockerfile(path: Path) -> list[Step]:
     """Its steps. Comments are left out, and lines that end with a backslash go on."""
     lines = [line for line in path.read_text("utf-8").splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    return [
-        Step(word.upper(), rest.strip())
-        for word, _, rest in (line.partition(" ") for line in joined.splitlines())
-        if word
-    ]
+    return [Step(word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines()) if word]
 
 
 def stages(steps: list[Step]) -> list[list[Step]]:

@@ -56,9 +56,7 @@ def locked_names() -> list[str]:
     """What `requirements/runtime.txt` locks for this machine."""
     text = (ROOT / "requirements" / "runtime.txt").read_text("utf-8")
     elsewhere = ("sys_platform == 'win32'", "platform_python_implementation == 'PyPy'", "python_full_version >=")
-    lines = [
-        line for line in text.splitlines() if re.match(r"\w", line) and not any(word in line for word in elsewhere)
-    ]
+    lines = [line for line in text.splitlines() if re.match(r"\w", line) and not any(word in line for word in elsewhere)]
     return [re.split(r"[=\[; ]", line)[0] for line in lines]
 
 
@@ -95,18 +93,7 @@ class Builder:
     def __enter__(self) -> Self:
         names = [self._name_of(steps[0], number) for number, steps in enumerate(self._steps())]
         self._holder = subprocess.Popen(
-            [
-                "unshare",
-                "--mount",
-                "--propagation",
-                "private",
-                "sh",
-                "-euc",
-                HOLD,
-                "hold",
-                self._place,
-                " ".join(names),
-            ],
+            ["unshare", "--mount", "--propagation", "private", "sh", "-euc", HOLD, "hold", self._place, " ".join(names)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -133,14 +120,7 @@ class Builder:
     def inside(self, stage: Stage, words: Sequence[str], *, user: str = "0:0", **environment: str) -> list[str]:
         """The words that run `words` in the stage's file system, as that user, with the stage's environment."""
         uid, _, gid = user.partition(":")
-        rights = [
-            "setpriv",
-            "--no-new-privs",
-            "--inh-caps=-all",
-            "--bounding-set=-all",
-            f"--reuid={uid}",
-            f"--regid={gid}",
-        ]
+        rights = ["setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all", f"--reuid={uid}", f"--regid={gid}"]
         given = [f"{name}={value}" for name, value in {**stage.environment, **environment}.items()]
         within = ["chroot", str(stage.root), "/usr/bin/env", "-i", f"--chdir={stage.folder}", *given]
         return [*within, *(() if user == "0:0" else (*rights, "--clear-groups")), *words]
@@ -151,7 +131,9 @@ class Builder:
 
     def run(self, words: Sequence[str]) -> str:
         """What a command says that must succeed, run where the stages are mounted."""
-        done = subprocess.run(self.enter(words), capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+        done = subprocess.run(
+            self.enter(words), capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+        )
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -168,11 +150,7 @@ class Builder:
         """This machine as a base image: its Python can be reached by everybody, and what is locked is there."""
         parts = sorted({part for name in locked_names() for part in installed_parts(name)})
         ways = {parent for place in (Path(sys.base_prefix), *parts) for parent in place.parents}
-        script = [
-            'chmod a+rx "$@"',
-            f"mkdir {LOCKED}",
-            *(f"ln -s {shlex.quote(str(part))} {LOCKED}/" for part in parts),
-        ]
+        script = ['chmod a+rx "$@"', f"mkdir {LOCKED}", *(f"ln -s {shlex.quote(str(part))} {LOCKED}/" for part in parts)]
         self.run(self.inside(stage, ["sh", "-euc", "\n".join(script), "base", *sorted(map(str, ways))]))
 
     def _take(self, stage: Stage, step: Step) -> None:

@@ -78,9 +78,7 @@ def test_the_wheel_holds_what_medic_needs_and_what_its_users_read(wheel: Path) -
     names = set(zipfile.ZipFile(wheel).namelist())
     assert files_below("medic", "*.py") <= names
     assert {"medic/py.typed"} | files_below("medic/store", "*.sql") | files_below("medic/http", "docs.*") <= names
-    shipped = (
-        files_below("docs", "*.md") | files_below("dashboards", "*") | files_below("deploy", "*") | {"CHANGELOG.md"}
-    )
+    shipped = files_below("docs", "*.md") | files_below("dashboards", "*") | files_below("deploy", "*") | {"CHANGELOG.md"}
     assert {f"medic/shipped/{name}" for name in shipped} <= names
     assert not [name for name in names if name.startswith(("tests/", "bench/", "docs/"))]
 
