@@ -28,9 +28,17 @@ HEADLINES: Final = {
     NotificationKind.MUTE_ENDED: "MUTE ENDED",
     NotificationKind.BLIND: "BLIND",
     NotificationKind.KEY_ENDS: "KEY ENDS",
+    NotificationKind.ADOPTED: "TAKEN OVER",
     NotificationKind.UNTOLD: "NOT TOLD",
     NotificationKind.TEST: "TEST",
 }
+
+_OWN_NEWS: Final = {
+    NotificationKind.BLIND: "Medic could not take heartbeats",
+    NotificationKind.KEY_ENDS: "an API key is about to expire",
+    NotificationKind.ADOPTED: "the earlier system's database was taken over",
+}
+"""What Medic says of itself has its own sentence; these stand where that is missing."""
 
 _CLOSED: Final = {
     ClosedReason.RECOVERED.value: ("RECOVERED", "it is well again"),
@@ -137,10 +145,8 @@ def _said(notification: Notification) -> str:
             return "no longer degraded"
         case NotificationKind.MUTE_ENDED:
             return "its mute has ended"
-        case NotificationKind.BLIND:
-            return "Medic could not take heartbeats"
-        case NotificationKind.KEY_ENDS:
-            return "an API key is about to expire"
+        case NotificationKind.BLIND | NotificationKind.KEY_ENDS | NotificationKind.ADOPTED:
+            return _OWN_NEWS[notification.kind]
         case NotificationKind.TEST:
             return "this is a test, nothing is wrong"
         case NotificationKind.UNTOLD:

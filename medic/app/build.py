@@ -118,6 +118,8 @@ def build_watching(
     )
     outbox = Outbox(stores.journal, alerting, clock, ledger)
     alerting.settle_through(outbox)
+    if settings.telling.withheld:
+        alerting.withhold(outbox.ledger)
     supervisor = Supervisor(rebuild)
 
     def mark(at: InstantMs, sighted: SightedMs) -> None:

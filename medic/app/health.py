@@ -267,6 +267,9 @@ class SystemHealth:
 
     def _alerts(self) -> _Finding:
         alerting = self._parts.alerting()
+        if alerting.withholds:
+            reason = "MEDIC_NOTIFY is off: nobody is told"
+            return _Finding(DEGRADED, (("untold", 0), ("withheld", alerting.withheld), ("reason", reason)))
         if not alerting.untold:
             return _Finding(HEALTHY, (("untold", 0),))
         facts: Facts = (("untold", len(alerting.untold)),)

@@ -30,6 +30,7 @@ import trio
 
 from medic.alerting.guard import Guard
 from medic.app.access import build_gate, require_keys
+from medic.app.adopted import tell_adopted
 from medic.app.announce import Started, say_started
 from medic.app.build import (
     Serving,
@@ -267,6 +268,8 @@ class _Medic:
             await nursery.start(watching.host.run)
             await nursery.start(keeper.run)
             self._say_started(watching)
+            if not self._settings.telling.withheld:
+                nursery.start_soon(tell_adopted, stores.database, watching.outbox, stores.journal, writer)
             if self._opened.leadership.inherits:
                 await self._inherit(writer)
             if not self._opened.database_was_there:
@@ -359,9 +362,10 @@ class _Medic:
                 watching.outbox.record_nowait(Notify(at=at, sighted=sighted, notification=notification))
             watching.alerting.resume_nowait(notification, notification.targets)
         watching.host.add_all(list(recovered.services))
-        for service in watching.directory.open_alerts():
-            if service.alert is not None and not is_afresh and recovered.ledger.reached_nobody(service.alert.alert_id):
-                watching.host.tell_again(service.row.service_id)
+        if not (is_afresh or self._settings.telling.withheld):
+            for service in watching.directory.open_alerts():
+                if service.alert is not None and recovered.ledger.reached_nobody(service.alert.alert_id):
+                    watching.host.tell_again(service.row.service_id)
         recovered.services.clear()  # the directory has them now
         gc.freeze()
         return_freed_memory()

@@ -129,12 +129,13 @@ class PagerDutySettings:
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """Who is told, and in which time zone. None: not configured."""
+    """Who is told, and in which time zone. None: not configured. `withheld`: `MEDIC_NOTIFY` is off, nobody is told."""
 
     slack: SlackSettings | None
     pagerduty: PagerDutySettings | None
     webhook_hosts: Allowlist
     zone: ZoneInfo
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)

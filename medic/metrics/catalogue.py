@@ -107,7 +107,7 @@ NOTIFICATIONS_PENDING: Final = Spec(
 NOTIFICATIONS: Final = Spec(
     "medic_notifications_total",
     "counter",
-    "Notifications settled, by target and outcome (delivered, refused, given_up, dropped).",
+    "Notifications settled, by target and outcome (delivered, refused, given_up, dropped, withheld).",
     ("target", "outcome"),
 )
 NOTIFIER_RETRIES: Final = Spec(

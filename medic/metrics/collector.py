@@ -244,6 +244,7 @@ def _settled(target: TargetStatistics) -> tuple[tuple[str, int], ...]:
         (Outcome.REFUSED, target.refused),
         (Outcome.GIVEN_UP, target.given_up),
         (Outcome.DROPPED, target.dropped),
+        (Outcome.WITHHELD, target.withheld),
     )
 
 

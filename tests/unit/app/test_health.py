@@ -257,3 +257,10 @@ def test_a_key_about_to_expire_is_degraded_and_not_named():
         "ending": 1,
         "reason": "a key is about to expire: 1 within 14 days",
     }
+
+
+def test_while_nobody_is_told_health_is_degraded_and_says_so():
+    watched = Watched()
+    watched.bench.alerting = AlertingStatistics(targets=(), untold=(), unsettled=0, withholds=True)
+    assert watched.component("alerts").status == "degraded"
+    assert watched.facts("alerts") == {"untold": 0, "withheld": 0, "reason": "MEDIC_NOTIFY is off: nobody is told"}
