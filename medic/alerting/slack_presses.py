@@ -133,7 +133,12 @@ class SlackPresses:
         except RefusedError as error:
             return "chat.postEphemeral", whispered(press, error.message)
         except (OverloadedError, UnavailableError) as error:
-            _log.warning("what was pressed in Slack could not be done", by=press.person.actor, reason=error.message)
+            _log.warning(
+                "what was pressed in Slack could not be done",
+                alert_id=press.alert_id,
+                by=press.person.actor,
+                reason=error.message,
+            )
             return "chat.postEphemeral", whispered(press, NOT_DONE)
 
     async def _done(self, press: Press) -> Reply:

@@ -115,7 +115,8 @@ async def serve(settings: Settings, announce: Callable[[str], None], gap: Gap = 
         DatabaseUnavailableError: PostgreSQL does not answer at the start.
         OvertakenError: another Medic is the active one now.
     """
-    configure_logs(level=settings.logs.level, as_json=settings.logs.as_json, debug=settings.logs.debug)
+    as_json = settings.logs.as_json(is_terminal=sys.stderr.isatty())
+    configure_logs(level=settings.logs.level, as_json=as_json, debug=settings.logs.debug)
     CONCEALER.know("environment", values_of(settings))
     sys.setswitchinterval(SWITCH_SECONDS)
     prepare(settings.storage.folder)

@@ -98,7 +98,7 @@ def settings(given: Given) -> Settings:
         tuning=_tuning(given),
         logs=Logs(
             level=given.operation.log_level,
-            as_json=given.operation.medic_log_format == "json",
+            form=given.operation.medic_log_format,
             debug=given.operation.debug,
         ),
         limits=_limits(given.limits),

@@ -159,11 +159,21 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """`LOG_LEVEL`, `MEDIC_LOG_FORMAT`, `DEBUG`: what `medic.app.logs.configure_logs` takes."""
+    """`LOG_LEVEL`, `MEDIC_LOG_FORMAT`, `DEBUG`.
+
+    Attributes:
+        form: `auto` is decided where stderr is known.
+    """
 
     level: str
-    as_json: bool
+    form: Literal["auto", "console", "json"]
     debug: bool
+
+    def as_json(self, *, is_terminal: bool) -> bool:
+        """Whether a line is an object for programs; `is_terminal`: stderr is one."""
+        if self.form == "auto":
+            return not (self.debug or is_terminal)
+        return self.form == "json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,10 +223,14 @@ class Telling(Table):
 class Operation(Table):
     """Logs and metrics."""
 
-    debug: Flag = Field(False, description="1: logs are verbose. They show no secret then either.")
+    debug: Flag = Field(
+        False, description="1: logs are verbose, and readable where `MEDIC_LOG_FORMAT` is `auto`. They show no secret."
+    )
     log_level: Level = Field("INFO", description="`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.")
-    medic_log_format: Annotated[Literal["console", "json"], one_of("console", "json")] = Field(
-        "console", description="`console` for people, `json` for programs, one object a line."
+    medic_log_format: Annotated[Literal["auto", "console", "json"], one_of("auto", "console", "json")] = Field(
+        "auto",
+        description="`console` for people, `json` for programs, one object a line. `auto`: console where stderr is a "
+        "terminal, else JSON.",
     )
     medic_metrics_services_max: Annotated[int, whole(0, 100_000)] = Field(
         1_000, description="Services listed on `/metrics`. `/metrics/services` has all of them."
