@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench.figures import Figure, at_most, kept_in, options, publish
 from bench.fleet_seed import Group, seed
-from bench.load import bulk
+from bench.wrk import bulk
 from bench.paced import Pace, PacedLoad, Plan, quantile
 from bench.plots import lines
 from bench.served import LOAD_CORE, Medic, disk_sync_ms, pin_children, scratch, served
