@@ -22,7 +22,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Final
 
@@ -49,6 +49,7 @@ from medic.app.opening import Opened, open_stores
 from medic.app.secrets import secret_remarks
 from medic.app.slack import build_slack
 from medic.app.standby import open_standby
+from medic.app.traces import open_traces
 from medic.app.watchdog import Watchdog
 from medic.config.folder import prepare
 from medic.config.secret_rules import values_of
@@ -59,7 +60,9 @@ from medic.core.service import Service
 from medic.core.units import ServiceId
 from medic.errors import DatabaseUnavailableError, OverloadedError
 from medic.http.application import create_app
+from medic.http.framing import HotRoute
 from medic.http.headers import Cors
+from medic.http.hot_routes import HOT_ROUTES, Take
 from medic.http.listening import bind_sockets
 from medic.http.parts import ApiParts, ApiSettings
 from medic.http.serving import HttpServer
@@ -169,6 +172,7 @@ class _Medic:
         self._heads = AuditHeads(settings.storage.folder)
         self._sign_ins = RefusedSignIns(opened.stores.database, opened.clock)
         self._limiter = build_limiter(settings.limits)
+        self._tracing = open_traces(settings.traces, VERSION)
         self._leaving = trio.Event()
 
     async def run(self) -> None:
@@ -181,6 +185,7 @@ class _Medic:
             webhooks=self._opened.webhooks,
             ledger=self._opened.recovered.ledger,
             rebuild=self._rebuild,
+            tracing=self._tracing,
         )
         writer = Writer(
             database=stores.database,
@@ -216,6 +221,8 @@ class _Medic:
         await self._opened.leadership.step_down()
         stores.watermark.write(Mark(watching.clock.now(), watching.clock.sighted(), clean=True))
         stores.watermark.close()
+        if self._tracing is not None:
+            await self._tracing.close()
 
     async def _watch(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, outer: trio.Nursery) -> None:
         """Wheel, changes by SQL and HTTP, until Medic is to leave and HTTP has drained."""
@@ -232,7 +239,7 @@ class _Medic:
             require_intake=stores.journal.require_intake,
         )
         api = self._api(watching, serving, health, parts)
-        server = HttpServer(api, create_app(api), when_durable=stores.journal.call_when_durable, tls=self._tls)
+        server = self._server(api)
         self._take_up(watching)
         # From here on somebody may wait for the loop; a million services were taken up in one turn of it.
         await outer.start(self._stall.run)
@@ -263,6 +270,15 @@ class _Medic:
             if not self._opened.database_was_there:
                 await self._join(watching, serving)
         await key_keeping.finish()
+
+    def _server(self, api: ApiParts) -> HttpServer:
+        app = create_app(api)
+        hot: Mapping[HotRoute, Take] = HOT_ROUTES
+        if self._tracing is not None:
+            self._tracing.wear(app)
+            hot = self._tracing.hot_routes()
+        when_durable = self._opened.stores.journal.call_when_durable
+        return HttpServer(api, app, when_durable=when_durable, tls=self._tls, hot=hot)
 
     async def _join(self, watching: Watching, serving: Serving) -> None:
         """Look for PostgreSQL until it is there, and learn what was changed in it meanwhile."""
@@ -398,7 +414,7 @@ class _Medic:
         most = self._settings.tuning.metrics_services_max
         collector = MedicCollector(parts=parts, health=health, version=VERSION, services_max=most)
         return ApiParts(
-            intake=serving.intake,
+            intake=serving.intake if self._tracing is None else self._tracing.intake(serving.intake, watching.journal),
             roster=watching.directory,
             changes=serving.changes,
             history=serving.history,

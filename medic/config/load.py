@@ -28,6 +28,7 @@ from medic.config.variables import (
     Storage,
     Table,
     Telling,
+    Traces,
     Watching,
 )
 from medic.errors import ConfigurationError, Fault
@@ -78,6 +79,7 @@ def _load(environment: Mapping[str, str], *checks: Callable[[rules.Given], Itera
         watching=reading.table(Watching),
         telling=reading.table(Telling),
         operation=reading.table(Operation),
+        traces=reading.table(Traces),
         limits=reading.table(Limits),
         secrets=reading.table(Secrets),
         names=frozenset(reading.names),

@@ -32,7 +32,18 @@ from medic.config.settings import (
     Telling,
     Tuning,
 )
-from medic.config.variables import NOT_IN_USE_YET, Access, Database, Limits, Listening, Operation, Secrets, Watching
+from medic.config.trace_rules import trace_faults, trace_settings
+from medic.config.variables import (
+    NOT_IN_USE_YET,
+    Access,
+    Database,
+    Limits,
+    Listening,
+    Operation,
+    Secrets,
+    Traces,
+    Watching,
+)
 from medic.config.variables import Storage as StorageVariables
 from medic.config.variables import Telling as TellingVariables
 from medic.core.policy import Defaults
@@ -68,6 +79,7 @@ class Given:
     watching: Watching
     telling: TellingVariables
     operation: Operation
+    traces: Traces
     limits: Limits
     secrets: Secrets
 
@@ -83,6 +95,7 @@ def faults(given: Given) -> Iterator[Fault]:
     yield from _database_faults(given)
     yield from _telling_faults(given)
     yield from secret_faults(given.names, given.telling, given.secrets)
+    yield from trace_faults(given.traces)
     if given.limits.medic_rate_limiter_type == "redis" and "REDIS_URL" not in given.names:
         yield Fault("REDIS_URL", "is missing: MEDIC_RATE_LIMITER_TYPE=redis needs it")
 
@@ -102,6 +115,7 @@ def settings(given: Given) -> Settings:
             debug=given.operation.debug,
         ),
         limits=_limits(given.limits),
+        traces=trace_settings(given.traces),
         webhook_secret=given.secrets.medic_webhook_secret,
         slack_signing_secret=given.secrets.slack_signing_secret,
         admin_key=given.secrets.medic_admin_api_key,

@@ -177,6 +177,24 @@ class Logs:
 
 
 @dataclass(frozen=True, slots=True)
+class Traces:
+    """Where traces go, and which are kept.
+
+    Attributes:
+        endpoint, service_name: As the variables have them.
+        headers: `OTEL_EXPORTER_OTLP_HEADERS`, or None.
+        sampler: `OTEL_TRACES_SAMPLER`, or None where the defaults stand.
+        ratio: `OTEL_TRACES_SAMPLER_ARG`.
+    """
+
+    endpoint: str
+    headers: SecretStr | None
+    service_name: str
+    sampler: str | None
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
 class RateLimits:
     """Requests a minute and caller; 0 is no limit. That of a service is in `Tuning.defaults`.
 
@@ -217,6 +235,7 @@ class Settings:
         secrets: `MEDIC_SECRETS_KEY`.
         webhook_secret: `MEDIC_WEBHOOK_SECRET`; None: signed requests are not told from others.
         slack_signing_secret: `SLACK_SIGNING_SECRET`; None: what is pressed in Slack is refused.
+        traces: None: nothing is traced.
         remarks: Sentences the operator should read at the start: what is set and has no effect yet.
     """
 
@@ -232,4 +251,5 @@ class Settings:
     slack_signing_secret: SecretStr | None = None
     admin_key: SecretStr | None = None
     secrets: SecretsSettings = SecretsSettings()
+    traces: Traces | None = None
     remarks: tuple[str, ...] = ()

@@ -237,6 +237,51 @@ class Operation(Table):
     )
 
 
+class Traces(Table):
+    """Traces."""
+
+    otel_exporter_otlp_endpoint: WebAddress | None = Field(
+        None,
+        description="Where traces go, by OTLP over HTTP, as in `http://collector:4318`. It needs the extra `traces`. "
+        "Unset: nothing is traced, and nothing of it is loaded.",
+    )
+    otel_exporter_otlp_headers: Secret = Field(
+        None, description="Headers for the collector, as in `authorization=Bearer%20TOKEN`, with commas between them."
+    )
+    otel_exporter_otlp_protocol: Annotated[Literal["http/protobuf"], one_of("http/protobuf")] = Field(
+        "http/protobuf", description="The one that Medic speaks."
+    )
+    otel_service_name: Text = Field("medic", description="The name of this Medic in its traces.")
+    otel_traces_sampler: Annotated[
+        Literal[
+            "always_on",
+            "always_off",
+            "traceidratio",
+            "parentbased_always_on",
+            "parentbased_always_off",
+            "parentbased_traceidratio",
+        ]
+        | None,
+        one_of(
+            "always_on",
+            "always_off",
+            "traceidratio",
+            "parentbased_always_on",
+            "parentbased_always_off",
+            "parentbased_traceidratio",
+        ),
+    ] = Field(
+        None,
+        description="Which requests are traced, by the names of the OpenTelemetry specification. Unset: heartbeats, "
+        "health and metrics where the `traceparent` of their sender asks for it, other requests always. Alerts are "
+        "traced whatever it says.",
+    )
+    otel_traces_sampler_arg: Annotated[float, number(0, 1, "parts of one")] = Field(
+        1.0, description="The share that `traceidratio` and `parentbased_traceidratio` keep."
+    )
+    otel_sdk_disabled: Flag = Field(False, description="1: nothing is traced, whatever else is set.")
+
+
 class Limits(Table):
     """Redis and rate limits."""
 
@@ -294,7 +339,7 @@ class Secrets(Table):
     )
 
 
-TABLES: Final = (Listening, Access, Database, Storage, Watching, Telling, Operation, Limits, Secrets)
+TABLES: Final = (Listening, Access, Database, Storage, Watching, Telling, Operation, Traces, Limits, Secrets)
 
 NOT_IN_USE_YET: Final = {
     "HEARTBEAT_RETENTION_DAYS": "the removal of old heartbeats",
