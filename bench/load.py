@@ -424,7 +424,9 @@ def _plan(parser: argparse.ArgumentParser) -> tuple[Plan, bool]:
     parser.add_argument("--services", type=int, required=True, help="how many services to register")
     parser.add_argument("--rate", type=float, required=True, help="heartbeats a second, over all services")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long to beat (30)")
-    parser.add_argument("--key", default="", help="API key that may write; better in MEDIC_API_KEY, which ps does not show")
+    parser.add_argument(
+        "--key", default="", help="API key that may write; better in MEDIC_API_KEY, which ps does not show"
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     given = parser.parse_args()
     where = urlsplit(given.url)

@@ -2,12 +2,14 @@
 
 Values are rendered by the renderers, not by string formatting. JSON escapes what a terminal might obey and what ends a
 line. In readable lines the same is done here: whatever is not printable (a line's end, an escape sequence, a mark that
-turns the writing round) is shown as its escape, a value that could be taken for further fields stands in quotes, and the
-lines of a traceback, which may say what a caller sent, are set in, so that none of them looks like a line of its own.
+turns the writing round) is shown as its escape, a value that could be taken for further fields stands in quotes, and
+the lines of a traceback, which may say what a caller sent, are set in, so that none of them looks like a line of its
+own.
 
 What a line concerns are its fields: `request_id` (the answer's X-Request-Id, and the audit's), `heartbeat_name`,
-`service_id`, `alert_id`. Where a whole task is about one of them, it says so once (structlog's contextvars), and each line
-that is written within it has the field, whichever part writes it.
+`service_id`, `alert_id`. Where a whole task is about one of them, it says so once (structlog's contextvars), and each
+line that is written within it has the field, whichever part writes it.
+
 Tracebacks are plain: one with local variables would show what a request carried, and took the loop a second to draw.
 
 The last step of every line, and of the traceback a crash ends with, takes out the secrets that are known
@@ -107,9 +109,7 @@ def _print_crash(kind: type[BaseException], error: BaseException, at: TracebackT
 
 def _show_unprintable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Texts on one line, with what a terminal might obey shown as its escape. `repr` shows what is no text."""
-    return {
-        name: _set_apart(name, _shown(value)) if isinstance(value, str) else value for name, value in event.items()
-    }
+    return {name: _set_apart(name, _shown(value)) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _set_apart(name: str, text: str) -> str:

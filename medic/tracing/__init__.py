@@ -1,1 +1,1 @@
-"""OpenTelemetry: what is traced is worn by the parts from outside, and only where `OTEL_EXPORTER_OTLP_ENDPOINT` is set."""
+"""OpenTelemetry: worn by the parts from outside, and only where `OTEL_EXPORTER_OTLP_ENDPOINT` is set."""

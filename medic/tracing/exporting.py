@@ -1,8 +1,8 @@
 """Where spans go: a queue with an end, a thread, and an exporter of which nobody waits for anything.
 
-The SDK's batch processor keeps `OTEL_BSP_MAX_QUEUE_SIZE` spans (2 048) and loses what is beyond; a thread of its own sends
-them. The exporter tries for some seconds and gives up. All that is lost while nobody takes spans is spans, and the log
-has one line about it a minute at most: the SDK's own, one for each batch, are kept quiet.
+The SDK's batch processor keeps `OTEL_BSP_MAX_QUEUE_SIZE` spans (2 048) and loses what is beyond; a thread of its own
+sends them. The exporter tries for some seconds and gives up. All that is lost while nobody takes spans is spans, and
+the log has one line about it a minute at most: the SDK's own, one for each batch, are kept quiet.
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from tests.shape.checkout import ROOT
 
 PAGE = ROOT / "docs" / "limits.md"
 
-ROW = re.compile(r"^\| (?P<what>[^|]+) \| (?P<most>\d[\d ]*)(?: (?P<unit>[A-Za-z]+))?\b[^|]*\| [^|]+ \| `(?P<held>[\w.]+)` \|$")
+ROW = re.compile(
+    r"^\| (?P<what>[^|]+) \| (?P<most>\d+(?: \d+)*)(?: (?P<unit>[A-Za-z]+))?\b[^|]*\| [^|]+ \| `(?P<held>[\w.]+)` \|$"
+)
 
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "min": 60, "h": 3_600}
 """What a unit makes of a number, in bytes and seconds; a word that is none counts things."""
