@@ -2,9 +2,9 @@
 
 Values are rendered by the renderers, not by string formatting. JSON escapes what a terminal might obey and what ends a
 line. In readable lines the same is done here: whatever is not printable (a line's end, an escape sequence, a mark that
-turns the writing round) is shown as its escape, a value that could be taken for further fields stands in quotes, and
-the lines of a traceback, which may say what a caller sent, are set in, so that none of them looks like a line of its
-own.
+turns the writing round) is shown as its escape, and the lines of a traceback, which may say what a caller sent, are set
+in, so that none of them looks like a line of its own. A value that could be taken for further fields stands in quotes:
+structlog sees to that.
 
 What a line concerns are its fields: `request_id` (the answer's X-Request-Id, and the audit's), `heartbeat_name`,
 `service_id`, `alert_id`. Where a whole task is about one of them, it says so once (structlog's contextvars), and each
@@ -19,7 +19,6 @@ The last step of every line, and of the traceback a crash ends with, takes out t
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import traceback
 from io import StringIO
@@ -43,11 +42,6 @@ such. They are kept quiet even where `DEBUG` is set."""
 
 CONCEALER: Final = Concealer()
 """What this process keeps out of its log."""
-
-OWN_PLACES: Final = frozenset({"event", "level", "timestamp", "logger", "exception", "stack"})
-"""What stands in a readable line without its name, in a place that is known."""
-
-_ONE_WORD: Final = re.compile(r"[^\s\"'=]+")
 
 TRACEBACK_MARGIN: Final = "    | "
 """Before each line of a traceback."""
@@ -109,14 +103,7 @@ def _print_crash(kind: type[BaseException], error: BaseException, at: TracebackT
 
 def _show_unprintable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Texts on one line, with what a terminal might obey shown as its escape. `repr` shows what is no text."""
-    return {name: _set_apart(name, _shown(value)) if isinstance(value, str) else value for name, value in event.items()}
-
-
-def _set_apart(name: str, text: str) -> str:
-    """A value so that it can only be one: `a alert_id=7` would look like two fields."""
-    if name in OWN_PLACES or _ONE_WORD.fullmatch(text) is not None:
-        return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return {name: _shown(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _shown(text: str) -> str:

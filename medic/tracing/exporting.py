@@ -40,6 +40,7 @@ class ReportingExporter(SpanExporter):
         self._exporter = exporter
         self._now = now
         self._quiet_until = 0.0
+        self._is_told = False
         self._lost = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -48,9 +49,11 @@ class ReportingExporter(SpanExporter):
         if ending is not SpanExportResult.SUCCESS:
             self._lost += len(spans)
             if self._now() >= self._quiet_until:
+                self._is_told = True
                 self._quiet_until = self._now() + SAID_AGAIN_SECONDS
                 _log.warning("traces are not taken; nothing waits for that, and spans are lost", lost=self._lost)
-        elif self._lost:
+        elif self._is_told:
+            self._is_told = False
             _log.info("traces are taken again", lost=self._lost)
             self._lost = 0
         return ending

@@ -47,3 +47,7 @@ class ChosenIds(RandomIdGenerator):
     def generate_span_id(self) -> int:
         """For a new span."""
         return super().generate_span_id() if self._chosen is None else self._chosen.span_id
+
+    def is_trace_id_random(self) -> bool:
+        """Whether a sampler behind Medic may take the new trace's id for a random number."""
+        return self._chosen is None

@@ -138,12 +138,12 @@ class TracedIntake:
         if not span.is_recording():
             return self._intake.take_nowait(beat)
         span.set_attribute("medic.heartbeat_name", beat.name)
-        with use_span(span):
-            try:
+        try:
+            with use_span(span):
                 position = self._intake.take_nowait(beat)
-            except Exception:
-                span.end()
-                raise
+        except Exception:
+            span.end()
+            raise
         journal = self._tracer.start_span("journal", set_span_in_context(span, Context()))
         self._journal.call_when_durable(position, partial(end_spans, (journal, span)))
         return position

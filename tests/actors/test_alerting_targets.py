@@ -226,7 +226,7 @@ async def test_the_connections_of_a_webhook_that_changed_are_closed(autojump_clo
     assert bench.made[-1].closed
 
 
-async def test_lines_of_a_delivery_say_what_they_concern_and_nothing_of_the_request_that_added_the_webhook(
+async def test_lines_of_a_delivery_say_what_they_concern_and_not_who_added_the_webhook(
     autojump_clock,
 ):
     async with running() as bench:

@@ -96,17 +96,23 @@ from medic.app.logs import configure_logs
 configure_logs(level="INFO", as_json=sys.argv[1] == "json", debug=False)
 log = structlog.get_logger("medic")
 structlog.contextvars.bind_contextvars(request_id="r1", alert_id=7)
-log.warning("over one alert", heartbeat_name='{"alert_id": 9, "level": "error"}', status='a request_id=r2 "b" alert_id=9')
+status = 'a request_id=r2 "b" alert_id=9'
+log.warning("over one alert", heartbeat_name='{"alert_id": 9, "level": "error"}', status=status)
 """
 
 
+def said_by(form: str) -> list[str]:
+    command = [sys.executable, "-c", FIELDS, form]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)
+    return run.stderr.splitlines()
+
+
 def test_what_a_task_is_about_is_a_field_of_its_lines_and_no_value_looks_like_another_field() -> None:
-    run = {"capture_output": True, "text": True, "check": True, "timeout": PATIENCE_SECONDS}
-    said = json.loads(subprocess.run([sys.executable, "-c", FIELDS, "json"], **run).stderr)
+    said = json.loads(*said_by("json"))
     assert (said["request_id"], said["alert_id"], said["level"]) == ("r1", 7, "warning")
     assert said["heartbeat_name"] == '{"alert_id": 9, "level": "error"}'
     assert said["status"] == 'a request_id=r2 "b" alert_id=9'
-    [line] = subprocess.run([sys.executable, "-c", FIELDS, "text"], **run).stderr.splitlines()
+    [line] = said_by("text")
     # As a shell reads words: quotes hold together what is one value.
     words = shlex.split(line.partition("] ")[2])
     assert [word for word in words if word.startswith(("alert_id=", "request_id="))] == ["alert_id=7", "request_id=r1"]
@@ -167,4 +173,4 @@ def test_nothing_a_caller_sends_ends_a_line_or_reaches_a_terminal_as_a_command(f
         assert json.loads(lines[0])["name"] == FORGED
     else:
         assert [line.split("] ")[1].strip().split(" ")[0] for line in lines] == ["a", "it", "a"]
-        assert "\n    | ValueError: x" in said
+        assert '\n    | ValueError: {"level":"error"}x' in said

@@ -110,7 +110,7 @@ def test_an_alert_closed_by_hand_is_linked_to_who_did_it() -> None:
 
 def test_what_the_journal_refuses_is_an_error() -> None:
     kept = Kept()
-    end_spans(kept.alerts.note([opened()]), JournalRefusedError("the disk is full", 1))
+    end_spans(kept.alerts.note([opened()]), JournalRefusedError("the disk is full"))
     assert by_name(kept)["journal"].status.description == "the disk is full"
 
 
