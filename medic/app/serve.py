@@ -24,7 +24,7 @@ import ssl
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import trio
@@ -86,6 +86,9 @@ from medic.store.tables.change_log import ChangeLog
 from medic.store.tables.writer import Writer
 from medic.store.watermark import Mark
 
+if TYPE_CHECKING:
+    from medic.tracing.assembly import Tracing
+
 _log = structlog.get_logger(__name__)
 
 VERSION: Final = version("medic-monitor")
@@ -122,6 +125,7 @@ async def serve(settings: Settings, announce: Callable[[str], None], gap: Gap = 
     configure_logs(level=settings.logs.level, as_json=as_json, debug=settings.logs.debug)
     CONCEALER.know("environment", values_of(settings))
     sys.setswitchinterval(SWITCH_SECONDS)
+    tracing = open_traces(settings.traces, VERSION)  # before anybody waits for this Medic: it takes a while to load
     prepare(settings.storage.folder)
     certificate = settings.listen.certificate
     tls = None if certificate is None else server_context(certificate.chain, certificate.key)
@@ -135,7 +139,7 @@ async def serve(settings: Settings, announce: Callable[[str], None], gap: Gap = 
             ):
                 require_keys(settings, opened.keys, opened.clock.now())
                 await standby.lead()
-                await _Medic(settings, opened, operations, sockets, tls, announce, standby.end).run()
+                await _Medic(settings, opened, operations, sockets, tls, announce, standby.end, tracing).run()
     except BaseExceptionGroup as group:
         # What one part raised passes through every nursery it lives in; the operator is told it as it was raised.
         alone = only_member(group)
@@ -159,6 +163,7 @@ class _Medic:
         tls: ssl.SSLContext | None,
         announce: Callable[[str], None],
         on_accepting: Callable[[], None],
+        tracing: Tracing | None,
     ) -> None:
         self._settings = settings
         self._opened = opened
@@ -172,7 +177,7 @@ class _Medic:
         self._heads = AuditHeads(settings.storage.folder)
         self._sign_ins = RefusedSignIns(opened.stores.database, opened.clock)
         self._limiter = build_limiter(settings.limits)
-        self._tracing = open_traces(settings.traces, VERSION)
+        self._tracing = tracing
         self._leaving = trio.Event()
 
     async def run(self) -> None:
