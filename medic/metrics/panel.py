@@ -64,10 +64,12 @@ class Row:
 
 
 def stat(title: str, description: str, expression: str, *, unit: str = "short", limits: Limits | None = None) -> Panel:
+    """One number of now."""
     return Panel(title, description, (Query(expression),), unit, "stat", width=3, height=4, limits=limits)
 
 
 def quantiles(metric: str, *shares: str, matchers: str = SELECTED) -> tuple[Query, ...]:
+    """A line for each of these shares of a histogram's observations."""
     return tuple(
         Query(
             f"histogram_quantile({share}, sum by (le) (rate({metric}_bucket{{{matchers}}}[{SPAN}])))",
@@ -78,12 +80,14 @@ def quantiles(metric: str, *shares: str, matchers: str = SELECTED) -> tuple[Quer
 
 
 def rate(metric: str, *labels: str) -> Query:
+    """How fast a counter grows, a line for each value of these labels."""
     by = f" by ({', '.join(labels)})" if labels else ""
     legend = " ".join(f"{{{{{label}}}}}" for label in labels)
     return Query(f"sum{by} (rate({metric}{{{SELECTED}}}[{SPAN}]))", legend or _short(metric))
 
 
 def total(metric: str, *labels: str) -> Query:
+    """A gauge's sum, a line for each value of these labels."""
     by = f" by ({', '.join(labels)})" if labels else ""
     legend = " ".join(f"{{{{{label}}}}}" for label in labels)
     return Query(f"sum{by} ({metric}{{{SELECTED}}})", legend or _short(metric))
