@@ -13,7 +13,7 @@ SERVERS: Final = ("serve",)
 
 def main() -> None:
     """Run the command line and end with its exit status."""
-    if sys.argv[1:2] and sys.argv[1] in SERVERS:
+    if any(word in SERVERS for word in sys.argv[1:2]):
         sigterm.end_at_once()
     from medic.cli.medic import main as run_command  # noqa: PLC0415 - see above
 
