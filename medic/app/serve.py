@@ -39,6 +39,7 @@ from medic.app.build import (
     build_serving,
     build_watching,
 )
+from medic.app.cleaning import build_cleanup
 from medic.app.garbage import Garbage, return_freed_memory
 from medic.app.health import SystemHealth
 from medic.app.key_keeping import KeyKeeping
@@ -74,6 +75,7 @@ from medic.store.audit.heads import AuditHeads
 from medic.store.audit.sealer import AuditSealer
 from medic.store.audit.sign_ins import RefusedSignIns
 from medic.store.directory_lock import DirectoryLock
+from medic.store.disk import DiskRoom
 from medic.store.pairing import Gap
 from medic.store.postgres.bridge import only_member
 from medic.store.reconciling import reconcile
@@ -168,8 +170,10 @@ class _Medic:
         self._on_accepting = on_accepting
         self._meter = RequestMeter()
         self._stall = LoopStall()
+        self._disk = DiskRoom(settings.storage.folder)
         self._heads = AuditHeads(settings.storage.folder)
         self._sign_ins = RefusedSignIns(opened.stores.database, opened.clock)
+        self._cleanup = build_cleanup(settings.retention, opened.stores.database, opened.clock, self._heads)
         self._limiter = build_limiter(settings.limits)
 
     async def run(self) -> None:
@@ -200,6 +204,7 @@ class _Medic:
             await outer.start(writer.run)
             await outer.start(AuditSealer(stores.database, self._opened.clock, self._heads).run)
             await outer.start(self._sign_ins.run)
+            await outer.start(self._cleanup.run)
             await outer.start(self._opened.leadership.run)
             async with trio.open_nursery() as telling:
                 await telling.start(watching.alerting.run)
@@ -236,6 +241,7 @@ class _Medic:
         self._take_up(watching)
         # From here on somebody may wait for the loop; a million services were taken up in one turn of it.
         await outer.start(self._stall.run)
+        outer.start_soon(self._disk.run)
         await outer.start(Watchdog().run)
         async with trio.open_nursery() as nursery:
             await nursery.start(watching.supervisor.run, watching.host.restore)
@@ -386,12 +392,14 @@ class _Medic:
             journal=stores.journal.statistics,
             snapshot=keeper.statistics,
             ids_ahead=lambda: stores.ids.remaining,
+            disk=self._disk.statistics,
             writer=writer.statistics,
             database=stores.database.statistics,
             leadership=self._opened.leadership.statistics,
             alerting=watching.alerting.statistics,
             keys=keys.statistics,
             redis=self._limiter.statistics,
+            cleanup=self._cleanup.statistics,
         )
 
     def _api(self, watching: Watching, serving: Serving, health: SystemHealth, parts: Parts) -> ApiParts:
@@ -402,6 +410,7 @@ class _Medic:
             roster=watching.directory,
             changes=serving.changes,
             history=serving.history,
+            records=serving.records,
             webhooks=serving.webhooks,
             audit=serving.audit,
             snapshots=serving.snapshots,

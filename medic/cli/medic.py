@@ -97,6 +97,36 @@ def migrate() -> None:
     end_as_it_should(partial(trio.run, migrate_database, settings, announce))
 
 
+@app.command("cleanup")
+def cleanup(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be counted and removed, and do nothing.")
+    ] = False,
+    output: Format = Output.TABLE,
+) -> None:
+    """Count what is over and remove what is old, as Medic does by itself at 00:00 UTC. Medic may run meanwhile."""
+    settings = settings_or_end()
+    import trio  # noqa: PLC0415
+
+    from medic.app.logs import configure_logs  # noqa: PLC0415
+    from medic.cli import cleanup as cleaning  # noqa: PLC0415
+
+    configure_logs(level="ERROR", as_json=False, debug=False)
+
+    def act() -> None:
+        if dry_run:
+            plan = trio.run(cleaning.plan_cleanup, settings)
+            show.print_json(cleaning.plan_json(plan)) if output is Output.JSON else cleaning.print_plan(plan)
+            return
+        report = trio.run(cleaning.clean_up, settings)
+        show.print_json(cleaning.report_json(report)) if output is Output.JSON else cleaning.print_report(report)
+        if report.left:
+            raise typer.Exit(show.EXIT_REFUSED)
+
+    end_as_it_should(act)
+
+
 @app.command("doctor")
 def doctor(*, live: Live = False, output: Format = Output.TABLE) -> None:
     """Check what Medic needs: configuration, disk, PostgreSQL, Redis, PagerDuty, Slack. Pages nobody."""
