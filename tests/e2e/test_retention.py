@@ -119,6 +119,8 @@ def cleaned_up_beside_the_medic_that_runs(medic: MedicProcess, operator: Operato
     operator.psql(FILL)
     medic.wait_for(lambda: operator.psql("SELECT max(watermark_at) FROM journal_positions"))
 
+    component = medic.get("/health").json["components"]["cleanup"]
+    assert (component["status"], component["next_at"] > component["since"]) == ("healthy", True)
     plan = operator.medic("cleanup", "--dry-run")
     assert [day["day"] for day in plan["to_remove"]] == [day["day"] for day in plan["to_count"]]
     assert len(plan["to_remove"]) == 2
