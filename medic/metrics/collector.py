@@ -166,6 +166,10 @@ class MedicCollector(Collector):
         yield from _single(catalogue.JOURNAL_RESERVED, journal.reserved_bytes)
         yield from _single(catalogue.JOURNAL_REFUSING_INTAKE, float(journal.refusing_intake is not None))
         yield from _single(catalogue.IDS_AHEAD, self._parts.ids_ahead())
+        disk = self._parts.disk()
+        if disk is not None:
+            yield from _single(catalogue.DISK_SIZE, disk.size_bytes)
+            yield from _single(catalogue.DISK_FREE, disk.free_bytes)
 
     def _writer(self) -> Iterator[Metric]:
         writer = self._parts.writer()
@@ -211,6 +215,7 @@ class MedicCollector(Collector):
         if redis is not None:
             yield from _single(catalogue.REDIS_UP, float(redis.failing is None))
             yield from _single(catalogue.REDIS_FAILURES, redis.failures)
+            yield from _single(catalogue.REDIS_REFUSED, redis.refused)
             yield from _single(catalogue.REDIS_CONNECTIONS, redis.connections)
 
     def _leadership(self) -> Iterator[Metric]:
@@ -239,6 +244,7 @@ def _settled(target: TargetStatistics) -> tuple[tuple[str, int], ...]:
         (Outcome.REFUSED, target.refused),
         (Outcome.GIVEN_UP, target.given_up),
         (Outcome.DROPPED, target.dropped),
+        (Outcome.WITHHELD, target.withheld),
     )
 
 

@@ -15,6 +15,7 @@ from medic.alerting.statistics import AlertingStatistics
 from medic.metrics.distribution import Reading
 from medic.metrics.requests import RequestStatistics
 from medic.metrics.stall import StallStatistics
+from medic.store.disk import DiskStatistics
 from medic.store.journal.statistics import JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
@@ -39,6 +40,7 @@ class Parts:
     journal: Callable[[], JournalStatistics]
     snapshot: Callable[[], SnapshotStatistics]
     ids_ahead: Callable[[], int]
+    disk: Callable[[], DiskStatistics | None]
     writer: Callable[[], WriterStatistics]
     database: Callable[[], DatabaseStatistics]
     leadership: Callable[[], LeadershipStatistics]

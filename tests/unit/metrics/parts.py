@@ -24,6 +24,7 @@ from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
 from medic.ports import ComponentHealth, HealthReport
+from medic.store.disk import DiskStatistics
 from medic.store.journal.statistics import COMMIT_BOUNDS_SECONDS, JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
@@ -173,6 +174,7 @@ class Bench:
         self.sight = SIGHT
         self.journal = JOURNAL
         self.ids_ahead = 66
+        self.disk: DiskStatistics | None = DiskStatistics(size_bytes=68, free_bytes=67)
         self.snapshot = SNAPSHOT
         self.writer = WRITER
         self.database = DATABASE
@@ -195,6 +197,7 @@ class Bench:
             operations=self.operations.statistics,
             journal=lambda: self.journal,
             ids_ahead=lambda: self.ids_ahead,
+            disk=lambda: self.disk,
             snapshot=lambda: self.snapshot,
             writer=lambda: self.writer,
             database=lambda: self.database,
@@ -238,6 +241,8 @@ class FixedClock:
 
 class ListRoster:
     """Services in order of their names, and how many of them were looked at."""
+
+    key_rules = 0
 
     def __init__(self, services: Iterable[Service] = ()) -> None:
         self.all = sorted(services, key=lambda service: name_key(service.row.heartbeat_name))
