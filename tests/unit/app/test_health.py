@@ -260,6 +260,13 @@ def test_a_key_about_to_expire_is_degraded_and_not_named():
     }
 
 
+def test_while_nobody_is_told_health_is_degraded_and_says_so():
+    watched = Watched()
+    watched.bench.alerting = AlertingStatistics(targets=(), untold=(), unsettled=0, withholds=True)
+    assert watched.component("alerts").status == "degraded"
+    assert watched.facts("alerts") == {"untold": 0, "withheld": 0, "reason": "MEDIC_NOTIFY is off: nobody is told"}
+
+
 def test_a_cleanup_that_left_something_degrades_and_says_when_it_is_tried_again():
     watched = Watched()
     assert watched.facts("cleanup") == {
@@ -271,10 +278,3 @@ def test_a_cleanup_that_left_something_degrades_and_says_when_it_is_tried_again(
     assert watched.component("cleanup").status == "degraded"
     assert watched.facts("cleanup") == {"reason": "what is old was not all removed; the log says what stays"}
     assert watched.health.report().status == "degraded"
-
-
-def test_while_nobody_is_told_health_is_degraded_and_says_so():
-    watched = Watched()
-    watched.bench.alerting = AlertingStatistics(targets=(), untold=(), unsettled=0, withholds=True)
-    assert watched.component("alerts").status == "degraded"
-    assert watched.facts("alerts") == {"untold": 0, "withheld": 0, "reason": "MEDIC_NOTIFY is off: nobody is told"}

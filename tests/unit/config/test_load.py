@@ -98,14 +98,6 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
     assert settings.remarks == ()
 
 
-@pytest.mark.parametrize(
-    ("hours", "days", "remarked"), [(92, 91, 1), (0, 5_000, 1), (92, 0, 0), (0, 0, 0), (30, 30, 0)]
-)
-def test_counts_by_the_day_that_could_never_be_are_remarked(hours: int, days: int, remarked: int) -> None:
-    kept = {"MEDIC_HOURS_RETENTION_DAYS": str(hours), "MEDIC_DAYS_RETENTION_DAYS": str(days)}
-    assert [said[:25] for said in load_settings(kept).remarks] == ["MEDIC_DAYS_RETENTION_DAYS"] * remarked
-
-
 def test_no_secret_is_in_the_text_of_the_settings() -> None:
     marked = {name: f"geheim{number}" for number, name in enumerate(sorted(secret_names()))}
     marked["MEDIC_SECRETS_KEY"] = base64.b64encode(b"geheim-geheim-geheim-geheim-gehe").decode()
