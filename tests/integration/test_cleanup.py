@@ -46,8 +46,21 @@ async def test_days_go_whole_once_all_of_them_is_older_and_not_before_the_writer
     assert report.removed_days == [day(32), day(31)]
     assert await cleaned.days() == [day(30), day(1), day(0), day(-1)]
     assert await cleaned.counted() == 4
-    cleaned.now = NOW + 366 * DAY_MS  # a clock that is wrong: the writer has not passed that
+    # Clocks that are wrong: that of who cleans up, and once that of a Medic of long ago.
+    await cleaned.database.execute(
+        "INSERT INTO medic.journal_positions (journal_id, watermark_at, updated_at)"
+        " VALUES ('old', now() + interval '100 years', now() - interval '1 year')"
+    )
+    cleaned.now = NOW + 366 * DAY_MS
     assert (await cleaned.cleanup.run()).removed_days == []
+
+
+async def test_a_writer_whose_clock_is_ahead_lets_nothing_be_counted_that_is_still_written_to(cleaned: Cleaned) -> None:
+    await cleaned.beat(instant(0))
+    await cleaned.written_until(NOW + 366 * DAY_MS)
+
+    assert (await cleaned.cleanup.run()).counted == []
+    assert (await cleaned.cleanup.plan()).to_count == []
 
 
 async def test_without_a_watermark_nothing_is_touched(database: Database) -> None:
