@@ -31,7 +31,7 @@ from medic.core.blind import BlindSpan
 from medic.core.ledger import NotificationLedger
 from medic.core.units import InstantMs, SightedMs
 from medic.core.webhook import Webhook
-from medic.ports import Journal
+from medic.ports import Journal, Position
 from medic.store.audit.log import PgAuditLog
 from medic.store.journal.file_journal import FileJournal
 from medic.store.limiter import Limiter
@@ -151,6 +151,19 @@ def build_watching(
         on_blindness=on_blindness,
     )
     return Watching(clock, directory, alerting, outbox, supervisor, sight, host, journal)
+
+
+def build_writer(settings: Settings, stores: Stores, watching: Watching, committed: Position) -> Writer:
+    """What brings the journal into PostgreSQL, from the position up to which that has been done."""
+    return Writer(
+        database=stores.database,
+        journal=stores.journal,
+        clock=watching.clock,
+        state_of=watching.directory.in_order,
+        rejected=settings.storage.folder / "journal" / "rejected",
+        committed=committed,
+        calm=watching.host.wait_calm,
+    )
 
 
 def build_serving(

@@ -39,6 +39,7 @@ from medic.app.build import (
     build_key_keeping,
     build_serving,
     build_watching,
+    build_writer,
 )
 from medic.app.cleaning import build_cleanup
 from medic.app.garbage import Garbage, return_freed_memory
@@ -202,15 +203,7 @@ class _Medic:
             rebuild=self._rebuild,
             tracing=self._tracing,
         )
-        writer = Writer(
-            database=stores.database,
-            journal=stores.journal,
-            clock=self._opened.clock,
-            state_of=watching.directory.in_order,
-            rejected=self._settings.storage.folder / "journal" / "rejected",
-            committed=self._opened.committed,
-            calm=watching.host.wait_calm,
-        )
+        writer = build_writer(self._settings, stores, watching, self._opened.committed)
         keeper = build_keeper(stores, watching, writer, self._rebuild, self._opened.snapshot)
         async with trio.open_nursery() as outer:
             await outer.start(Garbage(watching.directory.__len__, watching.host.is_in_burst).run)
