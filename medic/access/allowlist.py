@@ -198,9 +198,9 @@ def _without_port(text: str) -> tuple[str, int | None]:
     host, colon, digits = text.rpartition(":")
     if not colon or text.endswith("]"):
         host, digits = text, ""
-    elif not (
-        digits.isascii() and digits.isdigit() and len(digits) <= PORT_DIGITS_MAX and 1 <= int(digits) <= PORT_MAX
-    ):
+    elif not (digits.isascii() and digits.isdigit() and len(digits) <= PORT_DIGITS_MAX):
+        raise ValueError(ENTRY_FORMS)
+    elif not 1 <= int(digits) <= PORT_MAX:
         raise ValueError(ENTRY_FORMS)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

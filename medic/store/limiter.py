@@ -189,7 +189,7 @@ class Limiter:
             self._urgent.set()
 
     async def _lease(self, redis: Redis, tally: _Tally) -> None:
-        """Ask for what is due now. What falls due meanwhile shares the next round trip, or the loop would never pause."""
+        """Ask for what is due now. What falls due meanwhile shares the next round trip, or there would be no pause."""
         leases = tally.leases
         for _ in range(0, max(1, len(leases.due)), ASKING_MAX):
             due = leases.take_due(most=ASKING_MAX)
