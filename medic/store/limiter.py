@@ -109,9 +109,9 @@ class Limiter:
             opened.young[name] = left - 1
             return 0
         limit = self._limit_of(service)
-        return (
-            0 if limit is None else self._take(self._service, name, limit, now, 1000 * (at - service.last_heartbeat_at))
-        )
+        if limit is None:
+            return 0
+        return self._take(self._service, name, limit, now, 1000 * (at - service.last_heartbeat_at))
 
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
         """None: the caller may be told that the name is not registered, and it was counted."""
