@@ -236,7 +236,7 @@ REDIS_FAILURES: Final = Spec("medic_redis_failures_total", "counter", "How often
 REDIS_REFUSED: Final = Spec(
     "medic_redis_refused_total",
     "counter",
-    "How often Redis refused to count one name, which is counted in this Medic alone then. The log says which, and why.",
+    "How often Redis refused to count one name, which then is counted in this Medic alone. The log says which and why.",
 )
 REDIS_CONNECTIONS: Final = Spec("medic_redis_connections", "gauge", "Connections to Redis.")
 
