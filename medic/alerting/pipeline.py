@@ -39,6 +39,7 @@ from typing import Final
 import structlog
 import trio
 
+from medic.alerting.concerned import named
 from medic.alerting.errand import Ending, Errand
 from medic.alerting.notifier import CLAIMS, Notifier
 from medic.alerting.statistics import AlertingStatistics
@@ -262,7 +263,7 @@ class Alerting:
             self._watch.closed(notification.alert_id)
         elif kind in CLAIMS and not any(map(self._find, notification.targets)):
             if self._watch.nobody(notification):
-                _log.error("an alert is told to nobody: no target is configured for it", **_named(notification))
+                _log.error("an alert is told to nobody: no target is configured for it", **named(notification))
         elif kind is NotificationKind.TRIGGER:
             self._watch.offered(notification, trio.current_time())
             self._watched.set()
@@ -277,13 +278,13 @@ class Alerting:
             elif ending.outcome is Outcome.REFUSED and not errand.over:
                 self._claim_refused(notification, name, ending.detail)
         elif ending.outcome is Outcome.REFUSED:
-            _log.error("a notification was refused for good", target=name, reason=ending.detail, **_named(notification))
+            _log.error("a notification was refused for good", target=name, reason=ending.detail, **named(notification))
         elif ending.outcome is Outcome.GIVEN_UP and notification.kind is NotificationKind.RESOLVE:
             _log.error(
                 "a recovery could not be told; close the alert there by hand",
                 target=name,
                 reason=ending.detail,
-                **_named(notification),
+                **named(notification),
             )
 
     def _lacked(self, name: str, errand: Errand) -> None:
@@ -315,7 +316,7 @@ class Alerting:
         try:
             self._outbox().tell_nowait(complaint)
         except JournalRefusedError as error:
-            _log.warning("could not tell others of a refused alert", reason=error.message, **_named(notification))
+            _log.warning("could not tell others of a refused alert", reason=error.message, **named(notification))
 
     def _say(self, event: str, notification: Notification, name: str, detail: str) -> None:
         """A wrong key is one thing to act on, however many alerts it refuses: one error line a minute."""
@@ -325,7 +326,7 @@ class Alerting:
         if is_news:
             self._refusals[name] = (detail, now)
         say = _log.error if is_news else _log.info
-        say(event, target=name, reason=detail, **_named(notification))
+        say(event, target=name, reason=detail, **named(notification))
 
     def _working_but(self, refuser: str, notification: Notification) -> Iterable[str]:
         refused_by = frozenset() if notification.alert_id is None else self._watch.refused_by(notification.alert_id)
@@ -350,7 +351,7 @@ class Alerting:
         except JournalRefusedError as error:
             # Told is told: it may be told again after a restart, which "at least once" allows.
             self._unsettled += 1
-            _log.warning("an outcome could not be journaled", target=name, reason=error.message, **_named(notification))
+            _log.warning("an outcome could not be journaled", target=name, reason=error.message, **named(notification))
 
     def _outbox(self) -> Settlements:
         if self._settlements is None:
@@ -395,13 +396,3 @@ def _outlives_a_restart(notification: Notification, target: str) -> bool:
     if notification.kind is NotificationKind.TEST:
         return False
     return notification.kind is not NotificationKind.UNTOLD or target != PAGERDUTY
-
-
-def _named(notification: Notification) -> dict[str, object]:
-    """What a log line says of a notification."""
-    return {
-        "notification": notification.notification_id,
-        "kind": notification.kind.value,
-        "heartbeat_name": notification.heartbeat_name,
-        "alert_id": notification.alert_id,
-    }

@@ -50,6 +50,18 @@ _CLOSED: Final = {
     "test": ("TEST OVER", "the test is over"),
 }
 
+RESPONSE_TIMES: Final = {
+    "p1": "within 15 minutes",
+    "p2": "within 1 hour",
+    "p3": "within 4 hours",
+    "p4": "on the next business day",
+    "p5": "on the next business day",
+}
+"""When somebody answers a page of that priority: the escalation matrix of docs/runbook.md."""
+
+PAGES: Final = frozenset({NotificationKind.TRIGGER, NotificationKind.REMINDER, NotificationKind.ESCALATION})
+"""What asks somebody to come. The rest only tells."""
+
 
 def headline(notification: Notification) -> str:
     """One or two words in capitals that say what kind of news this is."""
@@ -76,6 +88,14 @@ def reason_words(notification: Notification) -> str:
             return "it reported FAILED"
         case OpenedReason.LATE | None:
             return _silence_words(notification)
+
+
+def priority_words(notification: Notification) -> str:
+    """The priority of a service's notification; of a page, with the response time: "p1, respond within 15 minutes"."""
+    response = RESPONSE_TIMES.get(notification.priority)
+    if response is None or notification.kind not in PAGES:
+        return notification.priority
+    return f"{notification.priority}, respond {response}"
 
 
 def duration_words(duration: DurationMs) -> str:

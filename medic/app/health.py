@@ -206,9 +206,11 @@ class SystemHealth:
         redis = self._parts.redis()
         if redis is None:
             return _Finding(NOT_CONFIGURED)
-        if redis.failing is None:
-            return _Finding(HEALTHY)
-        return _Finding(DEGRADED, (("reason", f"limits are counted in this process: {redis.failing}"),))
+        if redis.failing is not None:
+            return _Finding(DEGRADED, (("reason", f"limits are counted in this process: {redis.failing}"),))
+        if redis.refusing is not None:
+            return _Finding(DEGRADED, (("reason", f"some limits are counted in this process: {redis.refusing}"),))
+        return _Finding(HEALTHY)
 
     def _leadership(self) -> _Finding:
         leadership = self._parts.leadership()

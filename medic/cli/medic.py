@@ -70,6 +70,13 @@ def serve(
         bool,
         typer.Option("--accept-gap", help="Go on although PostgreSQL was put back to before where the journal begins."),
     ] = False,
+    discard_journal: Annotated[
+        bool,
+        typer.Option(
+            "--discard-journal",
+            help="Where PostgreSQL was put back to a backup: go on from what it has, and put the journal aside.",
+        ),
+    ] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; then drain and stop what was started."""
     settings = settings_or_end(load_settings_to_serve)
@@ -80,7 +87,7 @@ def serve(
     from medic.app.serve import serve as serve_medic  # noqa: PLC0415
     from medic.store.pairing import Gap  # noqa: PLC0415
 
-    gap = Gap.ACCEPT if accept_gap else Gap.REFUSE
+    gap = Gap.DISCARD if discard_journal else Gap.ACCEPT if accept_gap else Gap.REFUSE
     sigterm.remember()
     end_as_it_should(partial(trio.run, serve_medic, settings, announce, gap))
 
@@ -161,6 +168,46 @@ def cleanup(
             raise typer.Exit(show.EXIT_REFUSED)
 
     end_as_it_should(act)
+
+
+@app.command("backup")
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Written anew; what is there stays until it is whole.")],
+) -> None:
+    """Write all of the embedded database into one file, beside a Medic that runs or without."""
+    settings = settings_or_end()
+    import trio  # noqa: PLC0415
+
+    from medic.app.logs import configure_logs  # noqa: PLC0415
+    from medic.cli.backup import back_up  # noqa: PLC0415
+
+    configure_logs(level="ERROR", as_json=False, debug=False)
+
+    def act() -> None:
+        if not trio.run(back_up, settings, file, announce):
+            raise typer.Exit(show.EXIT_REFUSED)
+
+    end_as_it_should(act)
+
+
+@app.command("restore")
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What medic backup has written.")],
+    *,
+    discard_journal: Annotated[
+        bool,
+        typer.Option("--discard-journal", help="Although a Medic has worked here: all that is here is put aside."),
+    ] = False,
+) -> None:
+    """Put a backup in place of the embedded database, while Medic is stopped. Deletes nothing."""
+    settings = settings_or_end()
+    import trio  # noqa: PLC0415
+
+    from medic.app.logs import configure_logs  # noqa: PLC0415
+    from medic.cli.backup import restore as restore_backup  # noqa: PLC0415
+
+    configure_logs(level="ERROR", as_json=False, debug=False)
+    end_as_it_should(partial(trio.run, partial(restore_backup, may_discard=discard_journal), settings, file, announce))
 
 
 @app.command("doctor")

@@ -435,8 +435,9 @@ class _Candidacy:
         if before["token"] and before["active_directory"] != tokens.directory:
             await self._tokens.begin_inheriting()
         await session.execute(_END_TRANSACTIONS, operation="leadership")
+        # Beyond what was ever seen: a database that was put back to a backup has an old one.
         who = (tokens.directory, self._identity.name, self._identity.address)
-        row = _row(await session.fetchrow(_CLAIM, tokens.own, *who, operation="leadership"))
+        row = _row(await session.fetchrow(_CLAIM, tokens.newest_seen, *who, operation="leadership"))
         return _Claim(session, backend, row["token"], row["active_since"])
 
 
