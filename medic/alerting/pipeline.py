@@ -133,6 +133,10 @@ class Alerting:
             return names
         return (self._fallback.name,)
 
+    def who_hears(self, notification: Notification) -> tuple[str, ...]:
+        """Those of them that would really be told now: nobody while notifications are withheld."""
+        return self.targets_for(notification) if self._withholding is None else ()
+
     def describe_targets(self) -> str:
         """Who would be told, for the start line: no secret in it."""
         told = [target.notifier.describe() for target in self._targets.values() or (self._fallback,)]

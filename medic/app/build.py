@@ -185,7 +185,7 @@ def build_serving(
         journal=watching.journal,
         services=stores.services,
         history=history,
-        teller=watching.alerting,
+        who_hears=watching.alerting.who_hears,
         clock=watching.clock,
         ids=stores.ids,
         defaults=settings.tuning.defaults,
