@@ -35,11 +35,14 @@ from medic.app.announce import Started, say_started
 from medic.app.build import (
     Serving,
     Watching,
+    build_deadman,
     build_keeper,
     build_key_keeping,
+    build_progress,
     build_serving,
     build_watching,
 )
+from medic.app.deadman import Deadman
 from medic.app.garbage import Garbage, return_freed_memory
 from medic.app.health import SystemHealth
 from medic.app.key_keeping import KeyKeeping
@@ -221,7 +224,9 @@ class _Medic:
         stores = self._opened.stores
         serving = build_serving(self._settings, stores, watching, writer, self._limiter, ring=self._opened.keys)
         key_keeping = build_key_keeping(stores, watching, serving)
-        parts = self._parts(watching, writer, keeper, key_keeping)
+        progress = build_progress(stores, watching)
+        deadman = build_deadman(self._settings, stores, watching, progress)
+        parts = self._parts(watching, writer, keeper, key_keeping, deadman)
         health = SystemHealth(
             parts=parts,
             clock=watching.clock,
@@ -229,6 +234,7 @@ class _Medic:
             database=self._settings.database.kind,
             journal_sync=self._settings.storage.journal_sync,
             require_intake=stores.journal.require_intake,
+            proven_at=progress.proven_at,
         )
         api = self._api(watching, serving, health, parts)
         server = HttpServer(api, create_app(api), when_durable=stores.journal.call_when_durable, tls=self._tls)
@@ -256,6 +262,9 @@ class _Medic:
             self._on_accepting()
             await nursery.start(watching.host.run)
             await nursery.start(keeper.run)
+            await nursery.start(progress.run)
+            if deadman is not None:
+                await nursery.start(deadman.run)
             self._say_started(watching)
             if self._opened.leadership.inherits:
                 await self._inherit(writer)
@@ -371,7 +380,9 @@ class _Medic:
             self._announce,
         )
 
-    def _parts(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, keys: KeyKeeping) -> Parts:
+    def _parts(
+        self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, keys: KeyKeeping, deadman: Deadman | None
+    ) -> Parts:
         stores = self._opened.stores
         return Parts(
             host=watching.host.statistics,
@@ -391,6 +402,7 @@ class _Medic:
             alerting=watching.alerting.statistics,
             keys=keys.statistics,
             redis=self._limiter.statistics,
+            deadman=lambda: None if deadman is None else deadman.statistics(),
         )
 
     def _api(self, watching: Watching, serving: Serving, health: SystemHealth, parts: Parts) -> ApiParts:

@@ -28,6 +28,7 @@ from medic.config.variables import (
     Storage,
     Table,
     Telling,
+    Watched,
     Watching,
 )
 from medic.errors import ConfigurationError, Fault
@@ -80,6 +81,7 @@ def _load(environment: Mapping[str, str], *checks: Callable[[rules.Given], Itera
         operation=reading.table(Operation),
         limits=reading.table(Limits),
         secrets=reading.table(Secrets),
+        watched=reading.table(Watched),
         names=frozenset(reading.names),
     )
     found: dict[str, Fault] = {}

@@ -21,6 +21,7 @@ from medic.config.settings import (
     AccessSettings,
     Certificate,
     DatabaseSettings,
+    DeadmanSettings,
     Listen,
     Logs,
     PagerDutySettings,
@@ -31,8 +32,19 @@ from medic.config.settings import (
     Storage,
     Telling,
     Tuning,
+    WatchSettings,
 )
-from medic.config.variables import NOT_IN_USE_YET, Access, Database, Limits, Listening, Operation, Secrets, Watching
+from medic.config.variables import (
+    NOT_IN_USE_YET,
+    Access,
+    Database,
+    Limits,
+    Listening,
+    Operation,
+    Secrets,
+    Watched,
+    Watching,
+)
 from medic.config.variables import Storage as StorageVariables
 from medic.config.variables import Telling as TellingVariables
 from medic.core.policy import Defaults
@@ -70,6 +82,7 @@ class Given:
     operation: Operation
     limits: Limits
     secrets: Secrets
+    watched: Watched
 
     def among(self, *names: str) -> tuple[str, ...]:
         """Those of `names` that were set, in this order."""
@@ -82,7 +95,10 @@ def faults(given: Given) -> Iterator[Fault]:
     yield from _access_faults(given)
     yield from _database_faults(given)
     yield from _telling_faults(given)
-    yield from secret_faults(given.names, given.telling, given.secrets)
+    yield from secret_faults(given.names, given.telling, given.secrets, given.watched)
+    for name in given.among("MEDIC_DEADMAN_SECONDS", "MEDIC_DEADMAN_KEY"):
+        if "MEDIC_DEADMAN_URL" not in given.names:
+            yield Fault("MEDIC_DEADMAN_URL", f"is missing: {name} alone calls nobody")
     if given.limits.medic_rate_limiter_type == "redis" and "REDIS_URL" not in given.names:
         yield Fault("REDIS_URL", "is missing: MEDIC_RATE_LIMITER_TYPE=redis needs it")
 
@@ -106,6 +122,12 @@ def settings(given: Given) -> Settings:
         slack_signing_secret=given.secrets.slack_signing_secret,
         admin_key=given.secrets.medic_admin_api_key,
         secrets=SecretsSettings(given.secrets.medic_secrets_key, given.secrets.medic_secrets_key_before),
+        deadman=_deadman(given.watched),
+        watch=WatchSettings(
+            seconds=given.watched.medic_watch_seconds,
+            grace_seconds=given.watched.medic_watch_grace_seconds,
+            references=given.watched.medic_watch_references,
+        ),
         remarks=tuple(_remarks(given)),
     )
 
@@ -300,6 +322,11 @@ def _telling(telling: TellingVariables) -> Telling:
     if telling.pagerduty_routing_key is not None:
         pagerduty = PagerDutySettings(telling.pagerduty_routing_key, telling.pagerduty_events_url)
     return Telling(slack, pagerduty, telling.medic_allowed_webhook_hosts, telling.medic_timezone)
+
+
+def _deadman(watched: Watched) -> DeadmanSettings | None:
+    url = watched.medic_deadman_url
+    return None if url is None else DeadmanSettings(url, watched.medic_deadman_seconds, watched.medic_deadman_key)
 
 
 def _tuning(given: Given) -> Tuning:

@@ -47,6 +47,7 @@ class Watched:
         self.bench.keys = KeyStatistics(working=2, ending=0)
         self.clock = HandClock()
         self.refusal = ""
+        self.proven: InstantMs | None = None
         self.health = SystemHealth(
             parts=self.bench.parts,
             clock=self.clock,
@@ -54,6 +55,7 @@ class Watched:
             database="embedded",
             journal_sync="always",
             require_intake=self.require_room,
+            proven_at=lambda: self.proven,
         )
 
     def require_room(self) -> None:
