@@ -156,7 +156,7 @@ async def is_there(host: str, port: int) -> bool:
     try:
         await trio.aclose_forcefully(await trio.open_tcp_stream(host, port))
     except OSError as error:
-        return any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
+        return any(isinstance(cause, ConnectionRefusedError) for cause in causes(error))
     return True
 
 
@@ -208,7 +208,7 @@ def _wait_asked_for(response: httpx.Response, clock: Clock) -> float | None:
 
 
 def _connect_words(error: BaseException) -> str:
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"TLS failed: {safe(cause.verify_message)}"
         if isinstance(cause, ssl.SSLError):
@@ -220,10 +220,11 @@ def _connect_words(error: BaseException) -> str:
     return "no connection"
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what is in it where it is a group, and what it was caused by, from the outside in."""
     while error is not None:
         yield error
         if isinstance(error, BaseExceptionGroup):
             for inner in error.exceptions:
-                yield from _causes(inner)
+                yield from causes(inner)
         error = error.__cause__ or error.__context__

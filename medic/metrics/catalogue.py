@@ -246,7 +246,7 @@ DEADMAN_LAST_SUCCESS: Final = Spec(
 PROGRESS_PROVEN: Final = Spec(
     "medic_progress_timestamp_seconds",
     "gauge",
-    "When work was last seen to go through wheel, journal and outbox; absent before the first time.",
+    "When work was last seen to go through journal, wheel and outbox; absent before the first time.",
 )
 
 # --------------------------------------------------------------------------------------------------------- API keys

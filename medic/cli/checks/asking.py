@@ -20,7 +20,7 @@ class Said:
     """The JSON object that was answered, without fields where it was something else, and the headers beside it."""
 
     fields: JsonObject = field(default_factory=dict)
-    headers: Mapping[str, str] = NO_HEADERS
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 async def ask(method: str, url: str, headers: Mapping[str, str] = NO_HEADERS) -> Said:

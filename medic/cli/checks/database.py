@@ -12,10 +12,11 @@ from typing import Final
 import trio
 
 from medic.actors.clock import wall_now
+from medic.alerting.wording import duration_words
 from medic.cli.checks.finding import Finding, Verdict
 from medic.cli.environment import database_in_use
 from medic.config.settings import Settings
-from medic.core.units import isoformat
+from medic.core.units import DAY_MS, HOUR_MS, DurationMs, InstantMs, isoformat
 from medic.errors import ConfigurationError, DatabaseUnavailableError
 from medic.store.postgres.database import CONNECTIONS_MAX, Database, Row, StatementRefusedError, open_database
 from medic.store.postgres.leadership import sight
@@ -27,6 +28,12 @@ FAR_MS: Final = 50.0
 
 APART_MS: Final = 1_000
 """Two clocks further apart than this show in the table of alerts, and in what is purged."""
+
+CLEANUP_DUE_MS: Final = DurationMs(26 * HOUR_MS)
+"""A day, and the hours that a large one may take."""
+
+CLEANUP_MISSED_MS: Final = DurationMs(4 * DAY_MS)
+"""More than a weekend without one: heartbeats fill the disk of PostgreSQL."""
 
 CONNECTIONS_NEEDED: Final = CONNECTIONS_MAX + 1
 """The pool, and the session that holds the lock of the active Medic."""
@@ -56,7 +63,7 @@ FROM (SELECT count(*) AS everybody, count(*) FILTER (WHERE usename = current_use
              count(*) FILTER (WHERE datname = current_database()) AS of_database,
              count(*) FILTER (WHERE usename = current_user AND datname = current_database()
                  AND application_name = 'medic') AS ours
-      FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,
+      FROM pg_stat_activity WHERE datname IS NOT NULL) AS used,
      pg_roles, pg_database
 WHERE rolname = current_user AND pg_database.datname = current_database()
 """
@@ -174,6 +181,27 @@ async def look_at_its_clock(database: Database) -> list[Finding]:
     return [Finding("PostgreSQL's clock", Verdict.NOTE, found, "let NTP keep the clocks of both machines")]
 
 
+async def look_at_cleanup(database: Database) -> list[Finding]:
+    """When old heartbeats were removed last. Nothing is said where the schema knows of no such thing yet."""
+    made = _row(await database.fetchrow("SELECT to_regclass('medic.cleanup') IS NOT NULL AS made"))["made"]
+    if not made:
+        return []
+    last = _row(await database.fetchrow("SELECT max(last_success_at) AS at FROM medic.cleanup"))["at"]
+    return [cleanup(None if last is None else InstantMs(last), wall_now())]
+
+
+def cleanup(last: InstantMs | None, now: InstantMs) -> Finding:
+    """What the last cleanup means: it comes once a day, by the active Medic."""
+    to_do = "medic cleanup does it now and says what it finds; see the log of the active Medic"
+    if last is None:
+        return Finding("last cleanup", Verdict.NOTE, "none yet", "medic serve does it at 00:00 UTC")
+    ago = DurationMs(max(0, now - last))
+    found = f"{duration_words(ago)} ago, at {isoformat(last)}"
+    if ago <= CLEANUP_DUE_MS:
+        return Finding("last cleanup", Verdict.OK, found)
+    return Finding("last cleanup", Verdict.NOTE if ago <= CLEANUP_MISSED_MS else Verdict.BAD, found, to_do)
+
+
 async def _active(database: Database) -> Finding:
     """Who watches on this database."""
     seen = await sight(database)
@@ -197,5 +225,6 @@ LOOKS: Final[tuple[Callable[[Database], Awaitable[list[Finding]]], ...]] = (
     look_at_privileges,
     look_at_room,
     look_at_its_clock,
+    look_at_cleanup,
 )
 """In the order of the table."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from medic.alerting.outbound import safe
+from medic.alerting.outbound import causes, safe
 from medic.config.settings import Settings
 from medic.http.answers import JsonObject
 
@@ -41,11 +42,10 @@ Check = Callable[[Settings], Awaitable[list[Finding]]]
 
 def words(error: BaseException) -> str:
     """Why a connection failed, in a few words."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in causes(error):
         if isinstance(cause, ssl.SSLError):
             return safe(cause.reason or str(cause)).lower().replace("_", " ")
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
-        cause = cause.__cause__ or cause.__context__
+        if isinstance(cause, OSError) and cause.errno is not None and cause.strerror:
+            # trio's own sentences repeat the address; the number has the reason alone. Those of names are negative.
+            return (os.strerror(cause.errno) if cause.errno > 0 else cause.strerror).lower()
     return safe(str(error)).lower() or "the connection broke"

@@ -106,6 +106,7 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
     marked["MEDIC_WEBHOOK_SECRET"] = "geheim-geheim-geheim"
     marked["REDIS_URL"] = "redis://:geheim@localhost/0"
     marked["MEDIC_ADMIN_API_KEY"] = "geheim" * 6
+    marked["MEDIC_DEADMAN_URL"] = "https://calls.example/geheim-of-the-check"
     marked["DATABASE_URL"] = "postgresql://u:geheim@h/d"
     del marked["PG_PASS"]
     settings = load_settings({**marked, "SLACK_CHANNEL_ID": "C1"})
@@ -113,7 +114,7 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
     assert marked["MEDIC_SECRETS_KEY"] not in f"{settings!r}"
     known = values_of(settings)
     assert {value for name, value in marked.items() if name not in {*NOT_IN_USE_YET, "DATABASE_URL"}} <= known
-    assert "geheim" in known, "the passwords within addresses"
+    assert {"geheim", "geheim-of-the-check"} <= known, "the secrets within addresses"
 
 
 def test_references_to_secrets_need_a_key_and_their_form() -> None:
