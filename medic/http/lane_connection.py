@@ -12,6 +12,7 @@ import trio
 
 from medic.access.caller import Caller, Remembered
 from medic.http.framing import HotHead
+from medic.http.limits import KEEP_ALIVE_SECONDS
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
@@ -134,6 +135,12 @@ class LaneConnections:
         if not connection.ended:
             self.forget(connection)
             connection.socket.close()
+
+    def end_idle(self, *, since: float) -> None:
+        """End those that are idle and have been since that instant of trio's clock, or longer."""
+        for connection in self:
+            if connection.is_idle and connection.deadline - KEEP_ALIVE_SECONDS <= since:
+                self.end(connection)
 
     async def wait_none(self) -> None:
         """Return once none is open."""
