@@ -20,6 +20,7 @@ from medic.config.fields import Address
 from medic.core.policy import Defaults
 from medic.core.units import DurationMs
 from medic.store.postgres.target import ConnectionTarget
+from medic.store.retention.ages import DEFAULT_RETENTION, Retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,6 @@ class Storage:
         journal_reserve_bytes: `MEDIC_JOURNAL_RESERVE_BYTES`.
         blind_max_ms: `MEDIC_BLIND_MAX_HOURS`.
         threshold_bytes_max: `MEDIC_THRESHOLD_BYTES_MAX`.
-        retention_days: `HEARTBEAT_RETENTION_DAYS`.
     """
 
     folder: Path
@@ -108,7 +108,6 @@ class Storage:
     journal_reserve_bytes: int
     blind_max_ms: DurationMs
     threshold_bytes_max: int
-    retention_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +228,12 @@ class Settings:
     Attributes:
         admin_key: `MEDIC_ADMIN_API_KEY`.
         secrets: `MEDIC_SECRETS_KEY`.
+        retention: `HEARTBEAT_RETENTION_DAYS`, and of other things.
         webhook_secret: `MEDIC_WEBHOOK_SECRET`; None: signed requests are not told from others.
         slack_signing_secret: `SLACK_SIGNING_SECRET`; None: what is pressed in Slack is refused.
         deadman: Who is called while Medic makes progress; None: nobody.
         watch: How `medic watch` looks at another Medic.
-        remarks: Sentences the operator should read at the start: what is set and has no effect yet.
+        remarks: Sentences the operator should read at the start: what is set and has no effect.
     """
 
     listen: Listen
@@ -250,4 +250,5 @@ class Settings:
     secrets: SecretsSettings = SecretsSettings()
     deadman: DeadmanSettings | None = None
     watch: WatchSettings = WatchSettings()
+    retention: Retention = DEFAULT_RETENTION
     remarks: tuple[str, ...] = ()

@@ -46,7 +46,6 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import inf
 
 import structlog
 import trio
@@ -58,7 +57,7 @@ from medic.http.caller import caller_address
 from medic.http.crowd import Waiting
 from medic.http.door import Door
 from medic.http.framing import Framing, HotHead, HotRoute, Verdict
-from medic.http.heartbeats import accepted, note_refused, read_heartbeat, require_admitted
+from medic.http.heartbeats import accepted, note_refused, read_heartbeat
 from medic.http.hot_routes import HEARTBEAT, HOT_ROUTES, Take, refuse_late
 from medic.http.lane_connection import READ, WRITE, LaneConnection, LaneConnections
 from medic.http.limits import (
@@ -315,7 +314,9 @@ class ExpressLane:
                 body, strict_status=self._strict_status, idempotency_key=head.idempotency_key
             )
             name, beat.caller = beat.name, caller
-            require_admitted(parts, name, caller)
+            refusal = parts.gatekeeper.admit_heartbeat(caller, name)
+            if refusal is not None:
+                raise refusal
             self._newest = parts.intake.take_nowait(beat)
             if ignored:
                 answer = accepted(ignored)
@@ -474,13 +475,11 @@ class ExpressLane:
         """Let connections end: idle ones now or in a moment, others once they are answered; return when all have."""
         await self._turn()
         self._draining = True
-        self._connections.end_idle(since=self._now - PARTING_SECONDS)
-        for connection in self._connections:
-            connection.closing |= bool(connection.unanswered or connection.outgoing)
+        self._connections.let_go(idle_since=self._now - PARTING_SECONDS)
         with trio.move_on_after(PARTING_SECONDS):
             await self._connections.wait_none()
         await self._turn()
-        self._connections.end_idle(since=inf)
+        self._connections.let_go(idle_since=self._now)
         await self._connections.wait_none()
 
     def waiting(self) -> Iterator[Waiting]:

@@ -136,11 +136,13 @@ class LaneConnections:
             self.forget(connection)
             connection.socket.close()
 
-    def end_idle(self, *, since: float) -> None:
-        """End those that are idle and have been since that instant of trio's clock, or longer."""
+    def let_go(self, *, idle_since: float) -> None:
+        """End those that are idle since that instant of the clock, or longer; those at work end with their answer."""
         for connection in self:
-            if connection.is_idle and connection.deadline - KEEP_ALIVE_SECONDS <= since:
+            if connection.is_idle and connection.deadline - KEEP_ALIVE_SECONDS <= idle_since:
                 self.end(connection)
+            elif connection.unanswered or connection.outgoing:
+                connection.closing = True
 
     async def wait_none(self) -> None:
         """Return once none is open."""
