@@ -3,14 +3,17 @@
 It is no second Medic. It has no services, no wheel, no PostgreSQL and no port. `medic.core.outside` decides, and that
 is told by the same journal, outbox and notifiers as every alert: durable before it leaves, tried again until it
 is taken, in order. So a watcher that is restarted finds in its journal what it has told and what it still has to, and
-tells nothing twice. Where its folder is lost, the key under which PagerDuty knows the alert is still the same.
+tells nothing twice.
+
+It needs no folder. Where there is none that can be written, or it was lost, a watcher does not know what the one before
+has told. Then the key decides under which PagerDuty knows the alert, the same for all of them: told again it opens
+nothing new, and once the watched Medic is seen well, PagerDuty is told that what may be open is over. Slack knows no
+keys, and may be told a second time.
 
 The journal is never discarded: an alert and its outcomes take about a kilobyte, and `JOURNAL_BYTES_MAX` is enough for
 thousands. Beyond it nothing more is told, and the log says so; then its folder is removed while no alert is open.
 
-A look asks every address at once for `/health/live`, which needs no key. Where nothing answers, the watcher looks
-whether it reaches anything else: the vendors it would tell, or `MEDIC_WATCH_REFERENCES`. Nobody has to say anything for
-that: a connection, or the refusal of one, will do.
+How it looks is in `medic.app.looking`.
 """
 
 from __future__ import annotations
@@ -18,29 +21,33 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from random import SystemRandom
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 import httpx
-import orjson
 import structlog
 import trio
 
 from medic.actors.clock import SightedClock, wall_now
 from medic.actors.outbox import Outbox
 from medic.alerting.assembly import build_alerting
-from medic.alerting.outbound import ask, is_there, outbound_client, safe
+from medic.alerting.outbound import outbound_client
 from medic.alerting.pipeline import Alerting
 from medic.alerting.wording import duration_words
 from medic.app.build import notifier_settings
 from medic.app.logs import CONCEALER, configure_logs
+from medic.app.looking import ASK_SECONDS, REFERENCE_SECONDS, reaches_any, references, seen_at
 from medic.config.folder import prepare
 from medic.config.secret_rules import references_of, values_of
 from medic.config.settings import Settings, WatchSettings
-from medic.core.notification import Notification
+from medic.core.ledger import NotificationLedger
+from medic.core.notification import PAGERDUTY, Notification
 from medic.core.outside import Outside, Reply, Seen, Verdict, complaint
 from medic.core.status import NotificationKind
 from medic.core.units import DurationMs, EventId, InstantMs, SightedMs, isoformat, seconds_to_ms
@@ -48,15 +55,10 @@ from medic.errors import ConfigurationError, Fault, JournalRefusedError
 from medic.ports import Clock
 from medic.store.directory_lock import DirectoryLock
 from medic.store.journal.file_journal import FileJournal
+from medic.store.journal.memory_journal import MemoryJournal
 from medic.store.recovery import recover
 
 _log = structlog.get_logger(__name__)
-
-ASK_SECONDS: Final = 5.0
-"""How long one address may take to answer a question that costs it a millisecond."""
-
-REFERENCE_SECONDS: Final = 3.0
-"""How long the look for anything else that can be reached may take: a few round trips around the world."""
 
 SLACK_SECONDS: Final = 2.0
 """How much later than all of that a look may come before the watcher takes itself for having been away."""
@@ -103,10 +105,11 @@ async def watch(settings: Settings, watched: Watched, announce: Callable[[str], 
     configure_logs(level=settings.logs.level, as_json=settings.logs.as_json, debug=settings.logs.debug)
     CONCEALER.know("environment", values_of(settings))
     _require_no_references(settings)
-    folder = settings.storage.folder / "watch" / watched.folder
-    prepare(folder)
-    with DirectoryLock(folder):
-        journal = FileJournal(folder / "journal", bytes_max=JOURNAL_BYTES_MAX)
+    with ExitStack() as stack:
+        kept = _kept_journal(settings.storage.folder / "watch" / watched.folder, stack)
+        ledger = NotificationLedger()
+        if kept is not None:
+            ledger = (await recover(None, kept, settings.tuning.defaults)).ledger
         clock = SightedClock(resume_at=SightedMs(wall_now()))
         alerting = build_alerting(
             replace(notifier_settings(settings), base_url=watched.addresses[0], slack_has_buttons=False),
@@ -115,22 +118,47 @@ async def watch(settings: Settings, watched: Watched, announce: Callable[[str], 
             rng=SystemRandom(),
             terminal=sys.stdout,
         )
-        recovered = await recover(None, journal, settings.tuning.defaults)
-        outbox = Outbox(journal, alerting, clock, recovered.ledger)
+        outbox = Outbox(MemoryJournal() if kept is None else kept, alerting, clock, ledger)
         alerting.settle_through(outbox)
-        watcher = Watcher(watched, settings.watch, outbox=outbox, clock=clock, references=references(settings))
+        has_memory = kept is not None and kept.newest > 0
+        watcher = Watcher(
+            watched,
+            settings.watch,
+            outbox=outbox,
+            clock=clock,
+            references=references(settings),
+            close=None if has_memory or settings.telling.pagerduty is None else partial(_close, alerting),
+        )
         announce(
             f"Watching {watched.name} at {', '.join(watched.addresses)}, every {settings.watch.seconds:g} s; pages "
             f"after {settings.watch.grace_seconds:g} s without progress. "
             f"Telling {alerting.describe_targets()}. Stop: Ctrl-C"
         )
-        await _run(watcher, journal, outbox, alerting)
+        await _run(watcher, kept, outbox, alerting)
 
 
-async def _run(watcher: Watcher, journal: FileJournal, outbox: Outbox, alerting: Alerting) -> None:
+def _kept_journal(folder: Path, stack: ExitStack) -> FileJournal | None:
+    """The journal in a folder of the watcher's own, locked until the stack ends; None where it cannot be written."""
+    try:
+        prepare(folder)
+    except ConfigurationError as error:
+        reason = error.faults[0].message
+        _log.warning("nothing is kept: a watcher after this one will not know what it told", reason=reason)
+        return None
+    stack.enter_context(DirectoryLock(folder))
+    return FileJournal(folder / "journal", bytes_max=JOURNAL_BYTES_MAX)
+
+
+def _close(alerting: Alerting, notification: Notification) -> None:
+    """Tell PagerDuty, and it alone, the end of what may be open there."""
+    alerting.resume_nowait(notification, (PAGERDUTY,))
+
+
+async def _run(watcher: Watcher, kept: FileJournal | None, outbox: Outbox, alerting: Alerting) -> None:
     """All parts, until a signal; then what was decided is told as far as a few seconds reach."""
     async with trio.open_nursery() as outer:
-        await outer.start(journal.run)
+        if kept is not None:
+            await outer.start(kept.run)
         async with trio.open_nursery() as telling:
             await telling.start(alerting.run)
             for notification in outbox.ledger.pending():
@@ -156,6 +184,8 @@ class Watcher:
         outbox: Tells. Its ledger knows what an earlier run has told.
         clock: For instants.
         references: Hosts and ports of what is nearly always there; none: the watcher never takes itself for cut off.
+        close: Given where nobody knows what was told before this run: takes the end of what may be open, once the
+            watched Medic is seen well.
     """
 
     def __init__(
@@ -166,6 +196,7 @@ class Watcher:
         outbox: Outbox,
         clock: Clock,
         references: Sequence[tuple[str, int]] = (),
+        close: Callable[[Notification], None] | None = None,
     ) -> None:
         self._watched = watched
         self._seconds = settings.seconds
@@ -173,6 +204,7 @@ class Watcher:
         self._outbox = outbox
         self._clock = clock
         self._references = tuple(references)
+        self._close = close
         self._alert_id = outbox.ledger.open_under(watched.key)
         self._cut_off_at: InstantMs | None = None
 
@@ -189,7 +221,7 @@ class Watcher:
         async with outbound_client() as client:
             while True:
                 seen = await self._look(client)
-                is_reached = any(one.reply is not Reply.NONE for one in seen) or await self._reaches_others()
+                is_reached = any(one.reply is not Reply.NONE for one in seen) or await reaches_any(self._references)
                 self._follow(outside.look(seen, reaches_others=is_reached, at=trio.current_time()), seen, outside)
                 await trio.sleep(self._seconds)
 
@@ -206,32 +238,19 @@ class Watcher:
                 nursery.start_soon(look_at, address)
         return [found[address] for address in self._watched.addresses]
 
-    async def _reaches_others(self) -> bool:
-        """Whether anything that is nearly always there can be connected to, or refuses the connection."""
-        if not self._references:
-            return True
-        reached = False
-
-        async def reach(host: str, port: int) -> None:
-            nonlocal reached
-            if await is_there(host, port):
-                reached = True
-                nursery.cancel_scope.cancel()
-
-        with trio.move_on_after(REFERENCE_SECONDS):
-            async with trio.open_nursery() as nursery:
-                for host, port in self._references:
-                    nursery.start_soon(reach, host, port)
-        return reached
-
     # --------------------------------------------------------------------------------------------------------- telling
 
     def _follow(self, verdict: Verdict, seen: Sequence[Seen], outside: Outside) -> None:
         """Do what follows from a look."""
+        if outside.is_well and self._close is not None and self._alert_id is None:
+            close, self._close = self._close, None
+            now = self._clock.now()
+            close(self._end(EventId(now), now))
         match verdict:
             case Verdict.NOTHING:
                 return
             case Verdict.RAISE:
+                self._close = None  # from here on it is known what was told
                 outside.is_raised = self._raise(seconds_to_ms(outside.silent), complaint(seen))
             case Verdict.RESOLVE:
                 outside.is_raised = not self._resolve()
@@ -267,20 +286,20 @@ class Watcher:
         _log.warning("the watched Medic is well again")
         if alert_id is None:
             return True
-        told = self._tell(
-            Notification(
-                notification_id=f"{alert_id}.1",
-                kind=NotificationKind.RESOLVE,
-                key=self._watched.key,
-                at=now,
-                alert_id=alert_id,
-                priority=PRIORITY,
-                lasted_ms=DurationMs(max(0, now - self._opened_at())),
-                text=f"Medic {self._watched.name} makes progress again.",
-            )
-        )
+        told = self._tell(replace(self._end(alert_id, now), lasted_ms=DurationMs(max(0, now - self._opened_at()))))
         self._alert_id = None if told else alert_id
         return told
+
+    def _end(self, alert_id: EventId, now: InstantMs) -> Notification:
+        return Notification(
+            notification_id=f"{alert_id}.1",
+            kind=NotificationKind.RESOLVE,
+            key=self._watched.key,
+            at=now,
+            alert_id=alert_id,
+            priority=PRIORITY,
+            text=f"Medic {self._watched.name} makes progress again.",
+        )
 
     def _rejoin(self) -> None:
         """Say that nobody watched that Medic meanwhile: to whoever is told news; it is no alert."""
@@ -315,67 +334,9 @@ class Watcher:
         return InstantMs(self._alert_id or self._clock.now())
 
 
-async def seen_at(client: httpx.AsyncClient, address: str) -> Seen:
-    """What one address answers when it is asked whether it lives."""
-    with trio.move_on_after(ASK_SECONDS):
-        try:
-            answer = await ask(client, f"{address}/health/live")
-        except httpx.HTTPError as error:
-            return Seen(address, Reply.NONE, detail=_why(error))
-        return judged(address, answer.status, answer.body)
-    return Seen(address, Reply.NONE, detail=f"does not answer within {ASK_SECONDS:g} s")
-
-
-def judged(address: str, status: int, body: bytes) -> Seen:
-    """What an answer to `GET /health/live` says."""
-    try:
-        said = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        said = None
-    if not isinstance(said, dict) or "status" not in said:
-        message = said.get("message") if isinstance(said, dict) else None
-        detail = f"answers {status}" + (f": {safe(message)}" if isinstance(message, str) else ", and not as Medic does")
-        return Seen(address, Reply.OTHER, detail=detail)
-    if said["status"] == "alive" and status == 200:
-        if said.get("role") == "standby":
-            return Seen(address, Reply.STANDS_BY)
-        # An earlier release says nothing of it; null is a progress that begins.
-        progress = str(said["progress_at"]) if "progress_at" in said else ""
-        return Seen(address, Reply.ACTIVE, progress=progress)
-    if said["status"] == "stalled":
-        return Seen(address, Reply.STALLED, detail=f"says that it has stalled: {safe(str(said.get('reason', '')))}")
-    return Seen(address, Reply.OTHER, detail=f"answers {status}, and not as Medic does")
-
-
-def references(settings: Settings) -> tuple[tuple[str, int], ...]:
-    """What is nearly always there: as the operator says, else the vendors that would be told."""
-    if settings.watch.references:
-        return settings.watch.references
-    pagerduty, slack = settings.telling.pagerduty, settings.telling.slack
-    urls = (pagerduty.events_url if pagerduty else "", slack.api_url if slack else "")
-    return tuple(_place(url) for url in urls if url)
-
-
 def default_name(address: str) -> str:
     """What a Medic is called that nobody gave a name: host, and port where it is said."""
     return urlsplit(address).netloc.lower()
-
-
-def _place(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _why(error: httpx.HTTPError) -> str:
-    match error:
-        case httpx.ConnectTimeout():
-            return "does not take a connection in time"
-        case httpx.TimeoutException():
-            return f"does not answer within {ASK_SECONDS:g} s"
-        case httpx.ConnectError():
-            return "cannot be connected to"
-        case _:
-            return "ends the connection without an answer"
 
 
 def _require_no_references(settings: Settings) -> None:

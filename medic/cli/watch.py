@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from medic.cli import show
 from medic.cli.ending import end_as_it_should, settings_or_end
 from medic.config.fields import check_web_address
+from medic.config.load import load_settings_to_watch
 
 Urls = Annotated[
     list[str],
@@ -34,7 +35,7 @@ NAME_MAX = 200
 def watch(urls: Urls, *, name: Name = None) -> None:
     """Watch another Medic from outside, and page by the keys set here when it is silent or makes no progress."""
     addresses = tuple(dict.fromkeys(_address(url) for url in urls))
-    settings = settings_or_end()
+    settings = settings_or_end(load_settings_to_watch)
     # Late, as in `medic.cli.medic`.
     import trio  # noqa: PLC0415
 

@@ -69,6 +69,14 @@ def load_settings_to_serve(environment: Mapping[str, str]) -> Settings:
     return _load(environment, rules.faults, lambda given: folder.look(given.storage.medic_data_dir.absolute()))
 
 
+def load_settings_to_watch(environment: Mapping[str, str]) -> Settings:
+    """As `load_settings`, for the outside watcher, which neither listens nor has a database.
+
+    What is missing or contradicts itself about these is no fault: its image and its environment may be a Medic's.
+    """
+    return _load(environment, rules.faults_of_telling)
+
+
 def _load(environment: Mapping[str, str], *checks: Callable[[rules.Given], Iterator[Fault]]) -> Settings:
     reading = _Reading(environment)
     reading.refuse_unknown()

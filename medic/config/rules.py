@@ -105,6 +105,14 @@ def faults(given: Given) -> Iterator[Fault]:
         yield Fault("REDIS_URL", "is missing: MEDIC_RATE_LIMITER_TYPE=redis needs it")
 
 
+def faults_of_telling(given: Given) -> Iterator[Fault]:
+    """What is wrong between the variables that say who is told, and in those that settings cannot be built from."""
+    yield from _telling_faults(given)
+    yield from secret_faults(given.names, given.telling, given.secrets, given.watched)
+    if "DATABASE_URL" in given.names and (fault := _url_fault(given.database.database_url)) is not None:
+        yield fault
+
+
 def settings(given: Given) -> Settings:
     """The settings of variables without a fault."""
     return Settings(

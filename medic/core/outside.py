@@ -80,6 +80,7 @@ class Outside:
     Attributes:
         is_raised: The same, now.
         is_cut_off: Whether nothing at all was reached at the last look.
+        is_well: Whether it was seen to make progress at the last look.
         silent: Seconds of silence that count.
     """
 
@@ -90,6 +91,7 @@ class Outside:
         self._progress: dict[str, str] = {}
         self.is_raised = is_raised
         self.is_cut_off = False
+        self.is_well = False
         self.silent = 0.0
 
     def look(self, seen: Sequence[Seen], *, reaches_others: bool, at: float) -> Verdict:
@@ -102,8 +104,8 @@ class Outside:
         """
         between, self._looked_at = at - self._looked_at, at
         proven = [self._is_proven(one) for one in seen]
-        is_well = any(proven)
-        if is_well:
+        self.is_well = any(proven)
+        if self.is_well:
             self.silent = 0.0
         elif between <= self._gap and reaches_others:
             self.silent += between
@@ -113,7 +115,7 @@ class Outside:
         if self.is_cut_off:
             self.is_cut_off = False
             return Verdict.REJOINED
-        if self.is_raised and is_well:
+        if self.is_raised and self.is_well:
             self.is_raised = False
             return Verdict.RESOLVE
         if not self.is_raised and self.silent >= self._grace:

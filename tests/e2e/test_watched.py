@@ -96,31 +96,40 @@ def test_a_medic_that_is_stopped_or_killed_is_paged_for_from_outside(
 ) -> None:
     # The watched one tells nobody of itself: what the vendors hear is the watcher's.
     subprocess.run(["cp", "-a", first_data_dir, tmp_path / "data"], check=True)
+    (tmp_path / "file").touch()
     medic = MedicProcess(tmp_path / "data").start()
-    pace = {"MEDIC_WATCH_SECONDS": "0.2", "MEDIC_WATCH_GRACE_SECONDS": "2.5"}
-    watcher = WatcherProcess(tmp_path / "watcher", medic.url, **vendors.environment, **pace).start()
+    # As in the image: what a Medic would have to be told is nothing to a watcher.
+    given = {"MEDIC_WATCH_SECONDS": "0.2", "MEDIC_WATCH_GRACE_SECONDS": "2.5", "MEDIC_HOST": "0.0.0.0"}
+    without_folder = WatcherProcess(tmp_path / "watcher", medic.url, **vendors.environment, **given)
+    without_folder.environment["MEDIC_DATA_DIR"] = str(tmp_path / "file" / "folder")
+    watcher = WatcherProcess(tmp_path / "watcher", medic.url, **vendors.environment, **given)
     try:
+        without_folder.start()
         assert medic.child is not None
         os.kill(medic.child.pid, signal.SIGSTOP)
         medic.wait_for(lambda: is_open(vendors))
-        [trigger] = wait_for_pages(vendors, "trigger", 1)[-1:]
+        [trigger] = wait_for_pages(vendors, "trigger", 1)[:1]
         assert trigger["document"]["dedup_key"] == KEY
         assert medic.url in trigger["document"]["payload"]["summary"]
         assert trigger["document"]["payload"]["severity"] == "critical"
 
-        # The watcher is killed and started again meanwhile: it tells nobody a second time.
-        watcher.kill()
+        # That watcher is lost, and so is what it knew; the one after it ends what may be open all the same.
+        without_folder.kill()
+        watcher.start()
+        os.kill(medic.child.pid, signal.SIGCONT)
+        medic.wait_for(lambda: not is_open(vendors))
+
+        # This one has a folder. Killed and started again it tells nobody a second time.
+        medic.kill()
+        medic.wait_for(lambda: is_open(vendors))
+        watcher.wait_for(lambda: "the watched Medic is not well" in watcher.output())
+        assert watcher.stop() == 0, watcher.output()
         told = len(vendors.taken("slack")), len(vendors.taken("pagerduty"))
         watcher.start()
         watcher.wait_for(lambda: "an alert is open from before" in watcher.output())
-        os.kill(medic.child.pid, signal.SIGCONT)
-        medic.wait_for(lambda: not is_open(vendors))
-        assert (len(vendors.taken("slack")), len(vendors.taken("pagerduty"))) == (told[0] + 1, told[1] + 1)
-
-        medic.kill()
-        medic.wait_for(lambda: is_open(vendors))
         assert watcher.stop() == 0, watcher.output()
+        assert (len(vendors.taken("slack")), len(vendors.taken("pagerduty"))) == told
         assert set(vendors.snapshot("pagerduty")["opened"]) == {KEY}
     finally:
-        watcher.end()
-        medic.end()
+        for process in (without_folder, watcher, medic):
+            process.end()

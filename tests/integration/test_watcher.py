@@ -14,9 +14,11 @@ import trio
 from medic.actors.clock import SightedClock, wall_now
 from medic.actors.outbox import Outbox
 from medic.alerting.outbound import is_there, outbound_client
+from medic.app import looking
 from medic.app import watcher as module
-from medic.app.watcher import Watched, Watcher, default_name, judged, references, seen_at
-from medic.config.load import load_settings
+from medic.app.looking import judged, references, seen_at
+from medic.app.watcher import Watched, Watcher, default_name
+from medic.config.load import load_settings, load_settings_to_watch
 from medic.config.settings import WatchSettings
 from medic.core.ledger import NotificationLedger
 from medic.core.notification import Notification
@@ -185,6 +187,31 @@ async def test_what_the_journal_does_not_take_is_told_once_it_does(life: SmallLi
         assert await telling.wait_told(2) == ["trigger", "resolve"]
 
 
+async def test_a_watcher_that_knows_nothing_of_before_ends_what_may_be_open_once_all_is_well(life: SmallLife) -> None:
+    telling, closed = Telling(), list[Notification]()
+    life.moves = False
+    async with telling.watching(Watched("a", (life.url,)), close=closed.append):
+        with trio.move_on_after(FAST.grace_seconds / 2):
+            await telling.wait_told(1)
+        assert closed == []
+        life.moves = True
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not closed:  # noqa: ASYNC110 - nobody tells of it
+                await trio.sleep(0.005)
+    [end] = closed
+    assert (end.kind.value, end.key) == ("resolve", "medic-watch-a")
+
+
+async def test_a_watcher_that_raises_by_itself_knows_what_to_end(life: SmallLife) -> None:
+    telling, closed = Telling(), list[Notification]()
+    life.moves = False
+    async with telling.watching(Watched("a", (life.url,)), close=closed.append):
+        await telling.wait_told(1)
+        life.moves = True
+        assert await telling.wait_told(2) == ["trigger", "resolve"]
+    assert closed == []
+
+
 # -------------------------------------------------------------------------------------------------------- one answer
 
 
@@ -212,7 +239,7 @@ def test_an_earlier_release_says_nothing_of_progress() -> None:
 
 
 async def test_whoever_takes_a_connection_and_says_nothing_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(looking, "ASK_SECONDS", 0.1)
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with listener, outbound_client() as client:
         seen = await seen_at(client, f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
@@ -241,6 +268,21 @@ def test_a_medic_without_a_name_is_called_by_its_address_and_has_a_folder_of_its
     folders = {Watched(name, ()).folder for name in ("a/b", "a%2Fb", "a" * 200, "a" * 199, "ü" * 200)}
     assert len(folders) == 5
     assert all("/" not in folder and len(folder) < 200 for folder in folders)
+
+
+def test_a_watcher_may_run_in_the_environment_of_a_medic() -> None:
+    image = {"MEDIC_DATABASE": "external", "MEDIC_HOST": "0.0.0.0", "PAGERDUTY_ROUTING_KEY": "k"}
+    with pytest.raises(ConfigurationError):
+        load_settings(image)
+    assert load_settings_to_watch(image).telling.pagerduty is not None
+    for wrong in (
+        {"SLACK_API_TOKEN": "t"},
+        {"PORT": "x"},
+        {"DATABASE_URL": "http://x"},
+        {"MEDIC_REQUIRE_NOTIFIERS": "slack"},
+    ):
+        with pytest.raises(ConfigurationError):
+            load_settings_to_watch({**image, **wrong})
 
 
 async def test_a_watcher_has_no_stored_secrets() -> None:
