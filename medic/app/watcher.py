@@ -102,7 +102,8 @@ async def watch(settings: Settings, watched: Watched, announce: Callable[[str], 
     Raises:
         ConfigurationError: something the operator has to change.
     """
-    configure_logs(level=settings.logs.level, as_json=settings.logs.as_json, debug=settings.logs.debug)
+    as_json = settings.logs.as_json(is_terminal=sys.stderr.isatty())
+    configure_logs(level=settings.logs.level, as_json=as_json, debug=settings.logs.debug)
     CONCEALER.know("environment", values_of(settings))
     _require_no_references(settings)
     with ExitStack() as stack:

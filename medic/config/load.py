@@ -16,7 +16,6 @@ from medic.config import folder, rules
 from medic.config.fields import IsSecret
 from medic.config.settings import Settings
 from medic.config.variables import (
-    NOT_BUILT,
     OF_OTHERS,
     TABLES,
     Access,
@@ -29,6 +28,7 @@ from medic.config.variables import (
     Storage,
     Table,
     Telling,
+    Traces,
     Watched,
     Watching,
 )
@@ -89,6 +89,7 @@ def _load(environment: Mapping[str, str], *checks: Callable[[rules.Given], Itera
         watching=reading.table(Watching),
         telling=reading.table(Telling),
         operation=reading.table(Operation),
+        traces=reading.table(Traces),
         limits=reading.table(Limits),
         secrets=reading.table(Secrets),
         watched=reading.table(Watched),
@@ -134,11 +135,7 @@ class _Reading:
         for name, text in sorted(self.environment.items()):
             if not name.startswith(PREFIX) or name in known or not text.strip() or _is_of_kubernetes(name, text):
                 continue
-            if name in NOT_BUILT:
-                sentence = f"is not built yet: {NOT_BUILT[name]} will come with a later release. Unset it"
-            else:
-                sentence = f"is no variable of Medic{_nearest(name)}"
-            self.faults.append(Fault(name, sentence))
+            self.faults.append(Fault(name, f"is no variable of Medic{_nearest(name)}"))
 
     def table(self, table: type[_Table]) -> _Table:
         """The table with what the environment says; a faulty variable is noted and has its default in it."""

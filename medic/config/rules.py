@@ -34,6 +34,7 @@ from medic.config.settings import (
     Tuning,
     WatchSettings,
 )
+from medic.config.trace_rules import trace_faults, trace_settings
 from medic.config.variables import (
     Access,
     Database,
@@ -42,6 +43,7 @@ from medic.config.variables import (
     Operation,
     RetentionTimes,
     Secrets,
+    Traces,
     Watched,
     Watching,
 )
@@ -82,6 +84,7 @@ class Given:
     watching: Watching
     telling: TellingVariables
     operation: Operation
+    traces: Traces
     limits: Limits
     secrets: Secrets
     watched: Watched
@@ -101,6 +104,7 @@ def faults(given: Given) -> Iterator[Fault]:
     for name in given.among("MEDIC_DEADMAN_SECONDS", "MEDIC_DEADMAN_KEY"):
         if "MEDIC_DEADMAN_URL" not in given.names:
             yield Fault("MEDIC_DEADMAN_URL", f"is missing: {name} alone calls nobody")
+    yield from trace_faults(given.traces)
     if given.limits.medic_rate_limiter_type == "redis" and "REDIS_URL" not in given.names:
         yield Fault("REDIS_URL", "is missing: MEDIC_RATE_LIMITER_TYPE=redis needs it")
 
@@ -124,10 +128,11 @@ def settings(given: Given) -> Settings:
         tuning=_tuning(given),
         logs=Logs(
             level=given.operation.log_level,
-            as_json=given.operation.medic_log_format == "json",
+            form=given.operation.medic_log_format,
             debug=given.operation.debug,
         ),
         limits=_limits(given.limits),
+        traces=trace_settings(given.traces),
         webhook_secret=given.secrets.medic_webhook_secret,
         slack_signing_secret=given.secrets.slack_signing_secret,
         admin_key=given.secrets.medic_admin_api_key,
@@ -342,7 +347,8 @@ def _telling(telling: TellingVariables) -> Telling:
         slack = SlackSettings(telling.slack_api_token, telling.slack_channel_id, telling.slack_api_url)
     if telling.pagerduty_routing_key is not None:
         pagerduty = PagerDutySettings(telling.pagerduty_routing_key, telling.pagerduty_events_url)
-    return Telling(slack, pagerduty, telling.medic_allowed_webhook_hosts, telling.medic_timezone)
+    withheld = telling.medic_notify == "off"
+    return Telling(slack, pagerduty, telling.medic_allowed_webhook_hosts, telling.medic_timezone, withheld)
 
 
 def _deadman(watched: Watched) -> DeadmanSettings | None:

@@ -68,7 +68,7 @@ are the same JSON, those of what is no HTTP at all included (400, 431, and 501 f
 chunked), and these end the connection; so does Transfer-Encoding beside Content-Length, with 400. Numbers must be JSON
 numbers: `"5"` is refused. Of a field given twice the last one counts.
 
-Every answer but those of the express lane has an `X-Request-Id`; the audit names a change by it."""
+Every answer but those of the express lane has an `X-Request-Id`, and so has each 500; audit and log name it by that."""
 
 LIMITS: Final = (
     ("request line and headers", f"{HEAD_BYTES_MAX} bytes", "431"),
