@@ -121,6 +121,8 @@ async def watch(settings: Settings, watched: Watched, announce: Callable[[str], 
         )
         outbox = Outbox(MemoryJournal() if kept is None else kept, alerting, clock, ledger)
         alerting.settle_through(outbox)
+        if settings.telling.withheld:
+            alerting.withhold(ledger)
         has_memory = kept is not None and kept.newest > 0
         watcher = Watcher(
             watched,

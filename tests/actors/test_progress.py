@@ -7,16 +7,18 @@ from random import Random
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from medic.alerting.attempt import SECRET_MISSING, Attempt, Delivered, Refused, Retry, SecretMissing, Throttled
 from medic.alerting.deadman import FAILURES_TOLD
 from medic.app.deadman import Deadman
-from medic.app.progress import OUTBOX_YOUNG_MS, PROOF_SECONDS, Progress, outbox_proof
+from medic.app.progress import LOOK_SECONDS, OUTBOX_YOUNG_MS, PROOF_LOOKS, Progress, outbox_proof
 from medic.errors import JournalRefusedError
 from tests.actors.world import World
 from tests.fakes.alerting import Bench, Scripted, TrioClock, hang, running, trigger, until
 
 PERIOD = 60.0
+PROOF_SECONDS = LOOK_SECONDS * PROOF_LOOKS
 
 
 async def at_once() -> None:
@@ -125,6 +127,25 @@ async def test_a_proof_names_the_part_that_is_stuck_and_forgets_it_once_it_goes_
     assert await parts.progress.prove() is None
     assert parts.progress.stuck is None
     assert parts.progress.proven_at() == TrioClock().now()
+
+
+async def test_a_process_that_stood_still_for_an_hour_is_not_taken_for_one_without_progress(mock_clock, nursery):
+    parts, proven = Parts(), []
+
+    async def answer_late() -> None:
+        await trio.sleep(2 * LOOK_SECONDS)
+
+    async def prove() -> None:
+        proven.append(await parts.progress.prove())
+
+    parts.second = answer_late
+    nursery.start_soon(prove)
+    await wait_all_tasks_blocked()
+    mock_clock.jump(3_600)
+    await wait_all_tasks_blocked()
+    mock_clock.jump(2 * LOOK_SECONDS)
+    await wait_all_tasks_blocked()
+    assert proven == [None]
 
 
 async def test_a_proof_is_made_for_whoever_asks_and_no_more_than_one_a_second(autojump_clock, nursery):

@@ -84,6 +84,7 @@ def test_calls_and_progress_end_while_the_journal_hangs_and_go_on_when_it_does(
     assert "medic_deadman_last_success_timestamp_seconds" in series
     assert {arrival.path for arrival in calls.arrivals} == {f"/{SECRET_PATH}"}
     assert medic.stop() == 0, medic.output()
+    assert "watched   127.0.0.1 is called every 1 s" in medic.output()
     assert SECRET_PATH not in medic.output() + series
 
 

@@ -22,6 +22,9 @@ from medic.store.postgres.database import CONNECTIONS_MAX, Database, Row, Statem
 from medic.store.postgres.leadership import sight
 from medic.store.postgres.migrate import SERVER_VERSION_MIN, known_migrations
 
+EXTERNAL: Final = "check DB_HOST, DB_PORT, DB_NAME, PG_USER, PG_PASS, and that it is up"
+EMBEDDED_LOG: Final = "see postgres.log in MEDIC_DATA_DIR"
+
 QUESTIONS: Final = 5
 FAR_MS: Final = 50.0
 """An answer that takes so long comes from another region. It slows history and changes, not heartbeats and pages."""
@@ -72,15 +75,15 @@ WHERE rolname = current_user AND pg_database.datname = current_database()
 async def look_at_database(settings: Settings) -> list[Finding]:
     """All there is to say of PostgreSQL."""
     if settings.database.target is None and not settings.storage.folder.exists():
-        return [Finding("PostgreSQL", Verdict.NOTE, "embedded; medic serve makes it at its first start")]
+        return [Finding("PostgreSQL", Verdict.NOTE, "embedded, and not there yet", "medic serve makes it")]
     kind = settings.database.kind
     try:
         target, runs = database_in_use(settings)
     except ConfigurationError as error:
-        return [Finding("PostgreSQL", Verdict.BAD, fault.message) for fault in error.faults]
+        return [Finding("PostgreSQL", Verdict.BAD, fault.message, EMBEDDED_LOG) for fault in error.faults]
     if not runs:
         found = "embedded; it runs while medic serve does, and that does not run now"
-        return [Finding("PostgreSQL", Verdict.NOTE, found)]
+        return [Finding("PostgreSQL", Verdict.NOTE, found, "medic serve starts it")]
     findings: list[Finding] = []
     async with open_database(target, connections_max=1) as database:
         try:
@@ -89,10 +92,11 @@ async def look_at_database(settings: Settings) -> list[Finding]:
                 for look in LOOKS:
                     findings += await look(database)
         except DatabaseUnavailableError as error:
-            to_do = "check DB_HOST, DB_PORT, DB_NAME, PG_USER, PG_PASS, and that it is up" if kind == "external" else ""
+            to_do = EXTERNAL if kind == "external" else EMBEDDED_LOG
             findings.append(Finding("PostgreSQL", Verdict.BAD, f"{kind}; {error.message}", to_do))
         except StatementRefusedError as error:
-            findings.append(Finding("PostgreSQL", Verdict.BAD, f"{kind}; {error.message}"))
+            to_do = "see its log: it refuses what every Medic asks"
+            findings.append(Finding("PostgreSQL", Verdict.BAD, f"{kind}; {error.message}", to_do))
     return findings
 
 

@@ -28,6 +28,8 @@ ROOM_LOW_BYTES: Final = 1 << 30
 ROOM_NONE_BYTES: Final = 64 << 20
 """Under 1 GiB there is room for hours of PostgreSQL being away, under 64 MiB for none."""
 
+WRITABLE: Final = "set MEDIC_DATA_DIR to a folder that can be written"
+
 MOUNTS: Final = Path("/proc/self/mountinfo")
 
 PASSING: Final = {
@@ -105,12 +107,12 @@ def _examine(folder: Path, journal_bytes_max: int) -> list[Finding]:
         if os.access(there, os.W_OK | os.X_OK):
             return [Finding("data folder", Verdict.NOTE, f"{folder} is not there yet", "medic serve makes it")]
         found = f"{folder} is not there, and this user may not make it"
-        return [Finding("data folder", Verdict.BAD, found, "set MEDIC_DATA_DIR to a folder that can be written")]
+        return [Finding("data folder", Verdict.BAD, found, WRITABLE)]
     try:
         prepare(folder)
         sync_ms, free = _measure(folder)
     except ConfigurationError as error:
-        return [Finding("data folder", Verdict.BAD, fault.message) for fault in error.faults]
+        return [Finding("data folder", Verdict.BAD, fault.message, WRITABLE) for fault in error.faults]
     except OSError as error:
         why = (error.strerror or "it cannot").lower()
         return [Finding("data folder", Verdict.BAD, f"{folder} cannot be written: {why}", "see to that disk")]

@@ -54,9 +54,9 @@ async def look_at_files(settings: Settings) -> list[Finding]:  # noqa: ARG001
 
 def clock(kept: Kept | None) -> Finding:
     """What that means. Nobody is late because of a wrong wall clock: mutes, reminders and times shown are wrong."""
-    if kept is None:
-        return Finding("clock", Verdict.NOTE, "whether it is kept by NTP cannot be known here")
     to_do = "run an NTP client (chrony, systemd-timesyncd) on this machine, or on the host of this container"
+    if kept is None:
+        return Finding("clock", Verdict.NOTE, "whether it is kept by NTP cannot be known here", to_do)
     if not kept.is_kept:
         return Finding("clock", Verdict.NOTE, "nobody keeps it, as far as the kernel knows", to_do)
     found = f"kept by NTP or its like, to within {kept.error_us / 1000:.0f} ms"

@@ -12,13 +12,22 @@ from medic.cli.checks.finding import Finding, Verdict, words
 from medic.config.settings import Settings
 from medic.http.standby import STANDS_BY
 
+OTHER_NAME = "nothing, if the certificate is for another name than this one, and clients trust who made it"
+"""The doctor asks by the address that Medic listens on, for which certificates rarely are."""
+
 
 async def look_at_configuration(settings: Settings) -> list[Finding]:
     """What the settings come to. Faulty ones have ended the command before."""
     await trio.lowlevel.checkpoint()
     where = ", ".join(str(address) for address in settings.listen.addresses)
     sound = Finding("configuration", Verdict.OK, f"sound; listens on {where}, database {settings.database.kind}")
-    return [sound, *(Finding("configuration", Verdict.NOTE, remark) for remark in settings.remarks)]
+    return [
+        sound,
+        *(
+            Finding("configuration", Verdict.NOTE, remark, "set it otherwise, or unset it")
+            for remark in settings.remarks
+        ),
+    ]
 
 
 async def look_at_medic(settings: Settings) -> list[Finding]:
@@ -30,7 +39,7 @@ async def look_at_medic(settings: Settings) -> list[Finding]:
         said = await ask("GET", f"{settings.listen.scheme}://{place}/health")
     except httpx.ConnectError as error:
         if isinstance(error.__context__, ssl.SSLError) or "CERTIFICATE" in str(error):
-            return [Finding("Medic", Verdict.NOTE, f"answers on {place}, and TLS fails: {words(error)}", "")]
+            return [Finding("Medic", Verdict.NOTE, f"answers on {place}, and TLS fails: {words(error)}", OTHER_NAME)]
         return [Finding("Medic", Verdict.NOTE, f"does not run on {place}", "medic serve starts it")]
     except httpx.HTTPError:
         said = Said()

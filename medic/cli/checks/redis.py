@@ -15,7 +15,8 @@ async def look_at_redis(settings: Settings) -> list[Finding]:
     """Whether it counts: a replica, a full one and one that wants another password answer, and do not."""
     url = settings.limits.redis_url
     if url is None:
-        return [Finding("Redis", Verdict.NOTE, "not configured: limits will be counted in memory")]
+        to_do = "set REDIS_URL where several Medics are to count together"
+        return [Finding("Redis", Verdict.NOTE, "not configured: limits will be counted in memory", to_do)]
     try:
         async with await RedisConnection.open(RedisAddress.of(url.get_secret_value())) as connection:
             await probe(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import resource
 import ssl
@@ -22,6 +23,7 @@ from medic.cli.checks.vendors import look_at_slack
 from medic.config.load import load_settings
 from medic.core.units import HOUR_MS, InstantMs
 from medic.http.limits import CONNECTIONS_MAX, FILES_RESERVED
+from tests.shape.checkout import at, parsed, python_files
 from tests.unit.cli.small_medic import Answer, SmallMedic
 
 TABLE = r"""
@@ -191,3 +193,20 @@ async def test_a_secret_that_is_missing_is_said_of_the_secrets(tmp_path: Path) -
         "MEDIC_DATA_DIR": str(tmp_path),
     }
     assert await look_at_deadman(load_settings(given)) == []
+
+
+# ----------------------------------------------------------------------------------------------------------- to do
+
+
+def test_each_finding_that_is_not_ok_says_what_to_do() -> None:
+    silent, found = [], 0
+    for path in [path for path in python_files("medic") if path.parent.name == "checks"]:
+        calls = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
+        for call in [call for call in calls if ast.unparse(call.func) == "Finding"]:
+            if "OK" in ast.unparse(call.args[1]):
+                continue
+            found += 1
+            if len(call.args) < 4 or ast.unparse(call.args[3]) == "''":
+                silent.append(at(path, call.lineno))
+    assert silent == []
+    assert found > 30
