@@ -35,12 +35,15 @@ from medic.app.announce import Started, say_started
 from medic.app.build import (
     Serving,
     Watching,
+    build_deadman,
     build_keeper,
     build_key_keeping,
+    build_progress,
     build_serving,
     build_watching,
 )
 from medic.app.cleaning import build_cleanup
+from medic.app.deadman import Deadman
 from medic.app.garbage import Garbage, return_freed_memory
 from medic.app.health import SystemHealth
 from medic.app.key_keeping import KeyKeeping
@@ -244,7 +247,9 @@ class _Medic:
         stores = self._opened.stores
         serving = build_serving(self._settings, stores, watching, writer, self._limiter, ring=self._opened.keys)
         key_keeping = build_key_keeping(stores, watching, serving)
-        parts = self._parts(watching, writer, keeper, key_keeping)
+        progress = build_progress(stores, watching)
+        deadman = build_deadman(self._settings, stores, watching, progress)
+        parts = self._parts(watching, writer, keeper, key_keeping, deadman)
         health = SystemHealth(
             parts=parts,
             clock=watching.clock,
@@ -252,6 +257,7 @@ class _Medic:
             database=self._settings.database.kind,
             journal_sync=self._settings.storage.journal_sync,
             require_intake=stores.journal.require_intake,
+            proven_at=progress.proven_at,
         )
         api = self._api(watching, serving, health, parts)
         server = self._server(api)
@@ -280,6 +286,9 @@ class _Medic:
             self._on_accepting()
             await nursery.start(watching.host.run)
             await nursery.start(keeper.run)
+            await nursery.start(progress.run)
+            if deadman is not None:
+                await nursery.start(deadman.run)
             self._say_started(watching)
             if not self._settings.telling.withheld:
                 nursery.start_soon(tell_adopted, stores.database, watching.outbox, stores.journal, writer)
@@ -431,7 +440,9 @@ class _Medic:
             self._announce,
         )
 
-    def _parts(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, keys: KeyKeeping) -> Parts:
+    def _parts(
+        self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, keys: KeyKeeping, deadman: Deadman | None
+    ) -> Parts:
         stores = self._opened.stores
         return Parts(
             host=watching.host.statistics,
@@ -452,6 +463,7 @@ class _Medic:
             alerting=watching.alerting.statistics,
             keys=keys.statistics,
             redis=self._limiter.statistics,
+            deadman=lambda: None if deadman is None else deadman.statistics(),
             cleanup=self._cleanup.statistics,
         )
 
