@@ -40,6 +40,7 @@ from medic.alerting.assembly import build_alerting
 from medic.alerting.outbound import outbound_client
 from medic.alerting.pipeline import Alerting
 from medic.alerting.wording import duration_words
+from medic.app import sigterm
 from medic.app.build import notifier_settings
 from medic.app.logs import CONCEALER, configure_logs
 from medic.app.looking import ASK_SECONDS, REFERENCE_SECONDS, reaches_any, references, seen_at
@@ -170,7 +171,8 @@ async def _run(watcher: Watcher, kept: FileJournal | None, outbox: Outbox, alert
             async with trio.open_nursery() as watching:
                 watching.start_soon(watcher.run)
                 with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                    await anext(aiter(signals))
+                    if not sigterm.has_come():
+                        await anext(aiter(signals))
                 watching.cancel_scope.cancel()
             await outbox.wait_idle()
             await alerting.drain()

@@ -39,12 +39,14 @@ def watch(urls: Urls, *, name: Name = None) -> None:
     # Late, as in `medic.cli.medic`.
     import trio  # noqa: PLC0415
 
+    from medic.app import sigterm  # noqa: PLC0415
     from medic.app.watcher import Watched, default_name  # noqa: PLC0415
     from medic.app.watcher import watch as watch_medic  # noqa: PLC0415
 
     called = default_name(addresses[0]) if name is None else name
     if not (called.strip() and called.isprintable() and len(called) <= NAME_MAX):
         raise show.fail_usage(f"--name must be 1 to {NAME_MAX} printable characters")
+    sigterm.remember()
     end_as_it_should(partial(trio.run, watch_medic, settings, Watched(called, addresses), _announce))
 
 
