@@ -19,10 +19,15 @@ from medic.actors.self_alert import SelfAlert
 from medic.actors.sight import Sight
 from medic.actors.supervisor import Rebuild, Supervisor
 from medic.alerting.assembly import NotifierSettings, as_it_is, build_alerting
+from medic.alerting.deadman import DeadmanCall
+from medic.alerting.guard import Guard
 from medic.alerting.pipeline import Alerting
+from medic.alerting.resolving import resolve_from
 from medic.alerting.webhook import carry_nothing
+from medic.app.deadman import Deadman
 from medic.app.key_keeping import KeyKeeping
 from medic.app.keys import OperatorKeys
+from medic.app.progress import Progress, outbox_proof
 from medic.app.secrets import OperatorSecrets
 from medic.app.webhooks import OperatorWebhooks
 from medic.config.secret_rules import references_of
@@ -234,6 +239,34 @@ def build_keeper(
         committed=lambda: writer.committed,
         last=last,
     )
+
+
+def build_progress(stores: Stores, watching: Watching) -> Progress:
+    """What shows that work goes through the parts."""
+    return Progress(
+        {
+            "journal": stores.journal.prove,
+            "wheel": watching.host.prove,
+            "outbox": outbox_proof(watching.outbox.statistics, watching.clock),
+            "alerting": watching.alerting.prove,
+        },
+        watching.clock,
+    )
+
+
+def build_deadman(settings: Settings, stores: Stores, watching: Watching, progress: Progress) -> Deadman | None:
+    """What calls `MEDIC_DEADMAN_URL`; None where it is not set."""
+    deadman = settings.deadman
+    if deadman is None:
+        return None
+    call = DeadmanCall(
+        deadman.url.get_secret_value(),
+        key="" if deadman.key is None else deadman.key.get_secret_value(),
+        clock=watching.clock,
+        guard=Guard(settings.telling.webhook_hosts),
+        resolve=resolve_from(stores.vault),
+    )
+    return Deadman(call, progress=progress, seconds=deadman.seconds, clock=watching.clock, rng=SystemRandom())
 
 
 def notifier_settings(settings: Settings) -> NotifierSettings:

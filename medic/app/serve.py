@@ -17,7 +17,6 @@ Where PostgreSQL was away at the start, everything runs all the same, and one ta
 
 from __future__ import annotations
 
-import gc
 import socket
 import ssl
 import sys
@@ -35,14 +34,17 @@ from medic.app.announce import Started, say_started
 from medic.app.build import (
     Serving,
     Watching,
+    build_deadman,
     build_keeper,
     build_key_keeping,
+    build_progress,
     build_serving,
     build_watching,
     build_writer,
 )
 from medic.app.cleaning import build_cleanup
-from medic.app.garbage import Garbage, return_freed_memory
+from medic.app.deadman import Deadman
+from medic.app.garbage import Garbage
 from medic.app.health import SystemHealth
 from medic.app.key_keeping import KeyKeeping
 from medic.app.limiting import build_limiter
@@ -52,16 +54,13 @@ from medic.app.secrets import secret_remarks
 from medic.app.slack import build_slack
 from medic.app.standby import open_standby
 from medic.app.stopping import Stopping, open_stopping
+from medic.app.taking_up import take_up, tell_committed
 from medic.app.traces import open_traces
 from medic.app.watchdog import Watchdog
 from medic.config.folder import prepare
 from medic.config.secret_rules import values_of
 from medic.config.settings import Settings
-from medic.core.author import BY_SQL
-from medic.core.effects import Notify, SettleNotification
-from medic.core.notification import Notification
 from medic.core.service import Service
-from medic.core.status import Outcome
 from medic.core.units import ServiceId
 from medic.errors import DatabaseUnavailableError, OverloadedError
 from medic.http.application import create_app
@@ -237,7 +236,9 @@ class _Medic:
         stores = self._opened.stores
         serving = build_serving(self._settings, stores, watching, writer, self._limiter, ring=self._opened.keys)
         key_keeping = build_key_keeping(stores, watching, serving)
-        parts = self._parts(watching, writer, keeper, key_keeping)
+        progress = build_progress(stores, watching)
+        deadman = build_deadman(self._settings, stores, watching, progress)
+        parts = self._parts(watching, writer, keeper, key_keeping, deadman)
         health = SystemHealth(
             parts=parts,
             clock=watching.clock,
@@ -245,10 +246,11 @@ class _Medic:
             database=self._settings.database.kind,
             journal_sync=self._settings.storage.journal_sync,
             require_intake=stores.journal.require_intake,
+            proven_at=progress.proven_at,
         )
         api = self._api(watching, serving, health, parts)
         server = self._server(api)
-        self._take_up(watching)
+        take_up(self._opened, watching, withheld=self._settings.telling.withheld)
         # From here on somebody may wait for the loop; a million services were taken up in one turn of it.
         await outer.start(self._stall.run)
         outer.start_soon(self._disk.run)
@@ -258,7 +260,7 @@ class _Medic:
             await nursery.start(watching.sight.run, watching.host.look)
             await nursery.start(self._limiter.run)
             await nursery.start(health.run)
-            await self._tell_committed(serving)
+            await tell_committed(self._opened.recovered, serving.changes)
             change_log = ChangeLog(
                 stores.database,
                 serving.changes,
@@ -273,6 +275,9 @@ class _Medic:
             self._on_accepting()
             await nursery.start(watching.host.run)
             await nursery.start(keeper.run)
+            await nursery.start(progress.run)
+            if deadman is not None:
+                await nursery.start(deadman.run)
             self._say_started(watching)
             if not self._settings.telling.withheld:
                 nursery.start_soon(tell_adopted, stores.database, watching.outbox, stores.journal, writer)
@@ -356,54 +361,6 @@ class _Medic:
             kept = await stores.snapshots.find(service_id, journal.journal_id, defaults)
         return await recover_one(service_id, stored, journal, defaults, kept=kept)
 
-    async def _tell_committed(self, serving: Serving) -> None:
-        """Tell the actors what PostgreSQL knew before the journal did: a crash, or SQL while Medic was down."""
-        recovered = self._opened.recovered
-        for service_id in recovered.gone:
-            await serving.changes.take_deletion(service_id, by=BY_SQL)
-        for row in (*recovered.strangers, *recovered.edited):
-            await serving.changes.take_row(row)
-
-    def _take_up(self, watching: Watching) -> None:
-        """What recovery found: what is still to be told, then the services with their deadlines, then our absence."""
-        recovered = self._opened.recovered
-        is_afresh = self._opened.is_afresh
-        for notification in recovered.ledger.pending():
-            if is_afresh:
-                self._give_up(watching, notification)
-                continue
-            if self._opened.leadership.inherits:
-                at, sighted = watching.clock.now(), watching.clock.sighted()
-                watching.outbox.record_nowait(Notify(at=at, sighted=sighted, notification=notification))
-            watching.alerting.resume_nowait(notification, notification.targets)
-        watching.host.add_all(list(recovered.services))
-        if not (is_afresh or self._settings.telling.withheld):
-            for service in watching.directory.open_alerts():
-                if service.alert is not None and recovered.ledger.reached_nobody(service.alert.alert_id):
-                    watching.host.tell_again(service.row.service_id)
-        recovered.services.clear()  # the directory has them now
-        gc.freeze()
-        return_freed_memory()
-        away = watching.clock.begin(self._opened.away)
-        if away is not None:
-            watching.sight.note(away)
-
-    @staticmethod
-    def _give_up(watching: Watching, notification: Notification) -> None:
-        """Tell nobody what was pending when a backup was made: by now it was told, or is over."""
-        for target in notification.targets:
-            settlement = SettleNotification(
-                at=watching.clock.now(),
-                sighted=watching.clock.sighted(),
-                notification_id=notification.notification_id,
-                service_id=notification.service_id,
-                target=target,
-                outcome=Outcome.GIVEN_UP,
-                attempts=0,
-                detail="Medic went on from a backup",
-            )
-            watching.outbox.settle_nowait(settlement)
-
     def _say_started(self, watching: Watching) -> None:
         counts = watching.directory.statistics()
         listen, kind = self._settings.listen, self._settings.database.kind
@@ -424,7 +381,9 @@ class _Medic:
             self._announce,
         )
 
-    def _parts(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, keys: KeyKeeping) -> Parts:
+    def _parts(
+        self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, keys: KeyKeeping, deadman: Deadman | None
+    ) -> Parts:
         stores = self._opened.stores
         return Parts(
             host=watching.host.statistics,
@@ -445,6 +404,7 @@ class _Medic:
             alerting=watching.alerting.statistics,
             keys=keys.statistics,
             redis=self._limiter.statistics,
+            deadman=lambda: None if deadman is None else deadman.statistics(),
             cleanup=self._cleanup.statistics,
         )
 
