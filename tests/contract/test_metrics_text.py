@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import re
+import time
+from itertools import pairwise
 
 import pytest
 import trio
@@ -296,6 +298,11 @@ async def test_a_listing_gives_way_to_others_between_slices():
     assert turns >= pieces - 1
 
 
+async def read_all(pieces: Pieces) -> None:
+    async for _ in pieces:
+        pass
+
+
 class LoopTurns(trio.abc.Instrument):
     """Counts the turns of the loop."""
 
@@ -314,19 +321,34 @@ async def test_listings_that_are_read_together_hold_the_loop_no_longer_than_one(
             seen.append(loop.count)
             yield b"text"
 
-    async def read() -> None:
-        async for _ in Pieces(slices(), turns=turns, gzip=gzip):
-            pass
-
     trio.lowlevel.add_instrument(loop)
     try:
         async with trio.open_nursery() as nursery:
             for _ in range(STREAMS_MAX):
-                nursery.start_soon(read)
+                nursery.start_soon(read_all, Pieces(slices(), turns=turns, gzip=gzip))
     finally:
         trio.lowlevel.remove_instrument(loop)
     assert len(seen) == 5 * STREAMS_MAX
     assert len(set(seen)) == len(seen)
+
+
+async def test_after_a_slice_there_is_none_for_as_long_as_it_took(autojump_clock):
+    turns, took, begun = Turns(), 0.02, []
+
+    def slices():
+        for _ in range(3):
+            begun.append(trio.current_time())
+            until = time.perf_counter() + took
+            while time.perf_counter() < until:
+                pass
+            yield b"text"
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(read_all, Pieces(slices(), turns=turns, gzip=False))
+    # The clock of the test stands still while a slice is made.
+    assert all(later - earlier >= took for earlier, later in pairwise(begun))
+    assert len(begun) == 6
 
 
 async def test_whoever_gives_up_while_it_waits_for_its_turn_lets_the_others_go_on():
