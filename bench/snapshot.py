@@ -20,7 +20,8 @@ import platform
 import statistics
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -156,10 +157,17 @@ def _slices(fleet: Fleet) -> Iterator[list[Service]]:
 
 
 def pickled(fleet: Fleet) -> tuple[list[bytes], Callable[[bytes], list[Service]]]:
-    blocks = [pickle.dumps([(one.row, pack_state(one)) for one in slice_]) for slice_ in _slices(fleet)]
+    # A row points at columns that others have as well, and is frozen: it is pickled as its columns.
+    columns = [column.name for column in fields(ServiceRow)]
+    columns_of = attrgetter(*columns)
+    blocks = [pickle.dumps([(columns_of(one.row), pack_state(one)) for one in slice_]) for slice_ in _slices(fleet)]
 
     def read(block: bytes) -> list[Service]:
-        return [unpack_state(state, row, row.policy(DEFAULTS)) for row, state in pickle.loads(block)]
+        services = []
+        for values, state in pickle.loads(block):
+            row = ServiceRow(**dict(zip(columns, values, strict=True)))
+            services.append(unpack_state(state, row, row.policy(DEFAULTS)))
+        return services
 
     return blocks, read
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from medic.access.reach import EVERYTHING, Reach
+from medic.core.availability import Availability, Outage, Span
 from medic.core.service import Service
 from medic.core.units import EventId, InstantMs, ServiceId
 
@@ -92,6 +93,42 @@ class AlertQuery:
     limit: int = 100
     before: tuple[InstantMs, EventId] | None = None
     reach: Reach = EVERYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """How a service was within a window; it may be deleted.
+
+    Attributes:
+        service_id, heartbeat_name, service_name, team: Which.
+        window: Of which this tells: what was asked for, as far as it is not to come.
+        availability: How it was.
+        outages: The alerts that reach into the window, newest first: all that are kept, up to `OUTAGES_LISTED`.
+        outages_from: Alerts that ended before are not kept any more; None: all are.
+        heartbeats: How many it sent, by what they said; `OTHER` for words without a meaning.
+    """
+
+    service_id: ServiceId
+    heartbeat_name: str
+    service_name: str
+    team: str
+    window: Span
+    availability: Availability
+    outages: Sequence[Outage]
+    outages_from: InstantMs | None
+    heartbeats: Mapping[str, int]
+
+
+OUTAGES_LISTED: Final = 1_000
+"""Outages that a record lists; all of them are in its sums."""
+
+
+class ServiceRecords(Protocol):
+    """How services were, own writes included. Raises `DatabaseUnavailableError` as `History` does of alerts."""
+
+    async def record(self, service_id: ServiceId, window: Span) -> ServiceRecord | None:
+        """How a service was within a window that does not reach into the future; None: there never was such a one."""
+        ...
 
 
 class History(Protocol):

@@ -391,6 +391,11 @@ class Intake(Protocol):
 class Roster(Protocol):
     """The services in memory: current, and there whether PostgreSQL is or not."""
 
+    @property
+    def key_rules(self) -> int:
+        """Grows whenever a service goes, or begins or ceases to need a key."""
+        ...
+
     def find(self, name: str) -> Service | None:
         """The service of that name, case of A-Z aside."""
         ...

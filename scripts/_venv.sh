@@ -118,3 +118,40 @@ prepare() {
   done
   give_turn
 }
+
+# How long Debian's package of Prometheus may take to come, and after how many minutes another try is made.
+FETCH_SECONDS=180
+FETCH_AGAIN_MINUTES=1440
+
+# The real Prometheus for the tests, where apt can bring it: Debian's package, unpacked into .venv without root, once.
+# Where that fails nothing else does: those tests are left out, and say so.
+fetch_prometheus() {
+  local place=$venv/prometheus said=$venv/prometheus.log scratch
+  if [ -x "$place/usr/bin/prometheus" ] || { command -v prometheus && command -v promtool; } >/dev/null 2>&1; then
+    return
+  fi
+  command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || return 0
+  if [ -n "$(find "$said" -mmin "-$FETCH_AGAIN_MINUTES" 2>/dev/null)" ]; then
+    return
+  fi
+  printf 'Fetching Prometheus for the tests (once; half a minute or so)\n' >&2
+  scratch=$(mktemp -d "$venv/prometheus.XXXXXX")
+  if (cd -- "$scratch" && timeout "$FETCH_SECONDS" bash -c "$download_prometheus") >"$said" 2>&1 </dev/null; then
+    mv -- "$scratch/unpacked" "$place" 2>/dev/null || true
+  else
+    printf 'It could not be had; its tests are left out (see .venv/prometheus.log).\n' >&2
+  fi
+  rm -rf -- "$scratch"
+}
+
+# In a folder of its own. The machine's own lists of packages serve where they are there and not too old, else lists are
+# fetched beside it: those of the machine are root's.
+download_prometheus='
+  set -e
+  apt-get download prometheus || {
+    mkdir -p state/lists/partial cache/archives/partial
+    apt-get -o Dir::State="$PWD/state" -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache="$PWD/cache" update
+    apt-get -o Dir::State="$PWD/state" -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache="$PWD/cache" download prometheus
+  }
+  dpkg-deb -x prometheus_*.deb unpacked
+'

@@ -17,8 +17,18 @@ from medic.store.postgres.database import CONNECTIONS_MAX, Limits
 from medic.store.tables import history, secrets, services
 from tests.patience import PATIENCE_SECONDS
 from tests.postgres_server import database, postgres, server
+from tests.prometheus import prometheus_binary, promtool, pytest_collection_modifyitems, pytest_terminal_summary
 
-__all__ = ["database", "patience", "postgres", "server"]
+__all__ = [
+    "database",
+    "patience",
+    "postgres",
+    "prometheus_binary",
+    "promtool",
+    "pytest_collection_modifyitems",
+    "pytest_terminal_summary",
+    "server",
+]
 
 # No deadline for one example: a machine with two cores, shared, says nothing about a single run.
 # No example database: a failure is printed with what repeats it, and the checkout stays clean.

@@ -83,9 +83,15 @@ def _id_of(actor: Actor) -> ServiceId:
 
 
 class Directory:
-    """Implements `ports.Roster`. The host is its only writer."""
+    """Implements `ports.Roster`. The host is its only writer.
+
+    Attributes:
+        key_rules: Grows whenever a service goes, or begins or ceases to need a key (`require_key`).
+    """
 
     def __init__(self) -> None:
+        self.key_rules = 0
+        self._keyed: set[ServiceId] = set()
         self._by_key: SortedDict[str, Actor] = SortedDict()
         self._by_id = ActorsById()
         self._alerting: dict[ServiceId, EventId] = {}
@@ -122,7 +128,8 @@ class Directory:
         for actor in actors:
             self._status[actor.status] += 1
             service = actor.service
-            if service.alert is not None or service.mute is not None or service.ring is not None:
+            rare = service.alert is not None or service.mute is not None or service.ring is not None
+            if rare or service.row.require_key:
                 self._index(actor)
         if len(self._by_key) != len(self._by_id):
             raise InvariantError("two services have one name")
@@ -137,6 +144,8 @@ class Directory:
         self._index_ring(row.service_id, 1)
         self._muted.discard(row.service_id)
         self._walled.pop(row.service_id, None)
+        self._keyed.discard(row.service_id)
+        self.key_rules += 1
 
     def note(self, actor: Actor, previous: Status) -> None:
         """Follow an actor through a turn that did more than record a heartbeat; it had the status `previous` before."""
@@ -250,6 +259,9 @@ class Directory:
         threshold = 1 if actor.ring is None else actor.policy.threshold
         if threshold != self._thresholds.get(service_id, 1):
             self._index_ring(service_id, threshold)
+        if actor.row.require_key is not (service_id in self._keyed):
+            self._keyed ^= {service_id}
+            self.key_rules += 1
 
     def _index_alert(self, actor: Actor, service_id: ServiceId, alert_id: EventId | None) -> None:
         known = self._alerting.pop(service_id, None)

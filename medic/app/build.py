@@ -36,6 +36,7 @@ from medic.store.audit.log import PgAuditLog
 from medic.store.journal.file_journal import FileJournal
 from medic.store.limiter import Limiter
 from medic.store.postgres.database import Database
+from medic.store.retention.records import PgServiceRecords
 from medic.store.snapshot.files import SnapshotFiles
 from medic.store.snapshot.keeper import Closed, SnapshotKeeper
 from medic.store.tables.history import PgHistory
@@ -95,6 +96,7 @@ class Serving:
     intake: HeartbeatIntake
     changes: OperatorChanges
     history: PgHistory
+    records: PgServiceRecords
     webhooks: OperatorWebhooks
     audit: PgAuditLog
     snapshots: PgServiceSnapshots
@@ -186,7 +188,8 @@ def build_serving(
         changed=watching.alerting.try_lacking_again,
     )
     snapshots = PgServiceSnapshots(stores.database)
-    return Serving(intake, changes, history, webhooks, audit, snapshots, keys, secrets)
+    records = PgServiceRecords(stores.database, stores.journal, writer, watching.directory)
+    return Serving(intake, changes, history, records, webhooks, audit, snapshots, keys, secrets)
 
 
 def build_key_keeping(stores: Stores, watching: Watching, serving: Serving) -> KeyKeeping:

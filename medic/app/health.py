@@ -188,6 +188,7 @@ class SystemHealth:
             "alerts": self._alerts(),
             "sight": self._sight(at),
             "keys": self._keys(),
+            "cleanup": self._cleanup(),
         }
         if webhooks:
             found["webhooks"] = _webhooks(webhooks)
@@ -278,6 +279,15 @@ class SystemHealth:
             return _Finding(HEALTHY, facts)
         reason = f"a key is about to expire: {keys.ending} within {max(TOLD_DAYS)} days"
         return _Finding(DEGRADED, (*facts, ("ending", keys.ending), ("reason", reason)))
+
+    def _cleanup(self) -> _Finding:
+        cleanup = self._parts.cleanup()
+        last, following = cleanup.last_success_at, cleanup.next_at
+        facts: Facts = () if last is None else (("last_success_at", isoformat(last)),)
+        facts = facts if following is None else (*facts, ("next_at", isoformat(following)))
+        if cleanup.failing is None:
+            return _Finding(HEALTHY, facts)
+        return _Finding(DEGRADED, (*facts, ("reason", "what is old was not all removed; the log says what stays")))
 
     def _sight(self, at: InstantMs) -> _Finding:
         spans = self._clock.blind.spans

@@ -18,7 +18,6 @@ Where PostgreSQL was away at the start, everything runs all the same, and one ta
 from __future__ import annotations
 
 import gc
-import signal
 import socket
 import ssl
 import sys
@@ -40,6 +39,7 @@ from medic.app.build import (
     build_serving,
     build_watching,
 )
+from medic.app.cleaning import build_cleanup
 from medic.app.garbage import Garbage, return_freed_memory
 from medic.app.health import SystemHealth
 from medic.app.key_keeping import KeyKeeping
@@ -49,6 +49,7 @@ from medic.app.opening import Opened, open_stores
 from medic.app.secrets import secret_remarks
 from medic.app.slack import build_slack
 from medic.app.standby import open_standby
+from medic.app.stopping import Stopping, open_stopping
 from medic.app.traces import open_traces
 from medic.app.watchdog import Watchdog
 from medic.config.folder import prepare
@@ -77,6 +78,7 @@ from medic.store.audit.heads import AuditHeads
 from medic.store.audit.sealer import AuditSealer
 from medic.store.audit.sign_ins import RefusedSignIns
 from medic.store.directory_lock import DirectoryLock
+from medic.store.disk import DiskRoom
 from medic.store.pairing import Gap
 from medic.store.postgres.bridge import only_member
 from medic.store.reconciling import reconcile
@@ -134,12 +136,13 @@ async def serve(settings: Settings, announce: Callable[[str], None], gap: Gap = 
         with DirectoryLock(settings.storage.folder):
             operations = OperationMeter()
             async with (
-                open_standby(sockets, tls, VERSION, announce) as standby,
+                open_stopping(announce) as stopping,
+                open_standby(sockets, tls, VERSION, announce, stopping) as standby,
                 open_stores(settings, operations.observe, standby.watch, gap=gap) as opened,
             ):
                 require_keys(settings, opened.keys, opened.clock.now())
-                await standby.lead()
-                await _Medic(settings, opened, operations, sockets, tls, announce, standby.end, tracing).run()
+                standby.lead()
+                await _Medic(settings, opened, operations, sockets, tls, announce, stopping, standby.end, tracing).run()
     except BaseExceptionGroup as group:
         # What one part raised passes through every nursery it lives in; the operator is told it as it was raised.
         alone = only_member(group)
@@ -162,6 +165,7 @@ class _Medic:
         sockets: list[socket.socket],
         tls: ssl.SSLContext | None,
         announce: Callable[[str], None],
+        stopping: Stopping,
         on_accepting: Callable[[], None],
         tracing: Tracing | None,
     ) -> None:
@@ -171,14 +175,16 @@ class _Medic:
         self._sockets = sockets
         self._tls = tls
         self._announce = announce
+        self._leaving = stopping.leaving
         self._on_accepting = on_accepting
         self._meter = RequestMeter()
         self._stall = LoopStall()
+        self._disk = DiskRoom(settings.storage.folder)
         self._heads = AuditHeads(settings.storage.folder)
         self._sign_ins = RefusedSignIns(opened.stores.database, opened.clock)
+        self._cleanup = build_cleanup(settings.retention, opened.stores.database, opened.clock, self._heads)
         self._limiter = build_limiter(settings.limits)
         self._tracing = tracing
-        self._leaving = trio.Event()
 
     async def run(self) -> None:
         """The three circles, and the drain from the inside out."""
@@ -203,13 +209,13 @@ class _Medic:
         )
         keeper = build_keeper(stores, watching, writer, self._rebuild, self._opened.snapshot)
         async with trio.open_nursery() as outer:
-            outer.start_soon(self._wait_signal)
             await outer.start(Garbage(watching.directory.__len__, watching.host.is_in_burst).run)
             await outer.start(stores.ids.run, stores.database)
             await outer.start(stores.journal.run)
             await outer.start(writer.run)
             await outer.start(AuditSealer(stores.database, self._opened.clock, self._heads).run)
             await outer.start(self._sign_ins.run)
+            await outer.start(self._cleanup.run)
             await outer.start(self._opened.leadership.run)
             async with trio.open_nursery() as telling:
                 await telling.start(watching.alerting.run)
@@ -248,6 +254,7 @@ class _Medic:
         self._take_up(watching)
         # From here on somebody may wait for the loop; a million services were taken up in one turn of it.
         await outer.start(self._stall.run)
+        outer.start_soon(self._disk.run)
         await outer.start(Watchdog().run)
         async with trio.open_nursery() as nursery:
             await nursery.start(watching.supervisor.run, watching.host.restore)
@@ -407,12 +414,14 @@ class _Medic:
             journal=stores.journal.statistics,
             snapshot=keeper.statistics,
             ids_ahead=lambda: stores.ids.remaining,
+            disk=self._disk.statistics,
             writer=writer.statistics,
             database=stores.database.statistics,
             leadership=self._opened.leadership.statistics,
             alerting=watching.alerting.statistics,
             keys=keys.statistics,
             redis=self._limiter.statistics,
+            cleanup=self._cleanup.statistics,
         )
 
     def _api(self, watching: Watching, serving: Serving, health: SystemHealth, parts: Parts) -> ApiParts:
@@ -423,6 +432,7 @@ class _Medic:
             roster=watching.directory,
             changes=serving.changes,
             history=serving.history,
+            records=serving.records,
             webhooks=serving.webhooks,
             audit=serving.audit,
             snapshots=serving.snapshots,
@@ -460,14 +470,3 @@ class _Medic:
                 secrets=self._opened.stores.vault,
             ),
         )
-
-    async def _wait_signal(self) -> None:
-        """The first SIGTERM or SIGINT begins the drain, the second ends the process as it stands."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for _ in signals:
-                if self._leaving.is_set():
-                    raise KeyboardInterrupt
-                self._announce(
-                    "Medic is stopping: it answers what was begun and writes what it has. Ctrl-C again: at once."
-                )
-                self._leaving.set()

@@ -7,7 +7,6 @@ one stops.
 
 from __future__ import annotations
 
-import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,6 +15,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from medic.actors.clock import wall_now
+from medic.app.stopping import Stage, Stopping
 from medic.http.standby import ActiveMedic, create_standby_app, serve_standby
 from medic.store.postgres.leadership import Sighting
 
@@ -28,6 +28,7 @@ class Standby:
         tls: Certificate and key; None: connections are plain.
         version: Medic's.
         announce: Takes the lines for whoever started Medic.
+        stopping: Told that this Medic stands by.
     """
 
     def __init__(
@@ -36,15 +37,15 @@ class Standby:
         tls: ssl.SSLContext | None,
         version: str,
         announce: Callable[[str], None],
+        stopping: Stopping,
     ) -> None:
         self._sockets = sockets
         self._tls = tls
         self._version = version
         self._announce = announce
+        self._stopping = stopping
         self._active = ActiveMedic("", "", None)
         self._begun = trio.Event()
-        self._signals = trio.CancelScope()
-        self._signals_closed = trio.Event()
         self._over = trio.Event()
 
     def watch(self, sighting: Sighting) -> None:
@@ -55,44 +56,39 @@ class Standby:
         self._announce(
             f"Medic {self._version} stands by: {self._active.clause}. It takes over when that one ends. Stop: Ctrl-C"
         )
+        self._stopping.enter(Stage.STANDING_BY)
         self._begun.set()
 
-    async def lead(self) -> None:
-        """This Medic is the active one now; it still answers as one that is not ready. Signals are the caller's now."""
+    def lead(self) -> None:
+        """This Medic is the active one now; it still answers as one that is not ready."""
+        self._stopping.enter(Stage.SERVING)
         if self._begun.is_set():
             self._announce("Medic takes over.")
             self._active = ActiveMedic("", "", None)
-            self._signals.cancel()
-            await self._signals_closed.wait()
 
     def end(self) -> None:
         """The active Medic's own application accepts connections: stop."""
         self._over.set()
 
-    async def run(self, leave: Callable[[], None]) -> None:
-        """Answer from the first `watch` to `end`; call `leave` if Medic is told to stop before `lead`."""
+    async def run(self) -> None:
+        """Answer from the first `watch` to `end`."""
         await self._begun.wait()
         app = create_standby_app(active=lambda: self._active, now=wall_now, version=self._version)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._wait_signal, leave)
-            copies = [opened.dup() for opened in self._sockets]
-            await serve_standby(app, copies, tls=self._tls, over=self._over)
-
-    async def _wait_signal(self, leave: Callable[[], None]) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, self._signals:
-            await anext(aiter(signals))
-            self._announce("Medic stops. It stood by: nothing was being watched here.")
-            leave()
-        self._signals_closed.set()
+        copies = [opened.dup() for opened in self._sockets]
+        await serve_standby(app, copies, tls=self._tls, over=self._over)
 
 
 @asynccontextmanager
 async def open_standby(
-    sockets: Sequence[socket.socket], tls: ssl.SSLContext | None, version: str, announce: Callable[[str], None]
+    sockets: Sequence[socket.socket],
+    tls: ssl.SSLContext | None,
+    version: str,
+    announce: Callable[[str], None],
+    stopping: Stopping,
 ) -> AsyncIterator[Standby]:
-    """A `Standby` for the block. A signal while it stands by ends the block, without an exception."""
+    """A `Standby` for the block."""
     async with trio.open_nursery() as nursery:
-        standby = Standby(sockets, tls, version, announce)
-        nursery.start_soon(standby.run, nursery.cancel_scope.cancel)
+        standby = Standby(sockets, tls, version, announce, stopping)
+        nursery.start_soon(standby.run)
         yield standby
         nursery.cancel_scope.cancel()

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from medic.cli import show
+from medic.cli.doctor_live import Live, say_life
 from medic.cli.ending import end_as_it_should, say, settings_or_end
 from medic.cli.show import Format, Output, Version
 from medic.config.load import load_settings_to_serve
@@ -74,10 +75,12 @@ def serve(
     # Late, so that a wrong environment is told at once: these imports take half a second.
     import trio  # noqa: PLC0415
 
+    from medic.app import sigterm  # noqa: PLC0415
     from medic.app.serve import serve as serve_medic  # noqa: PLC0415
     from medic.store.pairing import Gap  # noqa: PLC0415
 
     gap = Gap.ACCEPT if accept_gap else Gap.REFUSE
+    sigterm.remember()
     end_as_it_should(partial(trio.run, serve_medic, settings, announce, gap))
 
 
@@ -94,10 +97,42 @@ def migrate() -> None:
     end_as_it_should(partial(trio.run, migrate_database, settings, announce))
 
 
+@app.command("cleanup")
+def cleanup(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be counted and removed, and do nothing.")
+    ] = False,
+    output: Format = Output.TABLE,
+) -> None:
+    """Count what is over and remove what is old, as Medic does by itself at 00:00 UTC. Medic may run meanwhile."""
+    settings = settings_or_end()
+    import trio  # noqa: PLC0415
+
+    from medic.app.logs import configure_logs  # noqa: PLC0415
+    from medic.cli import cleanup as cleaning  # noqa: PLC0415
+
+    configure_logs(level="ERROR", as_json=False, debug=False)
+
+    def act() -> None:
+        if dry_run:
+            plan = trio.run(cleaning.plan_cleanup, settings)
+            show.print_json(cleaning.plan_json(plan)) if output is Output.JSON else cleaning.print_plan(plan)
+            return
+        report = trio.run(cleaning.clean_up, settings)
+        show.print_json(cleaning.report_json(report)) if output is Output.JSON else cleaning.print_report(report)
+        if report.left:
+            raise typer.Exit(show.EXIT_REFUSED)
+
+    end_as_it_should(act)
+
+
 @app.command("doctor")
-def doctor(*, output: Format = Output.TABLE) -> None:
+def doctor(*, live: Live = False, output: Format = Output.TABLE) -> None:
     """Check what Medic needs: configuration, disk, PostgreSQL, Redis, PagerDuty, Slack. Pages nobody."""
     settings = settings_or_end()
+    if live:
+        raise typer.Exit(say_life(settings))
     import trio  # noqa: PLC0415
 
     from medic.app.logs import configure_logs  # noqa: PLC0415
@@ -157,6 +192,19 @@ def env() -> None:
             say("the embedded PostgreSQL does not run now: it runs while medic serve does.")
 
     end_as_it_should(act)
+
+
+@app.command("docs")
+def docs(
+    page: Annotated[str | None, typer.Argument(metavar="[PAGE]", show_default=False, help="Which to print.")] = None,
+) -> None:
+    """Print a page of this release's documentation, or another file that came with it; without PAGE, list them."""
+    from medic.cli.pages import print_list, print_page  # noqa: PLC0415
+
+    if page is None:
+        print_list()
+    elif not print_page(page):
+        raise typer.Exit(show.EXIT_REFUSED)
 
 
 @app.command("demo")

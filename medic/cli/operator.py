@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from medic.cli import alerts, audit, heartbeat, key, secret, service, show, webhook
+from medic.cli import alerts, audit, heartbeat, key, report, secret, service, show, webhook
 from medic.cli.client import connect
 from medic.cli.show import Format, Output, Url, Version
 from medic.errors import RefusedError, UnavailableError
@@ -19,6 +19,7 @@ app = show.commands(
     name="medic-cli",
     epilog="Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 Medic cannot be reached.",
 )
+service.app.command("report")(report.report)
 app.add_typer(service.app, name="service")
 app.add_typer(heartbeat.app, name="heartbeat")
 app.add_typer(alerts.app, name="alerts")

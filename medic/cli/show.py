@@ -135,6 +135,12 @@ def seconds(row: JsonObject, name: str) -> str:
     return span_words(seconds_to_ms(value)) if isinstance(value, int | float) else ""
 
 
+def lasting(row: JsonObject, name: str) -> str:
+    """A field that is a number of seconds, as how long something lasted: 45 s, 3 h 20 min."""
+    value = row.get(name)
+    return duration_words(seconds_to_ms(value)) if isinstance(value, int | float) else ""
+
+
 def span_words(duration: DurationMs) -> str:
     """A length of time somebody chose, exactly: 1.5 s, 90 s, 5 min, 36 h."""
     for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000)):

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import SecretStr
 
 from medic.config.load import secret_names
-from medic.config.variables import NOT_BUILT, NOT_IN_USE_YET, TABLES, Table
+from medic.config.variables import NOT_BUILT, TABLES, Table
 
 BEGIN: Final = "<!-- made by medic.config.reference: begin -->"
 END: Final = "<!-- made by medic.config.reference: end -->"
@@ -46,8 +46,6 @@ def _table(table: type[Table]) -> list[str]:
         means = declared.description or ""
         if name in secret_names():
             means += " Secret."
-        if name in NOT_IN_USE_YET:
-            means += f" Checked, and of no effect yet: belongs to {NOT_IN_USE_YET[name]}."
         lines.append(f"| `{name}` | {_shown(declared.default)} | {means} |")
     return [*lines, ""]
 

@@ -34,12 +34,12 @@ from medic.config.settings import (
 )
 from medic.config.trace_rules import trace_faults, trace_settings
 from medic.config.variables import (
-    NOT_IN_USE_YET,
     Access,
     Database,
     Limits,
     Listening,
     Operation,
+    RetentionTimes,
     Secrets,
     Traces,
     Watching,
@@ -52,6 +52,7 @@ from medic.errors import ConfigurationError, Fault
 from medic.http.tls import CERTIFICATE, KEY, server_context
 from medic.store.embedded.cluster import is_embedded_socket
 from medic.store.postgres.target import ConnectionTarget
+from medic.store.retention.ages import FOR_EVER, Retention
 
 EXTERNAL_MARKS: Final = ("DB_HOST", "DB_PORT", "DB_NAME", "PG_USER", "PG_PASS", "DATABASE_URL")
 """Whoever sets one of these means a PostgreSQL of their own (CONTRACT 3)."""
@@ -76,6 +77,7 @@ class Given:
     access: Access
     database: Database
     storage: StorageVariables
+    retention: RetentionTimes
     watching: Watching
     telling: TellingVariables
     operation: Operation
@@ -120,6 +122,7 @@ def settings(given: Given) -> Settings:
         slack_signing_secret=given.secrets.slack_signing_secret,
         admin_key=given.secrets.medic_admin_api_key,
         secrets=SecretsSettings(given.secrets.medic_secrets_key, given.secrets.medic_secrets_key_before),
+        retention=_retention(given.retention),
         remarks=tuple(_remarks(given)),
     )
 
@@ -303,7 +306,17 @@ def _storage(storage: StorageVariables) -> Storage:
         journal_reserve_bytes=storage.medic_journal_reserve_bytes,
         blind_max_ms=_hours(storage.medic_blind_max_hours),
         threshold_bytes_max=storage.medic_threshold_bytes_max,
-        retention_days=storage.heartbeat_retention_days,
+    )
+
+
+def _retention(retention: RetentionTimes) -> Retention:
+    return Retention(
+        heartbeats=retention.heartbeat_retention_days,
+        hours=retention.medic_hours_retention_days,
+        days=retention.medic_days_retention_days,
+        alerts=retention.medic_alert_retention_days,
+        snapshots=retention.medic_snapshot_retention_days,
+        audit=retention.medic_audit_retention_days,
     )
 
 
@@ -347,9 +360,12 @@ def _limits(limits: Limits) -> RateLimits:
 
 
 def _remarks(given: Given) -> Iterator[str]:
-    for name, feature in NOT_IN_USE_YET.items():
-        if name in given.names:
-            yield f"{name} is set and has no effect yet: it belongs to {feature}, which a later release brings"
+    hours, days = given.retention.medic_hours_retention_days, given.retention.medic_days_retention_days
+    if days != FOR_EVER and (days < hours or hours == FOR_EVER):
+        yield (
+            f"MEDIC_DAYS_RETENTION_DAYS={days} has no effect: counts are folded into days only after "
+            f"MEDIC_HOURS_RETENTION_DAYS={hours} days{' (never)' if hours == FOR_EVER else ''}"
+        )
 
 
 def _hours(hours: float) -> DurationMs:

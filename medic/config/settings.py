@@ -20,6 +20,7 @@ from medic.config.fields import Address
 from medic.core.policy import Defaults
 from medic.core.units import DurationMs
 from medic.store.postgres.target import ConnectionTarget
+from medic.store.retention.ages import DEFAULT_RETENTION, Retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,6 @@ class Storage:
         journal_reserve_bytes: `MEDIC_JOURNAL_RESERVE_BYTES`.
         blind_max_ms: `MEDIC_BLIND_MAX_HOURS`.
         threshold_bytes_max: `MEDIC_THRESHOLD_BYTES_MAX`.
-        retention_days: `HEARTBEAT_RETENTION_DAYS`.
     """
 
     folder: Path
@@ -108,7 +108,6 @@ class Storage:
     journal_reserve_bytes: int
     blind_max_ms: DurationMs
     threshold_bytes_max: int
-    retention_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +232,11 @@ class Settings:
     Attributes:
         admin_key: `MEDIC_ADMIN_API_KEY`.
         secrets: `MEDIC_SECRETS_KEY`.
+        retention: `HEARTBEAT_RETENTION_DAYS`, and of other things.
         webhook_secret: `MEDIC_WEBHOOK_SECRET`; None: signed requests are not told from others.
         slack_signing_secret: `SLACK_SIGNING_SECRET`; None: what is pressed in Slack is refused.
         traces: None: nothing is traced.
-        remarks: Sentences the operator should read at the start: what is set and has no effect yet.
+        remarks: Sentences the operator should read at the start: what is set and has no effect.
     """
 
     listen: Listen
@@ -251,5 +251,6 @@ class Settings:
     slack_signing_secret: SecretStr | None = None
     admin_key: SecretStr | None = None
     secrets: SecretsSettings = SecretsSettings()
+    retention: Retention = DEFAULT_RETENTION
     traces: Traces | None = None
     remarks: tuple[str, ...] = ()

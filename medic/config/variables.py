@@ -42,6 +42,8 @@ from medic.config.fields import (
 )
 
 YEAR_DAYS: Final = 366
+DAYS_MAX: Final = 36_500
+"""A century: longer than anything is kept for a number of days."""
 LIMIT_MAX: Final = 1_000_000_000
 """A limit larger than this is none: 0 says so."""
 
@@ -164,8 +166,33 @@ class Storage(Table):
         description="Memory for services with a threshold above 1, 8 bytes for each sign of life they need. Beyond it "
         "their registration is refused.",
     )
-    heartbeat_retention_days: Annotated[int, whole(1, 36_500)] = Field(
-        30, description="How long heartbeats are kept in PostgreSQL."
+
+
+class RetentionTimes(Table):
+    """How long things are kept."""
+
+    heartbeat_retention_days: Annotated[int, whole(1, DAYS_MAX)] = Field(
+        30,
+        description="Days for which single heartbeats are kept in PostgreSQL; whole days (UTC) go. Deadlines do not "
+        "depend on it: an interval may be longer. They are counted before they go.",
+    )
+    medic_hours_retention_days: Annotated[int, whole(0, DAYS_MAX)] = Field(
+        92,
+        description="Days for which counts of heartbeats and outages are kept by service and hour; then they are "
+        "folded into days. 0, here and below: for ever.",
+    )
+    medic_days_retention_days: Annotated[int, whole(0, DAYS_MAX)] = Field(
+        1_100, description="Days for which those counts are kept by service and day."
+    )
+    medic_alert_retention_days: Annotated[int, whole(0, DAYS_MAX)] = Field(
+        400,
+        description="Days after its end for which an alert is kept, with its moments and deliveries. Open ones stay.",
+    )
+    medic_snapshot_retention_days: Annotated[int, whole(0, DAYS_MAX)] = Field(
+        400, description="Days for which a service as it was before a change can be restored."
+    )
+    medic_audit_retention_days: Annotated[int, whole(0, DAYS_MAX)] = Field(
+        0, description="Days for which it is kept who did what. What is left can still be verified."
     )
 
 
@@ -339,13 +366,19 @@ class Secrets(Table):
     )
 
 
-TABLES: Final = (Listening, Access, Database, Storage, Watching, Telling, Operation, Traces, Limits, Secrets)
-
-NOT_IN_USE_YET: Final = {
-    "HEARTBEAT_RETENTION_DAYS": "the removal of old heartbeats",
-}
-"""Variables whose feature a later release brings, and the feature. They are checked now, so that an environment made
-for the earlier system starts Medic as it is; whoever sets one is told at the start that it has no effect yet."""
+TABLES: Final = (
+    Listening,
+    Access,
+    Database,
+    Storage,
+    RetentionTimes,
+    Watching,
+    Telling,
+    Operation,
+    Traces,
+    Limits,
+    Secrets,
+)
 
 NOT_BUILT: Final = {
     "MEDIC_NOTIFY": "switching notifiers off",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import orjson
@@ -12,13 +12,14 @@ import orjson
 from medic.audit import COUNTED_MAX, AuditEntry, AuditPlace, AuditQuery, SnapshotQuery
 from medic.core.names import normal_name
 from medic.core.snapshot import ServiceSnapshot, SnapshotId
-from medic.core.units import INSTANT_MAX, INSTANT_MIN, InstantMs, ServiceId, from_datetime, isoformat
+from medic.core.units import InstantMs, ServiceId, isoformat
 from medic.errors import Fault, InvalidInputError, UnknownSnapshotError
 from medic.http.answers import Answer, JsonObject, JsonValue, Stream, success
 from medic.http.call import Call
 from medic.http.csv import CSV_CONTENT_TYPE, CSV_TYPE, csv_row
 from medic.http.cursor import ID_MAX
 from medic.http.limits import ENTRIES_DEFAULT, ENTRIES_MAX
+from medic.http.moments import read_moment
 from medic.http.parts import ApiParts
 from medic.http.shown import service_json
 
@@ -139,9 +140,9 @@ class _Window:
     def of(cls, call: Call) -> _Window:
         limit = _whole(call, "limit", ENTRIES_DEFAULT, 1, ID_MAX)
         return cls(
-            since=_instant(call, "start_date", timedelta()),
+            since=read_moment(call, "start_date", timedelta()),
             # A day without a time is all of it.
-            until=_instant(call, "end_date", timedelta(days=1, milliseconds=-1)),
+            until=read_moment(call, "end_date", timedelta(days=1, milliseconds=-1)),
             limit=min(limit, ENTRIES_MAX),
             offset=_whole(call, "offset", 0, 0, COUNTED_MAX),
         )
@@ -236,21 +237,3 @@ def _whole(call: Call, name: str, default: int, least: int, most: int) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 16 or not least <= int(text) <= most:
         raise InvalidInputError((Fault(name, f"must be a whole number from {least} to {most}"),))
     return int(text)
-
-
-def _instant(call: Call, name: str, day: timedelta) -> InstantMs | None:
-    """A moment of the query; of a date alone its beginning, moved by `day`. Without a zone it is UTC."""
-    text = call.query.get(name)
-    if not text:
-        return None
-    fault = InvalidInputError((Fault(name, "must be a date or a time as ISO 8601 has it; a `+` in it as `%2B`"),))
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        instant = from_datetime(moment + (day if len(text) <= len("2026-01-31") else timedelta()))
-    except (ValueError, OverflowError):
-        raise fault from None
-    if not INSTANT_MIN <= instant <= INSTANT_MAX:
-        raise fault
-    return instant

@@ -56,7 +56,7 @@ from medic.http.caller import caller_address
 from medic.http.crowd import Waiting
 from medic.http.door import Door
 from medic.http.framing import Framing, HotHead, HotRoute, Verdict
-from medic.http.heartbeats import accepted, note_refused, read_heartbeat, require_admitted
+from medic.http.heartbeats import accepted, note_refused, read_heartbeat
 from medic.http.hot_routes import HEARTBEAT, HOT_ROUTES, Take, refuse_late
 from medic.http.lane_connection import READ, WRITE, LaneConnection, LaneConnections
 from medic.http.limits import (
@@ -312,7 +312,9 @@ class ExpressLane:
                 body, strict_status=self._strict_status, idempotency_key=head.idempotency_key
             )
             name, beat.caller = beat.name, caller
-            require_admitted(parts, name, caller)
+            refusal = parts.gatekeeper.admit_heartbeat(caller, name)
+            if refusal is not None:
+                raise refusal
             self._newest = parts.intake.take_nowait(beat)
             if ignored:
                 answer = accepted(ignored)

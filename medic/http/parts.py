@@ -13,7 +13,7 @@ from medic.alerting.guard import Guard
 from medic.alerting.slack_presses import SlackPresses
 from medic.audit import AuditLog, ServiceSnapshots
 from medic.core.policy import Defaults
-from medic.history import History
+from medic.history import History, ServiceRecords
 from medic.http.caller import TrustedProxies
 from medic.http.headers import NO_CORS, Cors
 from medic.http.refused import RefusedHeartbeats
@@ -83,6 +83,7 @@ class ApiParts:
     roster: Roster
     changes: Changes
     history: History
+    records: ServiceRecords
     webhooks: Webhooks
     audit: AuditLog
     snapshots: ServiceSnapshots

@@ -11,12 +11,12 @@ from medic.http import (
     documentation,
     heartbeats,
     named,
-    operations,
     services,
     shapes,
     webhooks,
 )
 from medic.http.audit_routes import AUDIT
+from medic.http.availability_routes import AVAILABILITY
 from medic.http.bodies import (
     BulkBody,
     HeartbeatBody,
@@ -29,6 +29,7 @@ from medic.http.bodies import (
 )
 from medic.http.key_routes import KEYS
 from medic.http.limits import BULK_BYTES_MAX, BULK_HEARTBEATS_MAX, HEARTBEAT_BYTES_MAX, HEARTBEATS_MAX
+from medic.http.operations_routes import OPERATIONS
 from medic.http.route import Parameter, Route, Told
 from medic.http.secret_routes import SECRETS
 from medic.http.shared_answers import AWAY, CURSOR, LIMIT
@@ -400,92 +401,18 @@ WEBHOOKS: Final = (
     ),
 )
 
-OPERATIONS: Final = (
-    Route(
-        "GET",
-        "/v1/healthcheck/network",
-        operations.network,
-        "Operations",
-        "Is the network there",
-        {204: Told("It is.")},
-        query=None,
-        limited=False,
-        scope=None,
-    ),
-    Route(
-        "GET",
-        "/health",
-        operations.health,
-        "Operations",
-        "Health, by component",
-        {
-            200: Told("Healthy or degraded.", shapes.HealthShape),
-            503: Told("Unhealthy: database, journal, wheel or writer do not work.", shapes.HealthShape),
-        },
-        query=None,
-        limited=False,
-        scope=None,
-    ),
-    Route(
-        "GET",
-        "/health/live",
-        operations.live,
-        "Operations",
-        "Does Medic have to be restarted",
-        {
-            200: Told("No: the loop turns and deadlines are fired.", shapes.ProbeShape),
-            503: Told("Yes: it has stalled.", shapes.ProbeShape),
-        },
-        query=None,
-        limited=False,
-        scope=None,
-    ),
-    Route(
-        "GET",
-        "/health/ready",
-        operations.ready,
-        "Operations",
-        "Can heartbeats be taken in durably",
-        {
-            200: Told("Yes, PostgreSQL down or not.", shapes.ProbeShape),
-            503: Told("No, and why.", shapes.ProbeShape),
-        },
-        query=None,
-        limited=False,
-        scope=None,
-    ),
-    Route(
-        "GET",
-        "/metrics",
-        operations.metrics,
-        "Operations",
-        "Prometheus metrics",
-        {200: Told("Prometheus text, or OpenMetrics where Accept asks for it.", None, "text/plain")},
-        query=None,
-        limited=False,
-    ),
-    Route(
-        "GET",
-        "/metrics/services",
-        operations.service_metrics,
-        "Operations",
-        "Prometheus metrics of every service, streamed",
-        {
-            200: Told("Prometheus text, or OpenMetrics where Accept asks for it.", None, "text/plain"),
-            503: Told("Too many of these scrapes are under way.", shapes.Refusal),
-        },
-        query=(
-            Parameter("team", "string", "Only this team's services."),
-            Parameter("name", "string", "Only services of this name; `*` stands for any characters."),
-            Parameter("status", "string", "Only services of this status."),
-            Parameter("shard", "string", "`i/n`: the i-th of n parts."),
-        ),
-        limited=False,
-        narrows=True,
-    ),
+_DESCRIBED: Final = (
+    *HEARTBEATS,
+    *SERVICES,
+    *AVAILABILITY,
+    *ALERTS,
+    *WEBHOOKS,
+    *KEYS,
+    *SECRETS,
+    *SLACK,
+    *AUDIT,
+    *OPERATIONS,
 )
-
-_DESCRIBED: Final = (*HEARTBEATS, *SERVICES, *ALERTS, *WEBHOOKS, *KEYS, *SECRETS, *SLACK, *AUDIT, *OPERATIONS)
 
 ROUTES: Final = (*_DESCRIBED, *documentation.routes(_DESCRIBED))
 """All routes."""

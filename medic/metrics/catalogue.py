@@ -149,6 +149,8 @@ JOURNAL_RESERVED: Final = Spec(
 JOURNAL_REFUSING_INTAKE: Final = Spec(
     "medic_journal_refusing_intake", "gauge", "1 while heartbeats are refused for want of room, else 0."
 )
+DISK_SIZE: Final = Spec("medic_disk_size_bytes", "gauge", "Size of the disk under MEDIC_DATA_DIR.")
+DISK_FREE: Final = Spec("medic_disk_free_bytes", "gauge", "What Medic's user may still write there.")
 
 # ------------------------------------------------------------------------------------------------------------ snapshot
 
@@ -207,6 +209,21 @@ DATABASE_ERRORS: Final = Spec(
     "medic_db_connection_errors_total", "counter", "Attempts to connect that failed, and connections that broke."
 )
 DATABASE_CONNECTIONS: Final = Spec("medic_db_connections", "gauge", "Connections open, by use.", ("state",))
+
+# ----------------------------------------------------------------------------------------------------------- cleanup
+
+CLEANUP_SUCCESS: Final = Spec(
+    "medic_cleanup_last_success_timestamp_seconds",
+    "gauge",
+    "When a cleanup last did all that was due, the daily one or `medic cleanup`; absent before the first.",
+)
+CLEANUP_FAILING: Final = Spec(
+    "medic_cleanup_failing", "gauge", "1 where the last cleanup left something that was due, else 0."
+)
+CLEANUP_FAILURES: Final = Spec("medic_cleanup_failures_total", "counter", "Cleanups that left something that was due.")
+CLEANUP_SECONDS: Final = Spec(
+    "medic_cleanup_seconds", "gauge", "How long the last daily cleanup took; absent before the first of this process."
+)
 
 # ------------------------------------------------------------------------------------------------------------- Redis
 

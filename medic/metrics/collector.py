@@ -64,6 +64,7 @@ class MedicCollector(Collector):
         yield from self._writer()
         yield from self._loop()
         yield from self._database()
+        yield from self._cleanup()
         yield from self._redis()
         yield from self._leadership()
         yield from self._keys()
@@ -165,6 +166,10 @@ class MedicCollector(Collector):
         yield from _single(catalogue.JOURNAL_RESERVED, journal.reserved_bytes)
         yield from _single(catalogue.JOURNAL_REFUSING_INTAKE, float(journal.refusing_intake is not None))
         yield from _single(catalogue.IDS_AHEAD, self._parts.ids_ahead())
+        disk = self._parts.disk()
+        if disk is not None:
+            yield from _single(catalogue.DISK_SIZE, disk.size_bytes)
+            yield from _single(catalogue.DISK_FREE, disk.free_bytes)
 
     def _writer(self) -> Iterator[Metric]:
         writer = self._parts.writer()
@@ -195,6 +200,15 @@ class MedicCollector(Collector):
         yield from _single(catalogue.DATABASE_ERRORS, database.connection_errors)
         idle = database.connections_open - database.connections_busy
         yield from _by_word(catalogue.DATABASE_CONNECTIONS, {"busy": database.connections_busy, "idle": idle})
+
+    def _cleanup(self) -> Iterator[Metric]:
+        cleanup = self._parts.cleanup()
+        if cleanup.last_success_at is not None:
+            yield from _single(catalogue.CLEANUP_SUCCESS, cleanup.last_success_at / 1000)
+        yield from _single(catalogue.CLEANUP_FAILING, float(cleanup.failing is not None))
+        yield from _single(catalogue.CLEANUP_FAILURES, cleanup.failures)
+        if cleanup.seconds is not None:
+            yield from _single(catalogue.CLEANUP_SECONDS, cleanup.seconds)
 
     def _redis(self) -> Iterator[Metric]:
         redis = self._parts.redis()

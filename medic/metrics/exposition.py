@@ -21,8 +21,9 @@ from medic.ports import Clock, Roster
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-STREAMS_MAX: Final = 2
-"""Listings of all services at a time: a pair of Prometheus servers. Each takes seconds of the loop at a million."""
+STREAMS_MAX: Final = 16
+"""Listings of services at a time: a pair of Prometheus servers that ask for eight shards each. They take turns, so that
+sixteen hold the loop no longer than one does; each keeps 8 bytes for each of its services, and a slice of text."""
 
 SERVICES_MAX: Final = 1_000
 """`MEDIC_METRICS_SERVICES_MAX` where it is not set: services listed on `/metrics` itself."""
@@ -42,14 +43,37 @@ class Page:
     body: AsyncIterator[bytes]
 
 
+class Turns:
+    """What listings that are read together share, so that all of them cost others no more than one does.
+
+    Attributes:
+        making: Held while a slice is made: in a turn of the loop there is one.
+        packing: One thread compresses. As many as there are listings would leave the loop a share of one among them
+            where Medic has a core or two.
+    """
+
+    def __init__(self) -> None:
+        self.making = trio.Lock()
+        self.packing = trio.CapacityLimiter(1)
+
+
 class Pieces:
     """An async iterator over pieces that plain code makes, with a chance for every other task before each.
 
     `aclose` ends it early; one that is dropped ends as well. Compressing happens in a thread.
+
+    Args:
+        pieces: Each step is a slice: it holds the loop.
+        turns: Those that share them take turns.
+        gzip: Whether to compress.
+        on_end: Called once, at the end.
     """
 
-    def __init__(self, pieces: Iterator[bytes], *, gzip: bool, on_end: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, pieces: Iterator[bytes], *, turns: Turns, gzip: bool, on_end: Callable[[], None] | None = None
+    ) -> None:
         self._pieces: Iterator[bytes] | None = pieces
+        self._turns = turns
         self._compressor = zlib.compressobj(GZIP_LEVEL, wbits=31) if gzip else None
         self._on_end = on_end
 
@@ -58,14 +82,14 @@ class Pieces:
 
     async def __anext__(self) -> bytes:
         while self._pieces is not None:
-            await trio.lowlevel.checkpoint()
-            piece = next(self._pieces, None)
+            async with self._turns.making:
+                piece = next(self._pieces, None)
             if piece is None:
                 self._end()
                 if self._compressor is not None:
                     return self._compressor.flush()
             elif self._compressor is not None:
-                piece = await trio.to_thread.run_sync(self._compressor.compress, piece)
+                piece = await trio.to_thread.run_sync(self._compressor.compress, piece, limiter=self._turns.packing)
             if piece:
                 return piece
         raise StopAsyncIteration
@@ -104,6 +128,7 @@ class Exposition:
         self._clock = clock
         self._services_max = services_max
         self._streams = 0
+        self._turns = Turns()
 
     def metrics(self, *, accept: str = "", accept_encoding: str = "") -> Page:
         """`GET /metrics`: the parts, and services as far as they go.
@@ -142,12 +167,11 @@ class Exposition:
     def _stream_ended(self) -> None:
         self._streams -= 1
 
-    @staticmethod
     def _page(
-        pieces: Iterable[bytes], *, openmetrics: bool, gzip: bool, on_end: Callable[[], None] | None = None
+        self, pieces: Iterable[bytes], *, openmetrics: bool, gzip: bool, on_end: Callable[[], None] | None = None
     ) -> Page:
         ended = chain(pieces, (END_OF_OPENMETRICS,) if openmetrics else ())
-        body = Pieces(ended, gzip=gzip, on_end=on_end)
+        body = Pieces(ended, turns=self._turns, gzip=gzip, on_end=on_end)
         return Page(OPENMETRICS if openmetrics else TEXT, "gzip" if gzip else "", body)
 
 

@@ -15,10 +15,12 @@ from medic.alerting.statistics import AlertingStatistics
 from medic.metrics.distribution import Reading
 from medic.metrics.requests import RequestStatistics
 from medic.metrics.stall import StallStatistics
+from medic.store.disk import DiskStatistics
 from medic.store.journal.statistics import JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
 from medic.store.redis.client import RedisStatistics
+from medic.store.retention.report import CleanupStatistics
 from medic.store.snapshot.keeper import SnapshotStatistics
 from medic.store.tables.writer import WriterStatistics
 
@@ -38,9 +40,11 @@ class Parts:
     journal: Callable[[], JournalStatistics]
     snapshot: Callable[[], SnapshotStatistics]
     ids_ahead: Callable[[], int]
+    disk: Callable[[], DiskStatistics | None]
     writer: Callable[[], WriterStatistics]
     database: Callable[[], DatabaseStatistics]
     leadership: Callable[[], LeadershipStatistics]
     alerting: Callable[[], AlertingStatistics]
     keys: Callable[[], KeyStatistics]
     redis: Callable[[], RedisStatistics | None]
+    cleanup: Callable[[], CleanupStatistics]

@@ -1,9 +1,11 @@
 """One line a service and family, streamed: a million services cost memory for one slice, and no label child is kept.
 
-prometheus_client's own text for four million series took 41 s and 2.3 GB (HARD-CASES H29). Here a family is written
-in one walk over the roster, in slices of at most `SLICE_SECONDS`, and between two slices every task that is ready runs.
-The exposition formats want each family in one piece, hence a walk for each family; services that come or go between two
-walks are merely missing from some families of that scrape.
+prometheus_client's own text for four million series took 41 s and 2.3 GB (HARD-CASES H29). Here a listing is written in
+slices of at most `SLICE_SECONDS`, and between two slices every task that is ready runs.
+
+The exposition formats want each family in one piece. So the services asked for are chosen in one walk over the roster,
+which keeps 8 bytes for each, and every family goes through what was chosen: a shard of many pays for all services once
+and not once a family, and a service that comes or goes meanwhile is in all families of that scrape or in none.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -32,7 +34,7 @@ SERVICES_BETWEEN_LOOKS: Final = 64
 """Services written between two looks at the clock: some 0.1 ms."""
 
 SHARDS_MAX: Final = 1_000
-"""Parts a scrape may be divided into; each still walks over all services."""
+"""Parts a scrape may be divided into; choosing a part looks at every service once, 0.5 µs each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,8 @@ class ServiceFilter:
             raise InvalidInputError(tuple(faults))
         return cls(team=team, name=name, status=None if status is None else Status(status), shard=place)
 
-    def select(self, services: Iterable[Service]) -> Iterator[Service | None]:
-        """The services in order, and None in the place of each that was not asked for, which takes time as well."""
-        accept = self._accept()
-        return iter(services) if accept is None else (service if accept(service) else None for service in services)
-
-    def _accept(self) -> Callable[[Service], bool] | None:
+    def accept(self) -> Callable[[Service], bool] | None:
+        """Whether a service was asked for; None where all of them are."""
         if self == ServiceFilter():
             return None
         team, status, shard, reach = self.team, self.status, self.shard, self.reach
@@ -166,7 +164,7 @@ def service_lines(
 ) -> Iterator[bytes]:
     """The families of `FAMILIES` over the services asked for, as text in pieces; without the end line of OpenMetrics.
 
-    Each step takes at most `SLICE_SECONDS`; a piece is empty where the slice met no service that was asked for. Whoever
+    Each step takes at most `SLICE_SECONDS`; pieces are empty while services are chosen. Whoever
     iterates lets other tasks run between two steps (`medic.metrics.exposition.Pieces`). Plain code and not an async
     generator, because one of those that a client leaves in the middle is finalised by nobody in particular.
 
@@ -177,28 +175,38 @@ def service_lines(
         openmetrics: Whether the text is OpenMetrics.
         most: At most so many services, the first by name; None for all.
     """
+    chosen: list[Service] = []
+    for _ in _choose(roster, wanted, most, chosen):
+        yield b""
     for family in FAMILIES:
         yield family.head(openmetrics=openmetrics)
-        yield from _family_lines(family, roster, clock, wanted, most)
+        yield from _family_lines(family, chosen, clock)
 
 
-def _family_lines(
-    family: Family, roster: Roster, clock: Clock, wanted: ServiceFilter, most: int | None
-) -> Iterator[bytes]:
-    lines: list[str] = []
-    left = most
-    began, skew = time.perf_counter(), clock.skew
-    services = wanted.select(roster.services())
+def _choose(roster: Roster, wanted: ServiceFilter, most: int | None, chosen: list[Service]) -> Iterator[None]:
+    """Put the services asked for into `chosen`, a slice at each step."""
+    accept = wanted.accept()
+    services = iter(roster.services())
+    began = time.perf_counter()
     while looked_at := list(islice(services, SERVICES_BETWEEN_LOOKS)):
-        chosen = [service for service in looked_at if service is not None]
-        if left is not None:
-            chosen, left = chosen[:left], left - len(chosen)
-        for service in chosen:
-            value = family.value(service, skew)
+        chosen += looked_at if accept is None else filter(accept, looked_at)
+        if most is not None and len(chosen) >= most:
+            del chosen[most:]
+            return
+        if time.perf_counter() - began >= SLICE_SECONDS:
+            yield
+            began = time.perf_counter()
+
+
+def _family_lines(family: Family, chosen: Sequence[Service], clock: Clock) -> Iterator[bytes]:
+    lines: list[str] = []
+    name, value_of = family.name, family.value
+    began, skew = time.perf_counter(), clock.skew
+    for first in range(0, len(chosen), SERVICES_BETWEEN_LOOKS):
+        for service in chosen[first : first + SERVICES_BETWEEN_LOOKS]:
+            value = value_of(service, skew)
             if value is not None:
-                lines.append(f"{family.name}{_labels(service)} {value}\n")
-        if left is not None and left <= 0:
-            break
+                lines.append(f"{name}{_labels(service)} {value}\n")
         if time.perf_counter() - began >= SLICE_SECONDS:
             yield "".join(lines).encode()
             lines.clear()

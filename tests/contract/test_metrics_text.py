@@ -15,7 +15,16 @@ from medic.core.status import Status
 from medic.errors import OverloadedError
 from medic.metrics import catalogue
 from medic.metrics.collector import MedicCollector
-from medic.metrics.exposition import OPENMETRICS, STREAMS_MAX, TEXT, Exposition, accepts_gzip, wants_openmetrics
+from medic.metrics.exposition import (
+    OPENMETRICS,
+    STREAMS_MAX,
+    TEXT,
+    Exposition,
+    Pieces,
+    Turns,
+    accepts_gzip,
+    wants_openmetrics,
+)
 from medic.metrics.services import FAMILIES, ServiceFilter
 from medic.store.redis.client import RedisStatistics
 from tests.unit.metrics.parts import NOW, Bench, FixedClock, FixedHealth, ListRoster, service
@@ -239,7 +248,7 @@ async def test_gzip_carries_the_same_text(accept):
     assert await text_of(packed) == await text_of(plain)
 
 
-async def test_only_two_listings_are_read_at_a_time():
+async def test_only_so_many_listings_are_read_at_a_time():
     scraped = exposition(fleet())
     first, *others = [scraped.services(ServiceFilter()) for _ in range(STREAMS_MAX)]
     with pytest.raises(OverloadedError) as refused:
@@ -281,6 +290,46 @@ async def test_a_listing_gives_way_to_others_between_slices():
         nursery.cancel_scope.cancel()
     assert pieces >= 2 * len(FAMILIES)
     assert turns >= pieces - 1
+
+
+class LoopTurns(trio.abc.Instrument):
+    """Counts the turns of the loop."""
+
+    count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+@pytest.mark.parametrize("gzip", [False, True])
+async def test_listings_that_are_read_together_hold_the_loop_no_longer_than_one(gzip):
+    loop, turns, seen = LoopTurns(), Turns(), []
+
+    def slices():
+        for _ in range(5):
+            seen.append(loop.count)
+            yield b"text"
+
+    async def read() -> None:
+        async for _ in Pieces(slices(), turns=turns, gzip=gzip):
+            pass
+
+    trio.lowlevel.add_instrument(loop)
+    try:
+        async with trio.open_nursery() as nursery:
+            for _ in range(STREAMS_MAX):
+                nursery.start_soon(read)
+    finally:
+        trio.lowlevel.remove_instrument(loop)
+    assert len(seen) == 5 * STREAMS_MAX
+    assert len(set(seen)) == len(seen)
+
+
+async def test_whoever_gives_up_while_it_waits_for_its_turn_lets_the_others_go_on():
+    turns = Turns()
+    with trio.move_on_after(0):
+        await Pieces(iter([b"text"]), turns=turns, gzip=False).__anext__()
+    assert [piece async for piece in Pieces(iter([b"text"]), turns=turns, gzip=False)] == [b"text"]
 
 
 def test_openmetrics_is_answered_only_where_it_is_wanted_more():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.image import may_build
 from tests.e2e.mounting import may_mount
 from tests.e2e.postgres import PostgresProcess
 from tests.e2e.process import MedicProcess
@@ -16,6 +17,8 @@ from tests.vendors import VendorProcess
 
 # The same is tested with a disk of our own making in tests/integration/test_journal_space.py.
 collect_ignore = [] if may_mount() else ["test_disk_full.py"]
+# The wheel alone, without the image around it, is tested in test_wheel.py.
+collect_ignore += [] if may_build() else ["test_image.py"]
 
 
 @pytest.fixture
@@ -51,6 +54,20 @@ def postgres(tmp_path: Path, first_database: Path) -> Iterator[PostgresProcess]:
     subprocess.run(["cp", "-a", first_database, tmp_path / "database"], check=True)
     with PostgresProcess(tmp_path / "database") as process:
         yield process
+
+
+@pytest.fixture
+def pair(
+    tmp_path: Path, vendors: VendorProcess, postgres: PostgresProcess
+) -> Iterator[tuple[MedicProcess, MedicProcess]]:
+    """Two Medics on one database, each with a data directory of its own: the first is active, the second stands by."""
+    environment = {**vendors.environment, **postgres.environment}
+    first, second = (MedicProcess(tmp_path / name, **environment) for name in ("first", "second"))
+    first.start()
+    second.launch().wait_answer("/health/live", 200)
+    yield first, second
+    for process in (first, second):
+        process.end()
 
 
 @pytest.fixture

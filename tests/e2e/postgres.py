@@ -19,6 +19,7 @@ from medic.store.embedded.leftovers import server_processes
 from medic.store.embedded.server import open_embedded_server
 from medic.store.postgres.bridge import open_bridge
 from tests.patience import PATIENCE_SECONDS
+from tests.postgres_server import find_tool
 
 OURS = ("DB_HOST", "DB_PORT", "DB_NAME", "PG_USER", "PG_PASS")
 
@@ -61,6 +62,13 @@ class PostgresProcess:
         if self._child.stdout is not None:
             self._child.stdout.close()
         self._child = None
+
+    def ask(self, sql: str) -> str:
+        """What it answers, as psql prints it without ornaments."""
+        where = self.environment
+        names = ["-h", where["DB_HOST"], "-p", where["DB_PORT"], "-U", where["PG_USER"], "-d", where["DB_NAME"]]
+        words = [find_tool("psql"), *names, "-Atc", sql]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
     def freeze(self) -> None:
         """Stop every process of the server where it stands: connections stay open and nobody answers."""

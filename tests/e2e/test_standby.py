@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from medic.store.tokens import TokenFile, may_start_alone
 from tests.e2e.pages import pages, slack_ids, wait_for_pages
 from tests.e2e.postgres import PostgresProcess
 from tests.e2e.process import MedicProcess
 from tests.patience import PATIENCE_SECONDS
-from tests.postgres_server import find_tool
 from tests.vendors import VendorProcess
 
 SILENT_SECONDS = 6.0
@@ -29,27 +23,6 @@ WHERE heartbeat_name = 'broken' AND status = 'down' OR heartbeat_name = 'silent'
 END_LOCK = (
     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1296385097 AND objid = 1"
 )
-
-
-@pytest.fixture
-def pair(
-    tmp_path: Path, vendors: VendorProcess, postgres: PostgresProcess
-) -> Iterator[tuple[MedicProcess, MedicProcess]]:
-    """The first is active, the second stands by."""
-    environment = {**vendors.environment, **postgres.environment}
-    first, second = (MedicProcess(tmp_path / name, **environment) for name in ("first", "second"))
-    first.start()
-    second.launch().wait_answer("/health/live", 200)
-    yield first, second
-    for process in (first, second):
-        process.stop(signal.SIGKILL)
-
-
-def ask(postgres: PostgresProcess, sql: str) -> str:
-    """What PostgreSQL answers."""
-    where = postgres.environment
-    names = ["-h", where["DB_HOST"], "-p", where["DB_PORT"], "-U", where["PG_USER"], "-d", where["DB_NAME"]]
-    return subprocess.run([find_tool("psql"), *names, "-Atc", sql], check=True, capture_output=True, text=True).stdout
 
 
 def told(vendors: VendorProcess) -> list[str]:
@@ -81,7 +54,7 @@ def test_a_medic_that_stands_by_takes_over_from_one_that_was_killed_and_hands_ba
     beats = [first.beat(name).status for name in ("silent", "well")]
     assert beats == [201, 201]
     # What the first one has not written yet when it is killed, nobody can know.
-    first.wait_for(lambda: ask(postgres, WRITTEN) == "2\n")
+    first.wait_for(lambda: postgres.ask(WRITTEN) == "2\n")
     first.kill()
     second.wait_for(lambda: second.takes("well"))
     second.wait_for(lambda: second.takes("well") and len(pages(vendors, "trigger")) > 1)
@@ -116,7 +89,7 @@ def test_a_medic_that_was_stopped_and_overtaken_ends_without_paging(
     assert first.beat("silent").status == 201
     assert first.child is not None
     first.child.send_signal(signal.SIGSTOP)
-    assert ask(postgres, END_LOCK) == "t\n"
+    assert postgres.ask(END_LOCK) == "t\n"
     second.wait_answer("/health/ready", 200)
     wait_for_pages(vendors, "trigger", 1)
 

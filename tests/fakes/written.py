@@ -40,6 +40,8 @@ class StuckAt:
 class FixedRoster:
     """Implements `ports.Roster` for the services it was given."""
 
+    key_rules = 0
+
     def __init__(self, services: Sequence[Service] = ()) -> None:
         self._services = {service.row.service_id: service for service in services}
 

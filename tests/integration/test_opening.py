@@ -27,6 +27,8 @@ from tests.patience import PATIENCE_SECONDS
 
 
 class NoServices:
+    key_rules = 0
+
     def services(self, after=""):
         yield from ()
 

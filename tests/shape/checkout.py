@@ -22,7 +22,9 @@ def files(*suffixes: str) -> tuple[Path, ...]:
     else:
         # A copy without its history: whatever is there, but what tools leave behind.
         found = [path for path in ROOT.rglob("*") if not LEFT_OUT & set(path.relative_to(ROOT).parts)]
-    return tuple(path for path in found if path.is_file() and (not suffixes or path.suffix in suffixes))
+    # A symbolic link is another name for a file that is looked at under its own.
+    found = [path for path in found if path.is_file() and not path.is_symlink()]
+    return tuple(path for path in found if not suffixes or path.suffix in suffixes)
 
 
 @cache

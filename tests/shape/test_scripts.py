@@ -214,6 +214,69 @@ def test_in_a_folder_that_cannot_be_written_one_sentence_says_so(checkout, path)
     )
 
 
+APT = """
+printf '%s\\n' "$*" >>"$ASKED"
+case "$*" in
+  *update*) [ -z "$OFFLINE" ] && : >listed || exit 100 ;;
+  *) [ -e listed ] || [ -z "$EMPTY$OFFLINE" ] && : >prometheus_2_amd64.deb || exit 100 ;;
+esac
+"""
+"""A package client that has what it was told: lists of its own, none, or no network."""
+
+UNPACK = """
+mkdir -p "$3/usr/bin"
+for name in prometheus promtool; do printf '#!/bin/sh\\n' >"$3/usr/bin/$name"; chmod +x "$3/usr/bin/$name"; done
+"""
+
+
+def fetch(checkout: Path, path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What `scripts/test` does before it runs."""
+    for tool in ("find", "mktemp", "timeout", "mv", "chmod"):
+        if not (path / tool).exists():
+            (path / tool).symlink_to(shutil.which(tool))
+    python_on(path, "apt-get", APT)
+    python_on(path, "dpkg-deb", UNPACK)
+    settings = {"ASKED": str(checkout / "asked"), "EMPTY": "", "OFFLINE": "", **environment}
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", '. "$1"; fetch_prometheus', "bash", checkout / "scripts" / "_venv.sh"],
+        env={"PATH": str(path), "HOME": str(checkout), **settings},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("empty", "asked"), [("", 1), ("yes", 3)])
+def test_prometheus_is_fetched_once_and_kept(checkout, path, empty, asked):
+    ready(checkout)
+    done = fetch(checkout, path, EMPTY=empty)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (0, "", 1)
+    assert (checkout / ".venv" / "prometheus" / "usr" / "bin" / "promtool").exists()
+    again = fetch(checkout, path, EMPTY=empty)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert len((checkout / "asked").read_text(encoding="utf-8").splitlines()) == asked
+    assert sorted(found.name for found in (checkout / ".venv").glob("prometheus*")) == ["prometheus", "prometheus.log"]
+
+
+def test_where_prometheus_cannot_be_had_one_sentence_says_so_and_nothing_fails(checkout, path):
+    ready(checkout)
+    done = fetch(checkout, path, OFFLINE="yes")
+    assert done.returncode == 0
+    assert "its tests are left out" in done.stderr
+    assert not (checkout / ".venv" / "prometheus").exists()
+    # It is not tried at every run.
+    assert fetch(checkout, path, OFFLINE="yes").stderr == ""
+
+
+def test_a_prometheus_of_the_machines_own_is_taken(checkout, path):
+    ready(checkout)
+    for name in ("prometheus", "promtool"):
+        python_on(path, name, "")
+    assert fetch(checkout, path).stderr == ""
+    assert not (checkout / "asked").exists()
+
+
 def test_a_turn_that_a_killed_script_held_is_taken_over(checkout, path):
     ended = subprocess.Popen(["true"])
     ended.wait()

@@ -10,6 +10,7 @@ later, and remove what was before. One that is not in this file counts for nothi
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class _Kept:
 
 
 class AuditHeads:
-    """The file. Reads and writes block: in a thread, please.
+    """The file. Reads and writes block: in a thread, please; in several at a time, they wait for each other.
 
     Args:
         folder: The data directory.
@@ -66,6 +67,8 @@ class AuditHeads:
         self._path = folder / FILE_NAME
         self._kept: list[_Kept] = []
         self._checkpoints: list[_Kept] = []
+        self._was_read = False
+        self._one_at_a_time = threading.RLock()
 
     def read(self) -> Sequence[Head]:
         """Every head that is kept, in the order they were; none where there is no file.
@@ -74,14 +77,16 @@ class AuditHeads:
             ValueError: the file is no list of heads.
             OSError: it cannot be read.
         """
-        try:
-            lines = self._path.read_text("ascii").splitlines()
-        except FileNotFoundError:
-            lines = []
-        found = [_read_line(line) for line in lines]
-        self._kept = [kept for kept in found if kept.remark != _CHECKPOINT]
-        self._checkpoints = [kept for kept in found if kept.remark == _CHECKPOINT]
-        return [kept.head for kept in self._kept]
+        with self._one_at_a_time:
+            try:
+                lines = self._path.read_text("ascii").splitlines()
+            except FileNotFoundError:
+                lines = []
+            found = [_read_line(line) for line in lines]
+            self._kept = [kept for kept in found if kept.remark != _CHECKPOINT]
+            self._checkpoints = [kept for kept in found if kept.remark == _CHECKPOINT]
+            self._was_read = True
+            return [kept.head for kept in self._kept]
 
     @property
     def checkpoints(self) -> Sequence[Checkpoint]:
@@ -104,16 +109,25 @@ class AuditHeads:
 
     def keep(self, head: Head, at: InstantMs) -> None:
         """Write the chain's newest head down, durably."""
-        replaces = self._kept and not self.begins_day(at) and not self._kept[-1].is_pinned
-        kept = [*(self._kept[:-1] if replaces else self._kept), _Kept(head, at)][-HEADS_MAX:]
-        self._write([*self._checkpoints, *kept])
-        self._kept = kept
+        with self._one_at_a_time:
+            replaces = self._kept and not self.begins_day(at) and not self._kept[-1].is_pinned
+            kept = [*(self._kept[:-1] if replaces else self._kept), _Kept(head, at)][-HEADS_MAX:]
+            self._write([*self._checkpoints, *kept])
+            self._kept = kept
 
     def keep_checkpoint(self, head: Head, at: InstantMs) -> None:
-        """Write down, durably and before anything is removed, that entries up to this head are."""
-        checkpoints = [*self._checkpoints, _Kept(head, at, _CHECKPOINT)][-HEADS_MAX:]
-        self._write([*checkpoints, *self._kept])
-        self._checkpoints = checkpoints
+        """Write down, durably and before anything is removed, that entries up to this head are.
+
+        Raises:
+            ValueError: the file is no list of heads.
+            OSError: it cannot be read or written.
+        """
+        with self._one_at_a_time:
+            if not self._was_read:
+                self.read()
+            checkpoints = [*self._checkpoints, _Kept(head, at, _CHECKPOINT)][-HEADS_MAX:]
+            self._write([*checkpoints, *self._kept])
+            self._checkpoints = checkpoints
 
     def _write(self, lines: Sequence[_Kept]) -> None:
         unfinished = self._path.with_suffix(".unfinished")

@@ -30,6 +30,7 @@ from medic.store.postgres.bridge import Bridge, open_bridge
 from medic.store.postgres.errors import (
     TRANSPORT_ERRORS,
     CommitUnknownError,
+    LockedError,
     RowRefusedError,
     StatementRefusedError,
     reason_of,
@@ -47,6 +48,7 @@ __all__ = [
     "DatabaseStatistics",
     "Limits",
     "Listener",
+    "LockedError",
     "Observe",
     "Row",
     "RowRefusedError",

@@ -19,12 +19,17 @@ from medic.errors import DatabaseUnavailableError, MedicError
 TRANSPORT_ERRORS: Final = (OSError, EOFError, asyncio.CancelledError, trio.TooSlowError, asyncpg.InternalClientError)
 """After one of these nobody knows what became of the statement; the connection is of no use any more."""
 
+_LOCKED: Final = "55P03"
 _UNAVAILABLE_CLASSES: Final = frozenset({"08", "40", "53", "55", "57"})
 _ROW_CLASSES: Final = frozenset({"22", "23"})
 
 
 class CommitUnknownError(DatabaseUnavailableError):
     """The connection broke between COMMIT and its answer: read back what is stored before trying again."""
+
+
+class LockedError(DatabaseUnavailableError):
+    """Somebody held what the statement wanted for longer than `lock_timeout`; nothing was changed."""
 
 
 class StatementRefusedError(MedicError):
@@ -49,6 +54,8 @@ class RowRefusedError(StatementRefusedError):
 def translated(error: Exception) -> MedicError:
     """Medic's error for what the server, or the driver's encoder, answered on a connection that still works."""
     sqlstate: str = getattr(error, "sqlstate", None) or ""
+    if sqlstate == _LOCKED:
+        return LockedError(f"PostgreSQL cannot do this now ({reason_of(error)})")
     if sqlstate[:2] in _UNAVAILABLE_CLASSES:
         return DatabaseUnavailableError(f"PostgreSQL cannot do this now ({reason_of(error)})")
     constraint: str = getattr(error, "constraint_name", None) or ""

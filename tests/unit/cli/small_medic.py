@@ -7,6 +7,7 @@ first, whatever is asked.
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -126,6 +127,10 @@ class SmallMedic:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def speak_tls(self, context: ssl.SSLContext) -> None:
+        """From now on connections begin with a handshake."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def add(self, name: str, **fields: Any) -> None:
         """Have a service."""

@@ -12,10 +12,11 @@ import trustme
 from medic.access.allowlist import AllowedHost
 from medic.config.load import known_names, load_settings, load_settings_to_serve, secret_names
 from medic.config.secret_rules import references_of, values_of
-from medic.config.variables import NOT_BUILT, NOT_IN_USE_YET
+from medic.config.variables import NOT_BUILT
 from medic.core.policy import Defaults
 from medic.core.units import HOUR_MS, DurationMs
 from medic.errors import ConfigurationError
+from medic.store.retention.ages import Retention
 
 OWN_DATABASE = {"DB_HOST": "db.example", "DB_NAME": "medic", "PG_USER": "medic", "PG_PASS": "hunter2"}
 
@@ -41,7 +42,7 @@ def test_an_empty_environment_is_a_whole_configuration() -> None:
     assert settings.telling.zone.key == "America/Chicago"
     assert settings.tuning.defaults == Defaults(heartbeats_a_minute=100)
     assert settings.tuning.changes_seconds == 15
-    assert settings.storage.retention_days == 30
+    assert settings.retention == Retention(heartbeats=30, hours=92, days=1_100, alerts=400, snapshots=400, audit=0)
     assert settings.logs.level == "INFO"
     assert settings.remarks == ()
 
@@ -93,10 +94,16 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
     assert settings.limits.limiter == "redis"
     assert settings.telling.slack is not None
     assert settings.telling.slack.token.get_secret_value() == "xoxb-1"
-    said = " ".join(settings.remarks)
-    assert [name for name in NOT_IN_USE_YET if name in said] == [
-        "HEARTBEAT_RETENTION_DAYS",
-    ]
+    assert settings.retention.heartbeats == 7
+    assert settings.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("hours", "days", "remarked"), [(92, 91, 1), (0, 5_000, 1), (92, 0, 0), (0, 0, 0), (30, 30, 0)]
+)
+def test_counts_by_the_day_that_could_never_be_are_remarked(hours: int, days: int, remarked: int) -> None:
+    kept = {"MEDIC_HOURS_RETENTION_DAYS": str(hours), "MEDIC_DAYS_RETENTION_DAYS": str(days)}
+    assert [said[:25] for said in load_settings(kept).remarks] == ["MEDIC_DAYS_RETENTION_DAYS"] * remarked
 
 
 def test_no_secret_is_in_the_text_of_the_settings() -> None:
@@ -112,7 +119,7 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
     assert "geheim" not in f"{settings!r} {settings}"
     assert marked["MEDIC_SECRETS_KEY"] not in f"{settings!r}"
     known = values_of(settings)
-    assert {value for name, value in marked.items() if name not in {*NOT_IN_USE_YET, "DATABASE_URL"}} <= known
+    assert {value for name, value in marked.items() if name != "DATABASE_URL"} <= known
     assert "geheim" in known, "the passwords within addresses"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,11 +16,14 @@ from medic.access.keys import ApiKey, KeyRing, digest_of, key_id_of, secret_of, 
 from medic.access.mode import AuthMode
 from medic.access.scope import Scope
 from medic.access.uses import KeyUses
-from medic.core.units import InstantMs
+from medic.actors.actor import Actor
+from medic.actors.directory import Directory
+from medic.core.units import DAY_MS, InstantMs
 from medic.errors import ForbiddenError, UnauthorizedError
+from medic.http import gate as gate_module
 from medic.http.gate import REMEMBERED_SECONDS, Gate
 from medic.metrics.requests import RequestMeter
-from tests.unit.metrics.parts import FixedClock, ListRoster
+from tests.unit.metrics.parts import FixedClock, ListRoster, service
 
 ADDRESS = "192.0.2.7"
 KEY_ID, SECRET = key_id_of(bytes(8)), secret_of(bytes(32))
@@ -32,12 +37,16 @@ class World:
         self.clock = FixedClock()
         self.ring = KeyRing([ApiKey(KEY_ID, "one", frozenset(Scope), digest_of(SECRET), InstantMs(0), **fields)])  # type: ignore[arg-type]
         self.noted: list[tuple[str, str, str]] = []
-        self.gate = Gate(
-            mode,
+        self.mode, self.uses = mode, KeyUses()
+        self.gate = self.gate_of(ListRoster([]))
+
+    def gate_of(self, roster: Any) -> Gate:
+        return Gate(
+            self.mode,
             self.ring,
-            KeyUses(),
+            self.uses,
             keyless=KeylessRules(),
-            roster=ListRoster([]),
+            roster=roster,
             clock=self.clock,
             meter=RequestMeter(),
             note_failure=lambda reason, address, key_id: self.noted.append((reason, address, key_id)),
@@ -102,3 +111,58 @@ def test_in_the_open_mode_a_key_is_held_to_nothing() -> None:
     assert world.gate.recognise(SHOWN._replace(host="evil.example"), ADDRESS, HEARTBEATS).key is world.ring.by_id(
         KEY_ID
     )
+
+
+def actor(number: int = 1, *, require_key: bool = False) -> Actor:
+    return Actor.of(service(number, "nightly", require_key=require_key))
+
+
+def test_a_name_that_was_let_in_without_a_key_is_refused_once_its_service_needs_one() -> None:
+    directory, world = Directory(), World(AuthMode.HEARTBEATS_OPEN)
+    gate = world.gate_of(directory)
+    one = actor()
+    directory.add(one)
+    for _ in range(3):
+        assert gate.admit_heartbeat(Caller(ADDRESS), "nightly") is None
+    one.row = replace(one.row, require_key=True)
+    directory.note(one, one.status)
+    refusal = gate.admit_heartbeat(Caller(ADDRESS), "nightly")
+    assert isinstance(refusal, UnauthorizedError)
+    one.row = replace(one.row, require_key=False)
+    directory.note(one, one.status)
+    assert gate.admit_heartbeat(Caller(ADDRESS), "nightly") is None
+
+
+def test_a_name_that_was_let_in_is_looked_at_again_where_another_service_has_it() -> None:
+    directory, world = Directory(), World(AuthMode.HEARTBEATS_OPEN)
+    gate = world.gate_of(directory)
+    first = actor()
+    directory.add(first)
+    assert gate.admit_heartbeat(Caller(ADDRESS), "nightly") is None
+    directory.remove(first)
+    directory.add_all([actor(2, require_key=True)])
+    assert isinstance(gate.admit_heartbeat(Caller(ADDRESS), "nightly"), UnauthorizedError)
+
+
+def test_a_heartbeat_without_a_key_is_noted_once_a_day() -> None:
+    directory, world = Directory(), World(AuthMode.HEARTBEATS_OPEN)
+    gate = world.gate_of(directory)
+    directory.add(actor())
+    for expected in (1, 0, 0):
+        assert gate.admit_heartbeat(Caller(ADDRESS), "nightly") is None
+        assert len(world.uses.take_unwritten().keyless) == expected
+    tomorrow = InstantMs(world.clock.now() + DAY_MS)
+    world.clock.now = lambda: tomorrow  # type: ignore[method-assign]
+    gate.recognise(Introduction(host="localhost"), ADDRESS, Entrance(Scope.HEARTBEAT))
+    assert gate.admit_heartbeat(Caller(ADDRESS), "nightly") is None
+    assert len(world.uses.take_unwritten().keyless) == 1
+
+
+def test_no_more_names_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "LET_IN_MAX", 1)
+    directory, world = Directory(), World(AuthMode.HEARTBEATS_OPEN)
+    gate = world.gate_of(directory)
+    directory.add(actor())
+    for name in ("nightly", "NIGHTLY", "Nightly"):
+        assert gate.admit_heartbeat(Caller(ADDRESS), name) is None
+    assert len(gate._let_in) == 1

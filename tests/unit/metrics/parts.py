@@ -24,10 +24,12 @@ from medic.metrics.parts import Parts
 from medic.metrics.requests import RequestMeter
 from medic.metrics.stall import LoopStall
 from medic.ports import ComponentHealth, HealthReport
+from medic.store.disk import DiskStatistics
 from medic.store.journal.statistics import COMMIT_BOUNDS_SECONDS, JournalStatistics
 from medic.store.postgres.database import DatabaseStatistics
 from medic.store.postgres.leadership import LeadershipStatistics
 from medic.store.redis.client import RedisStatistics
+from medic.store.retention.report import CleanupStatistics
 from medic.store.snapshot.keeper import SnapshotStatistics
 from medic.store.tables.writer import WriterStatistics
 
@@ -156,6 +158,9 @@ ALERTING = AlertingStatistics(
 
 
 KEYS = KeyStatistics(working=90, ending=91)
+CLEANUP = CleanupStatistics(
+    last_success_at=NOW, next_at=InstantMs(NOW + 86_400_000), failing=None, failures=98, seconds=0.75
+)
 
 
 class Bench:
@@ -169,12 +174,14 @@ class Bench:
         self.sight = SIGHT
         self.journal = JOURNAL
         self.ids_ahead = 66
+        self.disk: DiskStatistics | None = DiskStatistics(size_bytes=68, free_bytes=67)
         self.snapshot = SNAPSHOT
         self.writer = WRITER
         self.database = DATABASE
         self.leadership = LEADERSHIP
         self.alerting = ALERTING
         self.keys = KEYS
+        self.cleanup = CLEANUP
         self.redis: RedisStatistics | None = None
         self.meter = RequestMeter()
         self.operations = OperationMeter()
@@ -190,6 +197,7 @@ class Bench:
             operations=self.operations.statistics,
             journal=lambda: self.journal,
             ids_ahead=lambda: self.ids_ahead,
+            disk=lambda: self.disk,
             snapshot=lambda: self.snapshot,
             writer=lambda: self.writer,
             database=lambda: self.database,
@@ -197,6 +205,7 @@ class Bench:
             alerting=lambda: self.alerting,
             keys=lambda: self.keys,
             redis=lambda: self.redis,
+            cleanup=lambda: self.cleanup,
         )
 
 
@@ -232,6 +241,8 @@ class FixedClock:
 
 class ListRoster:
     """Services in order of their names, and how many of them were looked at."""
+
+    key_rules = 0
 
     def __init__(self, services: Iterable[Service] = ()) -> None:
         self.all = sorted(services, key=lambda service: name_key(service.row.heartbeat_name))

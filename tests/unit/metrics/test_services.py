@@ -57,6 +57,30 @@ def test_shards_divide_the_services_among_them():
     assert all(40 < len(part) < 110 for part in parts)
 
 
+def test_a_shard_looks_at_the_other_services_once_and_not_once_a_family():
+    class CountingRoster(ListRoster):
+        looked_at = 0
+
+        def services(self, after=""):
+            for each in super().services(after):
+                self.looked_at += 1
+                yield each
+
+    roster = CountingRoster(service(number, f"service-{number}") for number in range(300))
+    lines = service_lines(roster, FixedClock(), ServiceFilter.parse(shard="1/4"), openmetrics=False)
+    assert b"medic_service_muted{" in b"".join(lines)
+    assert roster.looked_at == 300
+
+
+def test_a_service_that_goes_meanwhile_is_in_all_families_or_in_none():
+    roster = ListRoster(service(number, f"service-{number}") for number in range(300))
+    lines = service_lines(roster, FixedClock(), ServiceFilter(), openmetrics=False)
+    begun = next(line for line in lines if line)
+    roster.all.clear()
+    families = text_string_to_metric_families((begun + b"".join(lines)).decode())
+    assert {len(family.samples) for family in families} == {300}
+
+
 def test_a_service_stays_in_its_shard_whatever_the_case_of_its_name():
     places = [
         [place for place in range(1, 8) if listed([service(1, name)], ServiceFilter.parse(shard=f"{place}/7"))]
