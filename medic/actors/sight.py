@@ -19,7 +19,7 @@ from medic.actors.clock import LOOK_EVERY_SECONDS, SightedClock
 from medic.actors.directory import Directory
 from medic.actors.outbox import Outbox
 from medic.actors.self_alert import SelfAlert
-from medic.core.blind import BlindSpan
+from medic.core.blind import RESTORED, BlindSpan
 from medic.core.deadline import was_due_in
 from medic.core.effects import RecordBlindSpan
 from medic.core.notification import SELF_KEY, Notification
@@ -104,11 +104,7 @@ class Sight:
                 await trio.lowlevel.checkpoint()
                 look()  # counting a million takes seconds, and must not be taken for blindness itself
         self._newest = BlindReport(span, moved, given)
-        text = (
-            f"Medic was blind from {isoformat(span.begun_at)} to {isoformat(span.ended_at)} ({span.cause}): "
-            f"{moved} deadlines moved by {span.duration_ms / 1000:.1f} s, "
-            f"{given} services whose heartbeat was due meanwhile get one fresh interval."
-        )
+        text = _text_of(self._newest)
         _log.warning("Medic was blind", cause=span.cause, moved=moved, fresh_intervals=given, text=text)
         while not self._record(span, text):
             await trio.sleep(LOOK_EVERY_SECONDS)
@@ -132,3 +128,14 @@ class Sight:
             ),
         )
         return True
+
+
+def _text_of(report: BlindReport) -> str:
+    span = report.span
+    when = f"from {isoformat(span.begun_at)} to {isoformat(span.ended_at)}"
+    if span.cause == RESTORED:
+        return f"Medic goes on from a backup. Nothing is known {when}: {report.moved} deadlines start afresh."
+    return (
+        f"Medic was blind {when} ({span.cause}): {report.moved} deadlines moved by {span.duration_ms / 1000:.1f} s, "
+        f"{report.fresh_intervals} services whose heartbeat was due meanwhile get one fresh interval."
+    )

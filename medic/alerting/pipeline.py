@@ -11,6 +11,7 @@ The stages, one file each:
     queue      most urgent first, then oldest       `medic.alerting.queue`
     pace       gently: pauses, outages, backoff     `medic.alerting.pace`, `backoff`
     attempt    one request in the vendor's format   a notifier: `pagerduty`, `slack`, `webhook`, `console`
+    withheld   to nobody, where that is wanted      `medic.alerting.withheld`
     settle     the outcome into the journal         `ports.Settlements`
     untold     told to nobody is noticed            `medic.alerting.untold`
 
@@ -44,7 +45,9 @@ from medic.alerting.notifier import CLAIMS, Notifier
 from medic.alerting.statistics import AlertingStatistics
 from medic.alerting.target import Target
 from medic.alerting.untold import UNTOLD_SECONDS, UntoldWatch
+from medic.alerting.withheld import WHY, Withholding
 from medic.core.effects import SettleNotification
+from medic.core.ledger import NotificationLedger
 from medic.core.notification import PAGERDUTY, Notification
 from medic.core.status import NotificationKind, Outcome
 from medic.core.webhook import Webhook
@@ -108,10 +111,15 @@ class Alerting:
         self._watched = trio.Event()
         self._unsettled = 0
         self._refusals: dict[str, tuple[str, float]] = {}
+        self._withholding: Withholding | None = None
 
     def settle_through(self, settlements: Settlements) -> None:
         """Name the outbox, which needs this object to exist first. Once, before anything is offered."""
         self._settlements = settlements
+
+    def withhold(self, ledger: NotificationLedger) -> None:
+        """Tell nobody: `MEDIC_NOTIFY` is off. Once, before anything is offered; `ledger` is the outbox's."""
+        self._withholding = Withholding(ledger)
 
     # ---------------------------------------------------------------------------------------------------------- routing
 
@@ -129,12 +137,16 @@ class Alerting:
         """Who would be told, for the start line: no secret in it."""
         told = [target.notifier.describe() for target in self._targets.values() or (self._fallback,)]
         more = len(told) - DESCRIBED_MAX
-        return ", ".join(told[:DESCRIBED_MAX]) + (f" and {more} more" if more > 0 else "")
+        described = ", ".join(told[:DESCRIBED_MAX]) + (f" and {more} more" if more > 0 else "")
+        return described if self._withholding is None else f"nobody: MEDIC_NOTIFY is off. With on: {described}"
 
     # ----------------------------------------------------------------------------------------------------------- taking
 
     def offer_nowait(self, notification: Notification) -> None:
         """Take a journaled notification for delivery to its `targets`. Never waits, never refuses."""
+        if self._withholding is not None:
+            self._withhold(self._withholding.take(notification), notification)
+            return
         if notification.kind is NotificationKind.UNTOLD and not self._watch.knows(notification.alert_id):
             # The alert closed in the meantime; PagerDuty would open an incident that nobody closes.
             for name in notification.targets:
@@ -151,6 +163,9 @@ class Alerting:
     def resume_nowait(self, notification: Notification, targets: Sequence[str]) -> None:
         """Take what recovery found pending at these targets. It may have been attempted before the restart."""
         resumed = replace(notification, targets=tuple(targets))
+        if self._withholding is not None:
+            self._withhold(self._withholding.take_resumed(resumed), resumed)
+            return
         self._watch_alert(resumed)
         for name in targets:
             target = self._find(name)
@@ -224,7 +239,8 @@ class Alerting:
         console = self._fallback.statistics()
         if not targets or console.attempts or console.pending:
             targets.append(console)
-        return AlertingStatistics(tuple(targets), self._watch.untold(), self._unsettled)
+        withholds = self._withholding is not None
+        return AlertingStatistics(tuple(targets), self._watch.untold(), self._unsettled, withholds)
 
     # ---------------------------------------------------------------------------------------------------------- private
 
@@ -233,6 +249,13 @@ class Alerting:
 
     def _find(self, name: str) -> Target | None:
         return self._fallback if name == self._fallback.name else self._targets.get(name)
+
+    def _withhold(self, names: Sequence[str], notification: Notification) -> None:
+        for name in names:
+            target = self._find(name)
+            if target is not None:
+                target.withhold()
+            self._journal(notification, name, Outcome.WITHHELD, 0, WHY)
 
     def _watch_alert(self, notification: Notification) -> None:
         kind = notification.kind

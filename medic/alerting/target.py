@@ -143,6 +143,10 @@ class Target:
             self._ended(ending)
         self._scope.cancel()
 
+    def withhold(self) -> None:
+        """Count a notification that is for this target and goes to nobody."""
+        self._outcomes[Outcome.WITHHELD] += 1
+
     def statistics(self) -> TargetStatistics:
         """How it stands."""
         return TargetStatistics(
@@ -165,6 +169,7 @@ class Target:
             requests=tuple(
                 RequestCount(action, status, count) for (action, status), count in sorted(self._requests.items())
             ),
+            withheld=self._outcomes[Outcome.WITHHELD],
         )
 
     def _offer(self, notification: Notification, *, attempted: bool) -> None:

@@ -129,6 +129,8 @@ def build_watching(
     journal: Journal = stores.journal if tracing is None else tracing.journal(stores.journal)
     outbox = Outbox(journal, alerting, clock, ledger)
     alerting.settle_through(outbox)
+    if settings.telling.withheld:
+        alerting.withhold(outbox.ledger)
     supervisor = Supervisor(rebuild)
 
     def mark(at: InstantMs, sighted: SightedMs) -> None:

@@ -4,6 +4,7 @@
 2. PostgreSQL: our own is started, or the operators' is connected to. The schema is brought up to date.
 3. This Medic becomes the active one of the database, or stands by until it does (`medic.store.postgres.leadership`).
    From here on every transaction shows its token.
+   Before that, directory and database are asked whether one is newer than the other can be (`medic.store.restored`).
 4. The journal is opened, its torn tail cut. Directory and database are held against each other: a journal of one must
    not be moved into another. Ids are refilled. Where another Medic was active since, the journal is put aside, and a
    new one is begun (`medic.store.takeover`).
@@ -37,8 +38,9 @@ from medic.app.build import Stores
 from medic.app.logs import CONCEALER
 from medic.app.secrets import sealing_of
 from medic.config.settings import Settings
-from medic.core.blind import BlindSpan
-from medic.core.units import DurationMs, InstantMs
+from medic.core.afresh import begin_afresh
+from medic.core.blind import RESTORED, BlindSpan
+from medic.core.units import DurationMs, InstantMs, SightedMs
 from medic.core.webhook import Webhook
 from medic.errors import DatabaseUnavailableError
 from medic.ports import Position
@@ -52,6 +54,7 @@ from medic.store.postgres.leadership import Identity, Leadership, Watch, lead, l
 from medic.store.postgres.migrate import migrate
 from medic.store.postgres.target import ConnectionTarget
 from medic.store.recovery import Inheritance, Recovered, garbage_kept, recover
+from medic.store.restored import Discard, carry_out, close_unknown, find_discard, is_copy, settle, skip_ids
 from medic.store.snapshot.content import Snapshot
 from medic.store.snapshot.files import SnapshotFiles
 from medic.store.snapshot.keeper import Closed
@@ -75,6 +78,9 @@ JOIN_EVERY_SECONDS: Final = 1.0
 
 JOIN_CONNECTIONS: Final = 2
 
+_UNBOUNDED_MS: Final = DurationMs(1 << 53)
+"""Since a backup was made all time counts as blind, however long that is."""
+
 NOT_JOINED: Final = "PostgreSQL was not there when Medic started, and has not been found yet"
 
 
@@ -94,6 +100,7 @@ class Opened:
         snapshot: What services and journal were gone on from, or None.
         awake_until: The last instant at which a Medic may have answered; 0 at the first start.
         away: The span in which no Medic ran, or None where it was too short to matter.
+        is_afresh: It is a backup that is gone on from: nothing that was pending is told.
         database_was_there: Whether PostgreSQL answered. Where it did not, `join` has still to be called.
     """
 
@@ -108,6 +115,7 @@ class Opened:
     snapshot: Closed | None
     awake_until: InstantMs
     away: BlindSpan | None
+    is_afresh: bool
     database_was_there: bool
     _joining: _Joining
 
@@ -134,6 +142,8 @@ class _Joining:
     ids: BlockIds
     gap: Gap
     leadership: Leadership
+    discard: Discard | None = None
+    is_copy: bool = False
 
     async def pairing(self, database: Database, shorter: Shorter) -> Pairing:
         """What PostgreSQL knows of this directory.
@@ -143,7 +153,12 @@ class _Joining:
             DatabaseUnavailableError: PostgreSQL does not answer.
         """
         await migrate(database)
-        pairing = await pair(database, self.journal, self.settings.storage.folder, gap=self.gap, shorter=shorter)
+        folder, gap = self.settings.storage.folder, self.gap
+        if gap is Gap.DISCARD:
+            gap = Gap.REFUSE if self.discard is None else Gap.ACCEPT
+        pairing = await pair(database, self.journal, folder, gap=gap, shorter=shorter)
+        if self.is_copy:
+            await skip_ids(database)
         await self.ids.refill(database)
         return pairing
 
@@ -189,11 +204,16 @@ async def open_stores(
             target = embedded.target
         database = await stack.enter_async_context(open_database(target, bridge=bridge, observe=observe))
         candidate = _Candidate(settings, bridge, target, TokenFile(folder), watch)
+        discard, copied = None, False
         try:
             await migrate(database)
+            discard = await find_discard(database, folder, candidate.tokens, gap=gap, at=wall_now())
             leadership = await candidate.lead(stack)
             # Whoever was active meanwhile may have been a newer release.
             await migrate(database)
+            if discard is not None:
+                await carry_out(database, folder, discard)
+            copied = await is_copy(database)
             is_there = True
         except DatabaseUnavailableError as error:
             _require_alone_allowed(candidate.tokens, snapshots, folder, error)
@@ -202,7 +222,7 @@ async def open_stores(
             database.hold(NOT_JOINED)
         database.fence(leadership.token)
         journal = _open_journal(settings)
-        joining = _Joining(settings, bridge, database, journal, BlockIds(folder), gap, leadership)
+        joining = _Joining(settings, bridge, database, journal, BlockIds(folder), gap, leadership, discard, copied)
         yield await _open(joining, embedded, snapshots, is_there=is_there)
 
 
@@ -249,6 +269,7 @@ async def _open(
     settings, database, ids = joining.settings, joining.database, joining.ids
     folder, defaults, blind_max_ms = settings.storage.folder, settings.tuning.defaults, settings.storage.blind_max_ms
     inherits = joining.leadership.inherits
+    is_afresh = inherits and joining.is_copy
     watermark = Watermark(folder / "watermark")
     mark = watermark.read()
     with garbage_kept():
@@ -274,8 +295,14 @@ async def _open(
             inheritance = Inheritance(heard_since(database, pairing.mark, journal.journal_id), told_so_far(database))
         await _go_on_behind(journal, snapshot)
         recovered = await recover(stored, journal, defaults, snapshot=snapshot, inheritance=inheritance)
+        if is_afresh:
+            blind_max_ms = _UNBOUNDED_MS
+            recovered = await _begin_afresh(database, recovered, resumes_at(mark, wall_now(), blind_max_ms))
+        elif joining.is_copy:
+            await settle(database)
         closed = None if snapshot is None else _closed(snapshot, snapshots.newest_size)
-    away, clock = _clock_after(_awake_until(mark, recovered.last, journal), recovered, blind_max_ms)
+    cause = RESTORED if is_afresh else "down"
+    away, clock = _clock_after(_awake_until(mark, recovered.last, journal), recovered, blind_max_ms, cause)
     stores = _stores(joining, watermark, snapshots, clock)
     await _fill_vault(stores, is_there=pairing is not None)
     known = await stores.webhooks.all() if pairing is not None else await stores.webhooks.last_seen()
@@ -291,6 +318,7 @@ async def _open(
         snapshot=closed,
         awake_until=_answered_until(mark, recovered.last),
         away=away,
+        is_afresh=is_afresh,
         database_was_there=pairing is not None,
         _joining=joining,
     )
@@ -353,11 +381,12 @@ def _answered_until(mark: Mark | None, last: Mark | None) -> InstantMs:
 
 
 def _clock_after(
-    mark: Mark | None, recovered: Recovered, blind_max_ms: DurationMs
+    mark: Mark | None, recovered: Recovered, blind_max_ms: DurationMs, cause: str
 ) -> tuple[BlindSpan | None, SightedClock]:
     """The absence, and both time lines gone on from where they stood. They stand still until HTTP is to listen."""
     now = wall_now()  # loading took its time, and nothing could be heard meanwhile
     away = outage(mark, now, blind_max_ms)
+    away = None if away is None else replace(away, cause=cause)
     blind = recovered.blind if away is None else recovered.blind.with_span(away)
     clock = SightedClock(resume_at=resumes_at(mark, now, blind_max_ms), blind=blind)
     clock.stand_still("down")  # `SightedClock.begin` ends it
@@ -365,11 +394,29 @@ def _clock_after(
 
 
 async def _begin_new_journal(joining: _Joining, pairing: Pairing) -> tuple[_Joining, Pairing]:
-    """Put a journal aside that ends before another Medic was active, and begin a new one."""
+    """Put a journal aside that the database has gone another way than, and begin a new one."""
     directory = joining.settings.storage.folder / "journal"
-    await set_aside(joining.journal, directory, database=joining.database, mark=pairing.mark, after=pairing.committed)
+    await set_aside(
+        joining.journal,
+        directory,
+        database=joining.database,
+        mark=pairing.mark,
+        after=pairing.committed,
+        place=None if joining.discard is None else joining.discard.aside / "journal",
+    )
     fresh = replace(joining, journal=_open_journal(joining.settings))
     return fresh, replace(pairing, committed=Position(0))
+
+
+async def _begin_afresh(database: Database, recovered: Recovered, sighted: SightedMs) -> Recovered:
+    """What was recovered from a backup, each service owed a fresh start; PostgreSQL of one mind about open alerts."""
+    now = wall_now()
+    for service in recovered.services:
+        begin_afresh(service, at=now, sighted=sighted)
+    open_alerts = [service.alert.alert_id for service in recovered.services if service.alert is not None]
+    await close_unknown(database, open_alerts, now)
+    _log.warning("Medic goes on from a backup: every deadline starts afresh", services=len(recovered.services))
+    return replace(recovered, heard=tuple(service.row.service_id for service in recovered.services))
 
 
 async def _go_on_behind(journal: FileJournal, snapshot: Snapshot | None) -> None:

@@ -30,6 +30,7 @@ import trio
 
 from medic.alerting.guard import Guard
 from medic.app.access import build_gate, require_keys
+from medic.app.adopted import tell_adopted
 from medic.app.announce import Started, say_started
 from medic.app.build import (
     Serving,
@@ -56,8 +57,10 @@ from medic.config.folder import prepare
 from medic.config.secret_rules import values_of
 from medic.config.settings import Settings
 from medic.core.author import BY_SQL
-from medic.core.effects import Notify
+from medic.core.effects import Notify, SettleNotification
+from medic.core.notification import Notification
 from medic.core.service import Service
+from medic.core.status import Outcome
 from medic.core.units import ServiceId
 from medic.errors import DatabaseUnavailableError, OverloadedError
 from medic.http.application import create_app
@@ -83,6 +86,7 @@ from medic.store.pairing import Gap
 from medic.store.postgres.bridge import only_member
 from medic.store.reconciling import reconcile
 from medic.store.recovery import recover_one
+from medic.store.restored import settle
 from medic.store.snapshot.keeper import SnapshotKeeper
 from medic.store.tables.change_log import ChangeLog
 from medic.store.tables.writer import Writer
@@ -277,6 +281,8 @@ class _Medic:
             await nursery.start(watching.host.run)
             await nursery.start(keeper.run)
             self._say_started(watching)
+            if not self._settings.telling.withheld:
+                nursery.start_soon(tell_adopted, stores.database, watching.outbox, stores.journal, writer)
             if self._opened.leadership.inherits:
                 await self._inherit(writer)
             if not self._opened.database_was_there:
@@ -337,8 +343,12 @@ class _Medic:
         await writer.write_states(self._opened.recovered.heard)
         try:
             await self._opened.leadership.end_inheriting()
+            if self._opened.is_afresh:
+                await settle(self._opened.stores.database)
         except OSError as error:
             _log.error("the takeover could not be written down; the next start does it again", reason=error.strerror)
+        except DatabaseUnavailableError as error:
+            _log.warning("the database still counts as a copy; the next start settles that", reason=error.message)
 
     async def _rebuild(self, service_id: ServiceId) -> Service | None:
         """One service as it was before its actor crashed."""
@@ -364,21 +374,42 @@ class _Medic:
     def _take_up(self, watching: Watching) -> None:
         """What recovery found: what is still to be told, then the services with their deadlines, then our absence."""
         recovered = self._opened.recovered
+        is_afresh = self._opened.is_afresh
         for notification in recovered.ledger.pending():
+            if is_afresh:
+                self._give_up(watching, notification)
+                continue
             if self._opened.leadership.inherits:
                 at, sighted = watching.clock.now(), watching.clock.sighted()
                 watching.outbox.record_nowait(Notify(at=at, sighted=sighted, notification=notification))
             watching.alerting.resume_nowait(notification, notification.targets)
         watching.host.add_all(list(recovered.services))
-        for service in watching.directory.open_alerts():
-            if service.alert is not None and recovered.ledger.reached_nobody(service.alert.alert_id):
-                watching.host.tell_again(service.row.service_id)
+        if not (is_afresh or self._settings.telling.withheld):
+            for service in watching.directory.open_alerts():
+                if service.alert is not None and recovered.ledger.reached_nobody(service.alert.alert_id):
+                    watching.host.tell_again(service.row.service_id)
         recovered.services.clear()  # the directory has them now
         gc.freeze()
         return_freed_memory()
         away = watching.clock.begin(self._opened.away)
         if away is not None:
             watching.sight.note(away)
+
+    @staticmethod
+    def _give_up(watching: Watching, notification: Notification) -> None:
+        """Tell nobody what was pending when a backup was made: by now it was told, or is over."""
+        for target in notification.targets:
+            settlement = SettleNotification(
+                at=watching.clock.now(),
+                sighted=watching.clock.sighted(),
+                notification_id=notification.notification_id,
+                service_id=notification.service_id,
+                target=target,
+                outcome=Outcome.GIVEN_UP,
+                attempts=0,
+                detail="Medic went on from a backup",
+            )
+            watching.outbox.settle_nowait(settlement)
 
     def _say_started(self, watching: Watching) -> None:
         counts = watching.directory.statistics()

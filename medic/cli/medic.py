@@ -11,6 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -69,6 +70,13 @@ def serve(
         bool,
         typer.Option("--accept-gap", help="Go on although PostgreSQL was put back to before where the journal begins."),
     ] = False,
+    discard_journal: Annotated[
+        bool,
+        typer.Option(
+            "--discard-journal",
+            help="Where PostgreSQL was put back to a backup: go on from what it has, and put the journal aside.",
+        ),
+    ] = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; then drain and stop what was started."""
     settings = settings_or_end(load_settings_to_serve)
@@ -79,22 +87,57 @@ def serve(
     from medic.app.serve import serve as serve_medic  # noqa: PLC0415
     from medic.store.pairing import Gap  # noqa: PLC0415
 
-    gap = Gap.ACCEPT if accept_gap else Gap.REFUSE
+    gap = Gap.DISCARD if discard_journal else Gap.ACCEPT if accept_gap else Gap.REFUSE
     sigterm.remember()
     end_as_it_should(partial(trio.run, serve_medic, settings, announce, gap))
 
 
 @app.command("migrate")
-def migrate() -> None:
-    """Bring the database's schema up to this release. `medic serve` does it as well."""
+def migrate(
+    *,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Say what --adopt would do, and what has to be settled first. Changes nothing."),
+    ] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take over the earlier system's tables; go on where that was ended.")
+    ] = False,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Remove the old tables, once nobody wants to go back.")
+    ] = False,
+    back: Annotated[bool, typer.Option("--back", help="Put the old tables where they were.")] = False,
+    zone: Annotated[
+        str,
+        typer.Option(
+            "--zone",
+            help="Time zone (IANA) of old columns that say none.",
+            metavar="ZONE",
+            show_default="MEDIC_TIMEZONE",
+        ),
+    ] = "",
+) -> None:
+    """Bring the database's schema up to this release, as `medic serve` does; or take over the earlier system's."""
+    steps = {"plan": plan, "adopt": adopt, "finish": finish, "back": back}
+    asked = [name for name, is_asked in steps.items() if is_asked]
+    if len(asked) > 1:
+        raise typer.BadParameter(f"--{asked[0]} and --{asked[1]}: one of them")
+    read_in = zone_of(zone)
     settings = settings_or_end()
     import trio  # noqa: PLC0415
 
     from medic.app.logs import configure_logs  # noqa: PLC0415
+    from medic.cli.adoption import Step, take_step  # noqa: PLC0415
     from medic.cli.migration import migrate_database  # noqa: PLC0415
 
     configure_logs(level="ERROR", as_json=False, debug=False)
-    end_as_it_should(partial(trio.run, migrate_database, settings, announce))
+
+    def act() -> None:
+        if not asked:
+            trio.run(migrate_database, settings, announce)
+        elif not trio.run(take_step, settings, Step(asked[0]), read_in, announce):
+            raise typer.Exit(show.EXIT_REFUSED)
+
+    end_as_it_should(act)
 
 
 @app.command("cleanup")
@@ -125,6 +168,46 @@ def cleanup(
             raise typer.Exit(show.EXIT_REFUSED)
 
     end_as_it_should(act)
+
+
+@app.command("backup")
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Written anew; what is there stays until it is whole.")],
+) -> None:
+    """Write all of the embedded database into one file, beside a Medic that runs or without."""
+    settings = settings_or_end()
+    import trio  # noqa: PLC0415
+
+    from medic.app.logs import configure_logs  # noqa: PLC0415
+    from medic.cli.backup import back_up  # noqa: PLC0415
+
+    configure_logs(level="ERROR", as_json=False, debug=False)
+
+    def act() -> None:
+        if not trio.run(back_up, settings, file, announce):
+            raise typer.Exit(show.EXIT_REFUSED)
+
+    end_as_it_should(act)
+
+
+@app.command("restore")
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What medic backup has written.")],
+    *,
+    discard_journal: Annotated[
+        bool,
+        typer.Option("--discard-journal", help="Although a Medic has worked here: all that is here is put aside."),
+    ] = False,
+) -> None:
+    """Put a backup in place of the embedded database, while Medic is stopped. Deletes nothing."""
+    settings = settings_or_end()
+    import trio  # noqa: PLC0415
+
+    from medic.app.logs import configure_logs  # noqa: PLC0415
+    from medic.cli.backup import restore as restore_backup  # noqa: PLC0415
+
+    configure_logs(level="ERROR", as_json=False, debug=False)
+    end_as_it_should(partial(trio.run, partial(restore_backup, may_discard=discard_journal), settings, file, announce))
 
 
 @app.command("doctor")
@@ -230,6 +313,20 @@ def demo(
             trio.run(partial(run_demo, settings, announce, seconds=seconds))
 
     end_as_it_should(act)
+
+
+def zone_of(name: str) -> ZoneInfo | None:
+    """The time zone of that name; None for no name.
+
+    Raises:
+        typer.BadParameter: there is none.
+    """
+    if not name:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise typer.BadParameter(f"--zone: {name!r} is no time zone, as America/Chicago is") from None
 
 
 def announce(line: str) -> None:

@@ -326,7 +326,8 @@ def _telling(telling: TellingVariables) -> Telling:
         slack = SlackSettings(telling.slack_api_token, telling.slack_channel_id, telling.slack_api_url)
     if telling.pagerduty_routing_key is not None:
         pagerduty = PagerDutySettings(telling.pagerduty_routing_key, telling.pagerduty_events_url)
-    return Telling(slack, pagerduty, telling.medic_allowed_webhook_hosts, telling.medic_timezone)
+    withheld = telling.medic_notify == "off"
+    return Telling(slack, pagerduty, telling.medic_allowed_webhook_hosts, telling.medic_timezone, withheld)
 
 
 def _tuning(given: Given) -> Tuning:

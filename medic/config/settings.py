@@ -129,12 +129,13 @@ class PagerDutySettings:
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """Who is told, and in which time zone. None: not configured."""
+    """Who is told, and in which time zone. None: not configured. `withheld`: `MEDIC_NOTIFY` is off, nobody is told."""
 
     slack: SlackSettings | None
     pagerduty: PagerDutySettings | None
     webhook_hosts: Allowlist
     zone: ZoneInfo
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +236,8 @@ class Settings:
         retention: `HEARTBEAT_RETENTION_DAYS`, and of other things.
         webhook_secret: `MEDIC_WEBHOOK_SECRET`; None: signed requests are not told from others.
         slack_signing_secret: `SLACK_SIGNING_SECRET`; None: what is pressed in Slack is refused.
-        traces: None: nothing is traced.
         remarks: Sentences the operator should read at the start: what is set and has no effect.
+        traces: None: nothing is traced.
     """
 
     listen: Listen

@@ -232,6 +232,11 @@ class Telling(Table):
     pagerduty_events_url: WebAddress = Field(
         "https://events.pagerduty.com/v2/enqueue", description="Where PagerDuty takes events."
     )
+    medic_notify: Annotated[Literal["on", "off"], one_of("on", "off")] = Field(
+        "on",
+        description="`off`: nobody is told of anything; what would have been told is logged, counted and kept with the "
+        "alert as `withheld`. What is still down at the next start with `on` is told then.",
+    )
     medic_require_notifiers: Notifiers = Field(
         (), description="Those of `pagerduty` and `slack` whose settings must be there, with commas between them."
     )
@@ -381,7 +386,6 @@ TABLES: Final = (
 )
 
 NOT_BUILT: Final = {
-    "MEDIC_NOTIFY": "switching notifiers off",
     "MEDIC_DEADMAN_URL": "the call that says Medic is alive",
     "MEDIC_DEADMAN_SECONDS": "the call that says Medic is alive",
 }

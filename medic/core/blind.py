@@ -16,6 +16,9 @@ from medic.core.units import DurationMs, InstantMs, SightedMs
 BLIND_MIN_MS: Final = DurationMs(1_000)
 """Shorter spans are ordinary latency; every client waits that long."""
 
+RESTORED: Final = "restored"
+"""The cause of a span in which a Medic worked, of which nothing is known: since the backup was made."""
+
 BLIND_LOG_SPANS_MAX: Final = 256
 """Spans kept. A silence only asks for those since its last heartbeat; past this many the oldest are forgotten."""
 
@@ -28,7 +31,7 @@ class BlindSpan:
         begun_at: Wall time of the last moment at which intake was known to work.
         ended_at: Wall time at which it worked again.
         sighted: Where sighted time stood still.
-        cause: One word for people: down, stopped, suspended, stalled, journal.
+        cause: One word for people: down, stopped, suspended, stalled, journal, damaged, restored.
     """
 
     begun_at: InstantMs

@@ -13,6 +13,18 @@ from medic.errors import ConfigurationError, Fault
 _LOCK: Final = "lock"
 
 
+class DirectoryInUseError(ConfigurationError):
+    """Another process has the lock; `holder` is its id, as far as it is known."""
+
+    def __init__(self, directory: Path, holder: str) -> None:
+        sentence = (
+            f"{directory} is in use by another Medic, process {holder}. "
+            "Stop that one, or give this one a directory of its own."
+        )
+        super().__init__((Fault("MEDIC_DATA_DIR", sentence),))
+        self.holder = holder
+
+
 class DirectoryLock:
     """Held for the length of a `with` block. Makes the directory, mode 0700, where it is not there.
 
@@ -28,7 +40,8 @@ class DirectoryLock:
         """Take the lock.
 
         Raises:
-            ConfigurationError: another process has it, or the directory cannot be written.
+            DirectoryInUseError: another process has it.
+            ConfigurationError: the directory cannot be written.
         """
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -40,10 +53,7 @@ class DirectoryLock:
         except OSError as error:
             holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(fd)
-            raise _refusal(
-                f"{self._directory} is in use by another Medic, process {holder}. "
-                "Stop that one, or give this one a directory of its own."
-            ) from error
+            raise DirectoryInUseError(self._directory, holder) from error
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
         self._fd = fd

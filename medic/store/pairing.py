@@ -10,6 +10,9 @@ back) goes on behind what PostgreSQL has, so that no position is ever used for t
 
 One thing cannot be mended: PostgreSQL that was put back to an older backup, further back than the journal reaches.
 Then a span of the journal is in neither, and somebody has to say that this is known (`medic serve --accept-gap`).
+
+What is more than a span of the journal, a database in which starts or changes by operators are missing that this
+directory has seen, is found before any of this (`medic.store.restored`).
 """
 
 from __future__ import annotations
@@ -72,6 +75,8 @@ class Gap(Enum):
     REFUSE = "refuse"
     ACCEPT = "accept"
     """`--accept-gap`: go on behind it."""
+    DISCARD = "discard"
+    """`--discard-journal`: go on from a database that was put back to an older state (`medic.store.restored`)."""
 
 
 class Shorter(Enum):
@@ -149,10 +154,16 @@ async def _skip(database: Database, journal: FileJournal, directory: Path, commi
     await database.execute(_SKIP, journal.journal_id, journal.shard, journal.oldest)
 
 
+def kept_database_id(folder: Path) -> str | None:
+    """The id of the database that the directory belongs to, or None where it belongs to none yet. Blocks."""
+    path = folder / _DATABASE
+    return path.read_text("ascii").strip() if path.exists() else None
+
+
 def _compare(path: Path, database_id: str) -> None:
     """Compare with the id the directory keeps, or let it keep this one."""
-    if path.exists():
-        kept = path.read_text("ascii").strip()
+    kept = kept_database_id(path.parent)
+    if kept is not None:
         if kept == database_id:
             return
         sentence = (

@@ -51,6 +51,10 @@ class Sealing:
         """No key in it."""
         return f"Sealing({self.key_id})"
 
+    def holds(self, key_id: str) -> bool:
+        """Whether one of the keys is that one."""
+        return key_id in self._ciphers
+
     def seal(self, name: str, value: str) -> Sealed:
         """The value, sealed with the newest key."""
         nonce = os.urandom(NONCE_BYTES)

@@ -112,7 +112,13 @@ async def told_so_far(database: Database) -> AsyncIterator[Sequence[Effect]]:
 
 
 async def set_aside(
-    journal: FileJournal, directory: Path, *, database: Database, mark: Mark | None, after: Position
+    journal: FileJournal,
+    directory: Path,
+    *,
+    database: Database,
+    mark: Mark | None,
+    after: Position,
+    place: Path | None = None,
 ) -> None:
     """Write an overtaken journal's unwritten heartbeats into PostgreSQL, and move its directory out of the way.
 
@@ -122,6 +128,7 @@ async def set_aside(
         database: Where it was written so far.
         mark: The newest watermark in the database, which this must not move.
         after: The position up to which PostgreSQL has it.
+        place: Where it goes; nothing is there. None: where an overtaken one goes, in place of the one before.
 
     Raises:
         DatabaseUnavailableError: PostgreSQL does not answer for long. Nothing was moved; the next start tries again.
@@ -147,10 +154,10 @@ async def set_aside(
         nursery.cancel_scope.cancel()
     if tail > 0 and not written:
         raise DatabaseUnavailableError("an overtaken journal could not be written into PostgreSQL in time")
-    place = directory.with_name(_ASIDE)
+    place = directory.with_name(_ASIDE) if place is None else place
     await trio.to_thread.run_sync(_move, directory, place)
     _log.warning(
-        "another Medic was active since; this directory's journal is put aside and a new one is begun",
+        "the database has gone another way than this directory's journal, which is put aside; a new one is begun",
         bytes_unwritten=tail,
         heartbeats_written=writer.statistics().rows,
         place=str(place),
@@ -160,8 +167,10 @@ async def set_aside(
 def _move(directory: Path, place: Path) -> None:
     if place.exists():
         shutil.rmtree(place)
+    place.parent.mkdir(mode=0o700, exist_ok=True)
     directory.rename(place)
     sync_directory(place.parent)
+    sync_directory(directory.parent)
 
 
 class _StoppedClock:

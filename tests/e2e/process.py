@@ -71,15 +71,15 @@ class MedicProcess:
         self.log = data_dir.parent / f"{data_dir.name}.log"
         self.child: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> MedicProcess:
+    def start(self, *options: str) -> MedicProcess:
         """Start the process and return once it is ready for heartbeats."""
-        return self.launch().wait_answer("/health/ready", 200)
+        return self.launch(*options).wait_answer("/health/ready", 200)
 
-    def launch(self) -> MedicProcess:
+    def launch(self, *options: str) -> MedicProcess:
         """Start the process and return at once."""
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", "medic", "serve"],
+                [sys.executable, "-m", "medic", "serve", *options],
                 env=self.environment,
                 cwd=self.data_dir.parent,
                 stdout=log,

@@ -94,9 +94,12 @@ class AuditHeads:
         return [Checkpoint(kept.head, kept.at) for kept in self._checkpoints]
 
     @property
-    def newest(self) -> Head | None:
-        """The last one."""
-        return self._kept[-1].head if self._kept else None
+    def expected(self) -> Head | None:
+        """The last one, where the chain should have it: Medic has not removed it, nor found it contradicted."""
+        if not self._kept or self._kept[-1].is_pinned:
+            return None
+        newest = self._kept[-1].head
+        return None if newest in {kept.head for kept in self._checkpoints} else newest
 
     def pin_newest(self) -> None:
         """Keep the last one for ever: the database contradicts it."""
@@ -138,6 +141,25 @@ class AuditHeads:
             os.fsync(file.fileno())
         unfinished.replace(self._path)
         sync_directory(self._path.parent)
+
+
+def read_heads(folder: Path) -> bytes:
+    """The file as it is, for a backup; empty where there is none. Blocks."""
+    try:
+        return (folder / FILE_NAME).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def merged_heads(before: bytes, after: bytes) -> bytes:
+    """The file for a copy of the chain that was made between the two readings: its heads, and every checkpoint.
+
+    Heads that are newer than the copy would call it cut. A checkpoint that the copy does not have says nothing.
+    """
+    checkpoint = f" {_CHECKPOINT}".encode("ascii")
+    checkpoints = [line for line in after.splitlines(keepends=True) if line.rstrip().endswith(checkpoint)]
+    heads = [line for line in before.splitlines(keepends=True) if not line.rstrip().endswith(checkpoint)]
+    return b"".join([*checkpoints, *heads])
 
 
 def _read_line(line: str) -> _Kept:

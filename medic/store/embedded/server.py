@@ -54,6 +54,7 @@ from medic.store.embedded.leftovers import (
     read_pid_file,
     server_processes,
 )
+from medic.store.embedded.unfinished import require_finished
 from medic.store.postgres.bridge import Bridge, only_member
 from medic.store.postgres.errors import TRANSPORT_ERRORS
 from medic.store.postgres.target import ConnectionTarget
@@ -343,6 +344,7 @@ async def open_embedded_server(
         ConfigurationError: it cannot be started; one sentence says why. Or another Medic uses the directory.
     """
     place = make_data_dir(data_dir)
+    require_finished(place)
     with _held(place / "postgres.lock"):
         cluster = await trio.to_thread.run_sync(prepare_cluster, place)
         server = EmbeddedServer(cluster, embedded_target(place), bridge, place / "postgres.log", settings, first_start)

@@ -86,6 +86,41 @@ class Opening:
     damage: tuple[Damage, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far the files of a journal go that another process may be writing.
+
+    Attributes:
+        journal_id: Which one it is.
+        position: Whatever was answered for stands before it. Some of what stands there may still be on its way.
+    """
+
+    journal_id: str
+    position: Position
+
+
+def reached(directory: Path) -> Reached | None:
+    """How far the journal in that directory goes, or None where there is none. Changes nothing.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        journal_id = (directory / _IDENTITY).read_text("ascii").strip()
+    except FileNotFoundError:
+        return None
+    named = [
+        (int(name[2]), int(name[1]), path)
+        for path in directory.iterdir()
+        if (name := _FILE_NAME.fullmatch(path.name)) is not None
+    ]
+    if not named:
+        return Reached(journal_id, Position(0))
+    # The newest is the one that is written, and the last that would ever be deleted.
+    _, start, newest = max(named)
+    return Reached(journal_id, Position(start + max(0, newest.stat().st_size - HEADER_BYTES)))
+
+
 class JournalFiles:
     """The files of one journal. One thread at a time writes; others may read meanwhile.
 

@@ -45,6 +45,8 @@ RESERVE_IDS: Final = 65_536
 
 RETRY_SECONDS: Final = 5.0
 
+FILE_NAME: Final = "ids"
+
 Range = tuple[int, int]
 """First id, and the one behind the last."""
 
@@ -65,7 +67,7 @@ class BlockIds:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._path = directory / "ids"
+        self._path = directory / FILE_NAME
         self._ranges = self._load()
         self._next = self._end = 0
         self._ahead: Range | None = None

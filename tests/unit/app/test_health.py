@@ -13,6 +13,7 @@ from medic.app.health import SystemHealth
 from medic.core.blind import BlindLog, BlindSpan
 from medic.core.units import HOUR_MS, InstantMs, SightedMs, SkewMs
 from medic.errors import JournalRefusedError
+from medic.store.redis.client import RedisStatistics
 from tests.unit.metrics.parts import NOW, Bench, target
 
 CALM = AlertingStatistics(targets=(), untold=(), unsettled=0)
@@ -105,6 +106,21 @@ def test_the_active_one_says_so_and_that_it_has_lost_its_lock():
     watched.bench.leadership = replace(watched.bench.leadership, has_lock=False)
     assert watched.component("leadership").status == "degraded"
     assert watched.health.report().status == "degraded"
+
+
+@pytest.mark.parametrize(
+    ("failing", "refusing", "said"),
+    [
+        (None, None, None),
+        ("it is out of memory", "it refuses (ERR)", "limits are counted in this process: it is out of memory"),
+        (None, "it refuses (ERR)", "some limits are counted in this process: it refuses (ERR)"),
+    ],
+)
+def test_a_redis_that_counts_not_everything_degrades_health(failing, refusing, said):
+    watched = Watched()
+    watched.bench.redis = RedisStatistics(failing, 1, 1, refused=3, refusing=refusing)
+    assert watched.facts("redis").get("reason") == said
+    assert watched.health.report().status == ("degraded" if said else "healthy")
 
 
 def test_a_journal_that_refuses_is_unhealthy_and_says_why():
@@ -241,3 +257,10 @@ def test_a_key_about_to_expire_is_degraded_and_not_named():
         "ending": 1,
         "reason": "a key is about to expire: 1 within 14 days",
     }
+
+
+def test_while_nobody_is_told_health_is_degraded_and_says_so():
+    watched = Watched()
+    watched.bench.alerting = AlertingStatistics(targets=(), untold=(), unsettled=0, withholds=True)
+    assert watched.component("alerts").status == "degraded"
+    assert watched.facts("alerts") == {"untold": 0, "withheld": 0, "reason": "MEDIC_NOTIFY is off: nobody is told"}

@@ -389,6 +389,15 @@ def test_a_name_like_no_other_is_a_fault_without_a_guess() -> None:
     assert faults(MEDIC_QUUX="1") == {"MEDIC_QUUX": "is no variable of Medic"}
 
 
+@pytest.mark.parametrize(("said", "withheld"), [(None, False), ("on", False), ("off", True)])
+def test_notify_off_withholds_and_nothing_else_does(said: str | None, withheld: bool) -> None:
+    assert load_settings({} if said is None else {"MEDIC_NOTIFY": said}).telling.withheld is withheld
+
+
+def test_notify_is_on_or_off() -> None:
+    assert "MEDIC_NOTIFY" in faults(MEDIC_NOTIFY="0")
+
+
 def test_what_a_later_release_brings_is_refused_and_not_ignored() -> None:
     found = faults(**dict.fromkeys(NOT_BUILT, "1"))
     assert found.keys() == NOT_BUILT.keys()
