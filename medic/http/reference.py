@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from medic.core.status import ClosedReason, OpenedReason, Outcome, Status
+from medic.http.availability_routes import AvailabilityShape, HeartbeatCounts, OutageShape
 from medic.http.bodies import (
     BulkBody,
     HeartbeatBody,
@@ -102,6 +103,9 @@ BODIES: Final[tuple[type[BaseModel], ...]] = (
 SHAPES: Final[tuple[type[BaseModel], ...]] = (
     ServiceShape,
     LastRefusal,
+    AvailabilityShape,
+    OutageShape,
+    HeartbeatCounts,
     HeartbeatShape,
     AlertShape,
     AlertHistoryShape,

@@ -87,6 +87,7 @@ def test_all_is_well():
         "alerts": "healthy",
         "sight": "healthy",
         "keys": "healthy",
+        "cleanup": "healthy",
     }
     assert watched.facts("database") == {"kind": "embedded"}
     assert watched.facts("journal")["sync"] == "always"
@@ -264,3 +265,16 @@ def test_while_nobody_is_told_health_is_degraded_and_says_so():
     watched.bench.alerting = AlertingStatistics(targets=(), untold=(), unsettled=0, withholds=True)
     assert watched.component("alerts").status == "degraded"
     assert watched.facts("alerts") == {"untold": 0, "withheld": 0, "reason": "MEDIC_NOTIFY is off: nobody is told"}
+
+
+def test_a_cleanup_that_left_something_degrades_and_says_when_it_is_tried_again():
+    watched = Watched()
+    assert watched.facts("cleanup") == {
+        "last_success_at": "2026-01-01T00:00:00.000Z",
+        "next_at": "2026-01-02T00:00:00.000Z",
+    }
+    failing = "2026-01-01 is not removed: somebody reads it"
+    watched.bench.cleanup = replace(watched.bench.cleanup, last_success_at=None, next_at=None, failing=failing)
+    assert watched.component("cleanup").status == "degraded"
+    assert watched.facts("cleanup") == {"reason": "what is old was not all removed; the log says what stays"}
+    assert watched.health.report().status == "degraded"
