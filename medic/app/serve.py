@@ -20,7 +20,7 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
@@ -55,7 +55,7 @@ from medic.app.slack import build_slack
 from medic.app.standby import open_standby
 from medic.app.stopping import Stopping, open_stopping
 from medic.app.taking_up import take_up, tell_committed
-from medic.app.traces import open_traces
+from medic.app.traces import build_server, open_traces
 from medic.app.watchdog import Watchdog
 from medic.config.folder import prepare
 from medic.config.secret_rules import values_of
@@ -63,10 +63,7 @@ from medic.config.settings import Settings
 from medic.core.service import Service
 from medic.core.units import ServiceId
 from medic.errors import DatabaseUnavailableError, OverloadedError
-from medic.http.application import create_app
-from medic.http.framing import HotRoute
 from medic.http.headers import Cors
-from medic.http.hot_routes import HOT_ROUTES, Take
 from medic.http.listening import bind_sockets
 from medic.http.parts import ApiParts, ApiSettings
 from medic.http.serving import HttpServer
@@ -249,7 +246,7 @@ class _Medic:
             proven_at=progress.proven_at,
         )
         api = self._api(watching, serving, health, parts)
-        server = self._server(api)
+        server = build_server(api, stores.journal.call_when_durable, tls=self._tls, tracing=self._tracing)
         take_up(self._opened, watching, withheld=self._settings.telling.withheld)
         # From here on somebody may wait for the loop; a million services were taken up in one turn of it.
         await outer.start(self._stall.run)
@@ -286,15 +283,6 @@ class _Medic:
             if not self._opened.database_was_there:
                 await self._join(watching, serving)
         await key_keeping.finish()
-
-    def _server(self, api: ApiParts) -> HttpServer:
-        app = create_app(api)
-        hot: Mapping[HotRoute, Take] = HOT_ROUTES
-        if self._tracing is not None:
-            self._tracing.wear(app)
-            hot = self._tracing.hot_routes()
-        when_durable = self._opened.stores.journal.call_when_durable
-        return HttpServer(api, app, when_durable=when_durable, tls=self._tls, hot=hot)
 
     async def _join(self, watching: Watching, serving: Serving) -> None:
         """Look for PostgreSQL until it is there, and learn what was changed in it meanwhile."""
