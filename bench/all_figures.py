@@ -19,7 +19,7 @@ from bench.figures import figure_of, kept_in, machine, summary_row
 from bench.plots import bars
 from bench.served import ROOT, require_tools
 
-PUBLISHED = ("intake", "hour", "paging", "same_second", "written", "restart")
+PUBLISHED = ("intake", "hour", "paging", "same_second", "written", "restart", "scrape")
 """What publishes figures with targets, in the order of the table."""
 
 APART = ("fleet",)

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from bench.figures import PAIRS, QUICK_PAIRS, Figure, Pairs, at_most, options, publish
 from bench.fleet_seed import Group, copy, seed
-from bench.load import Load, bulk, closing, keep_alive
 from bench.paced import PacedLoad, Plan
 from bench.served import Medic, bare, disk_sync_ms, scratch, served
+from bench.wrk import Load, bulk, closing, keep_alive
 
 MANY = 1_000
 CATCH_UP_SECONDS = 300.0

@@ -34,10 +34,10 @@ import trio
 from bench.bulk import Parts
 from bench.figures import PAIRS, QUICK_PAIRS, Figure, Pairs, at_most, options, publish
 from bench.fleet_seed import Group, copy, seed
-from bench.load import keep_alive
 from bench.redis_client import client_figures
 from bench.served import LOAD_CORE, ROOT, Medic, pin, scratch, served
 from bench.turn import DEFAULTS, ORIGIN, World, service_of
+from bench.wrk import keep_alive
 from medic.access.caller import Caller
 from medic.access.limits import UNLIMITED, Limits
 from medic.access.ports import HeartbeatLimits

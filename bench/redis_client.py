@@ -55,7 +55,4 @@ async def _cpu_us(ask: Ask, times: int) -> float:
 
 
 async def _ask_rival(rival: redis.asyncio.Redis, names: list[str]) -> None:
-    async with rival.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.evalsha(SCRIPT_SHA, 1, name, LIMIT.emission_us, LIMIT.burst_us, 0, 1)
-        await pipe.execute()
+    await rival.evalsha(SCRIPT_SHA, len(names), *names, *((LIMIT.emission_us, LIMIT.burst_us, 0, 1) * len(names)))

@@ -8,7 +8,9 @@ The real process with a fleet of 10⁶ (quick: 50 000), under 2 000 heartbeats a
 * eight shards at once, by eight scrapers.
 
 For each: seconds from the request to its last byte, bytes, the most memory Medic had beyond what it had before, the
-longest turn of the loop, and the heartbeats' worst second. CPU seconds are of the same question without heartbeats.
+longest turn of the loop, and the heartbeats' worst second, both beside the five seconds before it: on a machine that
+has other work these say how much of a tail is not the scrape's. CPU seconds are of the same question asked without
+heartbeats.
 
 Rival: prometheus_client as its documentation has it, a child of five metrics for each service and `generate_latest`, in
 a process of its own. It holds the loop from the first line to the last, so its seconds are its stall. It is asked at a
@@ -32,7 +34,7 @@ import psutil
 
 from bench.figures import Figure, at_most, publish
 from bench.fleet_seed import Group, seed
-from bench.paced import Pace, PacedLoad, Plan
+from bench.paced import PacedLoad, Plan
 from bench.served import LOAD_CORE, ROOT, SERVER_CORE, Medic, require_tools, scratch, served
 
 RATE = 2_000
@@ -59,14 +61,17 @@ class Scrape:
     cpu_seconds: float
     memory_mb: float
     stall_ms: float
+    stall_before_ms: float
     heartbeat_ms: float
+    heartbeat_before_ms: float
     heartbeats_failed: int
 
     def words(self) -> str:
         """Everything beside the figure."""
         return (
             f"{self.received / 1e6:,.1f} MB received; {self.cpu_seconds:.1f} s of CPU; "
-            f"{self.memory_mb:.1f} MB of memory more; {self.heartbeats_failed} heartbeats not answered 201"
+            f"{self.memory_mb:.1f} MB of memory more; {self.heartbeats_failed} heartbeats not answered 201; before it, "
+            f"longest turn {self.stall_before_ms:.0f} ms, heartbeats' worst second {self.heartbeat_before_ms:.0f} ms"
         )
 
 
@@ -115,7 +120,9 @@ def scrape(medic: Medic, services: int, queries: Sequence[str], *, gzip: bool) -
     cpu = _cpu(process) - cpu
     load = PacedLoad(Plan(port=medic.port, segments=[(600, RATE)], services=services))
     try:
+        alone = medic.metrics()
         time.sleep(LEAD_SECONDS)
+        stall_before = medic.stall_max_ms(alone)
         before, watch = medic.metrics(), MemoryWatch(medic.pid)
         begun = time.monotonic()
         received = ask(medic.port, queries, gzip=gzip)
@@ -123,7 +130,18 @@ def scrape(medic: Medic, services: int, queries: Sequence[str], *, gzip: bool) -
         memory, stall = watch.end(), medic.stall_max_ms(before)
     finally:
         pace = load.end()
-    return Scrape(seconds, received, cpu, memory, stall, worst(pace), pace.due - pace.unsent - pace.taken)
+    lead = int(LEAD_SECONDS)
+    return Scrape(
+        seconds=seconds,
+        received=received,
+        cpu_seconds=cpu,
+        memory_mb=memory,
+        stall_ms=stall,
+        stall_before_ms=stall_before,
+        heartbeat_ms=worst(pace.seconds[lead:]),
+        heartbeat_before_ms=worst(pace.seconds[1:lead]),
+        heartbeats_failed=pace.due - pace.unsent - pace.taken,
+    )
 
 
 def ask(port: int, queries: Sequence[str], *, gzip: bool) -> int:
@@ -143,9 +161,9 @@ def ask(port: int, queries: Sequence[str], *, gzip: bool) -> int:
     return sum(received)
 
 
-def worst(pace: Pace) -> float:
-    """The p99 of the worst second with the scrape in it."""
-    return max((p99 for _, p99, _ in pace.seconds[int(LEAD_SECONDS) :]), default=0.0)
+def worst(seconds: Sequence[tuple[int, float, float]]) -> float:
+    """The p99 of the worst of these seconds."""
+    return max((p99 for _, p99, _ in seconds), default=0.0)
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from bench.figures import Figure, at_most, kept_in, options, publish
 from bench.fleet_seed import Group, seed
-from bench.load import bulk
 from bench.paced import Pace, PacedLoad, Plan, quantile
 from bench.plots import lines
 from bench.served import LOAD_CORE, Medic, disk_sync_ms, pin_children, scratch, served
+from bench.wrk import bulk
 from tests.e2e.postgres import PostgresProcess
 
 LAG_RATE, OUTAGE_RATE = 10_000, 5_000

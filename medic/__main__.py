@@ -1,4 +1,4 @@
-"""`medic`, and `python -m medic`: the command, once SIGTERM is taken care of. Its imports take half a second."""
+"""`medic`, and `python -m medic`: the command, once signals are taken care of. Its imports take half a second."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from medic.app import sigterm
 SERVERS: Final = ("serve",)
 """Commands that run until they are told to stop, so that being told so before they began is an orderly end as well."""
 
+INTERRUPTED: Final = 130
+"""`medic.cli.ending.EXIT_INTERRUPTED`, which cannot be imported yet."""
+
 
 def main() -> None:
     """Run the command line and end with its exit status."""
-    if sys.argv[1:2] and sys.argv[1] in SERVERS:
+    if any(word in SERVERS for word in sys.argv[1:2]):
         sigterm.end_at_once()
-    from medic.cli.medic import main as run_command  # noqa: PLC0415 - see above
-
+    try:
+        from medic.cli.medic import main as run_command  # noqa: PLC0415 - see above
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
     run_command()
 
 

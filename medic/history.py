@@ -30,7 +30,10 @@ class HeartbeatRow:
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """One alert, open or closed, as `GET /alerts` lists it. Names are those it opened with."""
+    """One alert, open or closed, as `GET /alerts` lists it. Names are those it opened with.
+
+    `key` is its key with vendors; empty for that of the name.
+    """
 
     alert_id: EventId
     service_id: ServiceId
@@ -48,6 +51,7 @@ class AlertRow:
     acknowledged_by: str
     muted: bool
     flapping: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import time
 from importlib.util import find_spec
@@ -37,7 +38,7 @@ class RedisServer:
         words = [binary(), "--port", "0", "--unixsocket", self.path, "--save", "", *self.options, *options]
         self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=self.path.parent)
         deadline = time.monotonic() + START_SECONDS
-        while not self.path.exists():
+        while not self._listens():
             assert self._process.poll() is None, "redis-server ended"
             assert time.monotonic() < deadline, "redis-server did not start"
             time.sleep(0.01)
@@ -54,6 +55,21 @@ class RedisServer:
 
     def go_on(self) -> None:
         self._signal(signal.SIGCONT)
+
+    def say(self, *words: str) -> str:
+        """Say something to it as an operator would; the first line of its answer."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(START_SECONDS)
+            connection.connect(str(self.path))
+            connection.sendall(f"*{len(words)}\r\n".encode())
+            for word in words:
+                connection.sendall(f"${len(word.encode())}\r\n{word}\r\n".encode())
+            with connection.makefile("r") as answer:
+                return answer.readline().strip()
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(str(self.path)) == 0
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None

@@ -31,6 +31,7 @@ VARIABLE: Final = "MEDIC_ALLOWED_WEBHOOK_HOSTS"
 ENTRY_FORMS: Final = "must be hosts, host:port, *.domain or networks, with commas between them"
 
 PORT_MAX: Final = 65_535
+PORT_DIGITS_MAX: Final = 5
 
 # fmt: off
 PORTS_OF_OTHERS: Final = frozenset({
@@ -197,7 +198,9 @@ def _without_port(text: str) -> tuple[str, int | None]:
     host, colon, digits = text.rpartition(":")
     if not colon or text.endswith("]"):
         host, digits = text, ""
-    elif not (digits.isascii() and digits.isdigit() and 1 <= int(digits[:6]) <= PORT_MAX):
+    elif not (
+        digits.isascii() and digits.isdigit() and len(digits) <= PORT_DIGITS_MAX and 1 <= int(digits) <= PORT_MAX
+    ):
         raise ValueError(ENTRY_FORMS)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

@@ -15,10 +15,6 @@ class Counters:
     """GCRA of each name, as an instant in microseconds: the theoretical arrival time.
 
     A name that is not remembered has no backlog. One number a name.
-
-    A request that meets no backlog leaves one emission from its own instant on. So whoever remembers that instant by
-    other means, as a service does, need not have it written here (`take_paced`): of a name that keeps its pace there is
-    nothing, and counting it is a look into a small dict.
     """
 
     __slots__ = ("_arrivals",)
@@ -26,46 +22,19 @@ class Counters:
     def __init__(self) -> None:
         self._arrivals: Generations[int] = Generations()
 
-    def take(self, name: str, limit: Limit, now: int, since_us: int = UNKNOWN_US) -> int:
+    def take(self, name: str, limit: Limit, now: int) -> int:
         """0: the request is taken, and written down; else how many microseconds until one would be.
 
         Args:
             name: Whose request.
             limit: Its limit.
             now: In microseconds, never going back.
-            since_us: How long ago the newest `take_paced` of the name was.
         """
-        arrival = self._arrivals.find(name) or 0
-        if since_us >= 0 and arrival <= now - since_us:
-            arrival = now - since_us + limit.emission_us
-        return self._write(name, limit, now, max(arrival, now))
-
-    def take_paced(self, name: str, limit: Limit, now: int, since_us: int) -> int:
-        """As `take`, and written down only where there is a backlog: the next one says how long ago this one was."""
-        if since_us < 0:
-            return self.take(name, limit, now)
-        # Written out: this is asked at nearly every heartbeat of a service in a hurry.
-        arrivals, emission = self._arrivals, limit.emission_us
-        young = arrivals.young
-        written = young.get(name)
-        arrival = arrivals.old.get(name, 0) if written is None else written
-        before = now - since_us
-        if arrival <= before:
-            arrival = before + emission
-        if arrival <= now:
-            return 0
-        if written is None or now >= arrivals.turns_at or arrival + emission - now > limit.burst_us:
-            return self._write(name, limit, now, arrival)
-        young[name] = arrival + emission
-        return 0
-
-    def _write(self, name: str, limit: Limit, now: int, arrival: int) -> int:
-        wait = arrival + limit.emission_us - now - limit.burst_us
+        arrival = max(self._arrivals.find(name) or 0, now) + limit.emission_us
+        wait = arrival - now - limit.burst_us
         if wait > 0:
-            # The next one says how long ago this one was, and must not take it for one that was taken.
-            self._arrivals.keep(name, arrival, now)
             return wait
-        self._arrivals.keep(name, arrival + limit.emission_us, now)
+        self._arrivals.keep(name, arrival, now)
         return 0
 
     def backlog_us(self, name: str, now: int) -> int:

@@ -187,7 +187,12 @@ class Supervisor:
                 service = await self._rebuild(actor.service.row.service_id)
             except MedicError as error:
                 pause *= 2
-                _log.warning("an actor could not be rebuilt yet", reason=str(error))
+                _log.warning(
+                    "an actor could not be rebuilt yet",
+                    service_id=actor.service.row.service_id,
+                    heartbeat_name=actor.service.row.heartbeat_name,
+                    reason=str(error),
+                )
                 continue
             break
         self._waiting -= 1

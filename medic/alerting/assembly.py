@@ -18,7 +18,7 @@ from medic.alerting.resolving import NoSecrets, Resolve, SecretSource, resolve_f
 from medic.alerting.slack import Slack
 from medic.alerting.slack_api import API_URL, SlackApi
 from medic.alerting.slack_look import Look
-from medic.alerting.webhook import WebhookNotifier
+from medic.alerting.webhook import Carry, WebhookNotifier, carry_nothing
 from medic.core.webhook import Webhook
 from medic.ports import Clock
 
@@ -93,6 +93,11 @@ BUILDERS: Final[tuple[Callable[[NotifierSettings, Clock, Resolve], Notifier | No
 """Every notifier that is configured by the environment."""
 
 
+def as_it_is(notifier: Notifier) -> Notifier:
+    """The notifier itself: nobody traces."""
+    return notifier
+
+
 def build_alerting(
     settings: NotifierSettings,
     *,
@@ -101,19 +106,26 @@ def build_alerting(
     rng: Random,
     terminal: TextIO,
     secrets: SecretSource | None = None,
+    wear: Callable[[Notifier], Notifier] = as_it_is,
+    carry: Carry = carry_nothing,
 ) -> Alerting:
-    """Alerting with every configured notifier and the stored webhooks; `terminal` is told where nobody else is."""
+    """Alerting with every configured notifier and the stored webhooks; `terminal` is told where nobody else is.
+
+    `wear` and `carry` are for traces: what every notifier is given to wear, and the headers that webhooks carry.
+    """
     guard, source = Guard(settings.allowlist), secrets or NoSecrets()
     resolve = resolve_from(source)
 
     def make_webhook(webhook: Webhook) -> Notifier:
         source.conceal(webhook.target, webhook.hidden)
-        return WebhookNotifier(webhook, base_url=settings.base_url, clock=clock, guard=guard, resolve=resolve)
+        base_url = settings.base_url
+        made = WebhookNotifier(webhook, base_url=base_url, clock=clock, guard=guard, resolve=resolve, carry=carry)
+        return wear(made)
 
     built = (builder(settings, clock, resolve) for builder in BUILDERS)
     return Alerting(
-        [*(notifier for notifier in built if notifier is not None), *map(make_webhook, webhooks)],
-        fallback=Console(terminal, settings.zone),
+        [*(wear(notifier) for notifier in built if notifier is not None), *map(make_webhook, webhooks)],
+        fallback=wear(Console(terminal, settings.zone)),
         make_webhook=make_webhook,
         clock=clock,
         rng=rng,

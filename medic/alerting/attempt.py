@@ -8,13 +8,20 @@ no TLS, or an answer that says no.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The vendor took it."""
+    """The vendor took it.
+
+    Attributes:
+        status: Of its answer, here and below, for whoever traces attempts; None where none came, or none is known. It
+            decides nothing: two attempts that differ in it alone ended alike.
+    """
+
+    status: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,7 @@ class Refused:
     """
 
     detail: str
+    status: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,7 @@ class Retry:
     detail: str
     maybe_taken: bool
     retry_after: float | None = None
+    status: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,7 @@ class Throttled:
 
     detail: str
     retry_after: float | None = None
+    status: int | None = field(default=None, compare=False)
 
 
 Attempt = Delivered | Refused | Retry | Throttled

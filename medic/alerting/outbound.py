@@ -147,17 +147,16 @@ async def post(
 def judge(answer: Answer, detail: str) -> Attempt:
     """What the status means, for vendors that speak plain HTTP: PagerDuty and webhooks."""
     words = f"answered {answer.status}: {detail}" if detail else f"answered {answer.status}"
+    status = answer.status
     if answer.succeeded:
-        return Delivered()
-    if answer.status == 429:
-        return Throttled(words, answer.retry_after)
-    if answer.status == 408:
-        return Retry(words, maybe_taken=False, retry_after=answer.retry_after)
-    if answer.status >= 500:
-        return Retry(words, maybe_taken=True, retry_after=answer.retry_after)
-    if 300 <= answer.status < 400:
-        return Refused(f"answered {answer.status}: redirects are not followed")
-    return Refused(words)
+        return Delivered(status)
+    if status == 429:
+        return Throttled(words, answer.retry_after, status)
+    if status == 408 or status >= 500:
+        return Retry(words, maybe_taken=status >= 500, retry_after=answer.retry_after, status=status)
+    if 300 <= status < 400:
+        return Refused(f"answered {status}: redirects are not followed", status)
+    return Refused(words, status)
 
 
 def safe(text: str, *secrets: str) -> str:

@@ -17,7 +17,7 @@ from medic.alerting.attempt import Attempt, SecretMissing
 from medic.alerting.notifier import ALERT_KINDS
 from medic.alerting.outbound import Answer, host_of, judge, outbound_client, post, safe
 from medic.alerting.resolving import Resolve, resolve_nothing
-from medic.alerting.wording import clipped, reason_words
+from medic.alerting.wording import clipped, priority_words, reason_words
 from medic.core.notification import PAGERDUTY, SELF_KEY, Notification, alert_name
 from medic.core.status import NotificationKind, OpenedReason
 from medic.core.units import isoformat, ms_to_minutes
@@ -95,8 +95,8 @@ class PagerDuty:
         event["payload"] = self._payload(notification)
         event["client"] = CLIENT
         event["client_url"] = self._base_url
-        if notification.runbook:
-            event["links"] = [{"href": notification.runbook, "text": "Runbook"}]
+        if links := self._links(notification):
+            event["links"] = links
         return event
 
     def describe(self) -> str:
@@ -106,6 +106,19 @@ class PagerDuty:
     async def aclose(self) -> None:
         """Close its connections."""
         await self._client.aclose()
+
+    def _links(self, notification: Notification) -> list[dict[str, str]]:
+        """The service's runbook; the alert, with the response time of its priority, for which no field is left."""
+        links = []
+        if notification.runbook:
+            links.append({"href": notification.runbook, "text": "Runbook"})
+        if notification.has_page:
+            words = f"Alert in Medic ({priority_words(notification)})"
+            links.append({"href": self._alert_url(notification), "text": words})
+        return links
+
+    def _alert_url(self, notification: Notification) -> str:
+        return f"{self._base_url}/alerts/{notification.alert_id}" if notification.has_page else ""
 
     def _payload(self, notification: Notification) -> dict[str, object]:
         since = notification.at if notification.late_since is None else notification.late_since
@@ -127,7 +140,7 @@ class PagerDuty:
                 "threshold": notification.threshold,
                 "alert_interval": ms_to_minutes(notification.interval_ms),
                 "alert_id": notification.alert_id,
-                "alert_url": "" if not notification.has_page else f"{self._base_url}/alerts/{notification.alert_id}",
+                "alert_url": self._alert_url(notification),
             },
         }
 

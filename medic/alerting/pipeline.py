@@ -11,6 +11,7 @@ The stages, one file each:
     queue      most urgent first, then oldest       `medic.alerting.queue`
     pace       gently: pauses, outages, backoff     `medic.alerting.pace`, `backoff`
     attempt    one request in the vendor's format   a notifier: `pagerduty`, `slack`, `webhook`, `console`
+    withheld   to nobody, where that is wanted      `medic.alerting.withheld`
     settle     the outcome into the journal         `ports.Settlements`
     untold     told to nobody is noticed            `medic.alerting.untold`
 
@@ -38,12 +39,15 @@ from typing import Final
 import structlog
 import trio
 
+from medic.alerting.concerned import named
 from medic.alerting.errand import Ending, Errand
 from medic.alerting.notifier import CLAIMS, Notifier
 from medic.alerting.statistics import AlertingStatistics
 from medic.alerting.target import Target
 from medic.alerting.untold import UNTOLD_SECONDS, UntoldWatch
+from medic.alerting.withheld import WHY, Withholding
 from medic.core.effects import SettleNotification
+from medic.core.ledger import NotificationLedger
 from medic.core.notification import PAGERDUTY, Notification
 from medic.core.status import NotificationKind, Outcome
 from medic.core.webhook import Webhook
@@ -107,10 +111,15 @@ class Alerting:
         self._watched = trio.Event()
         self._unsettled = 0
         self._refusals: dict[str, tuple[str, float]] = {}
+        self._withholding: Withholding | None = None
 
     def settle_through(self, settlements: Settlements) -> None:
         """Name the outbox, which needs this object to exist first. Once, before anything is offered."""
         self._settlements = settlements
+
+    def withhold(self, ledger: NotificationLedger) -> None:
+        """Tell nobody: `MEDIC_NOTIFY` is off. Once, before anything is offered; `ledger` is the outbox's."""
+        self._withholding = Withholding(ledger)
 
     # ---------------------------------------------------------------------------------------------------------- routing
 
@@ -128,12 +137,16 @@ class Alerting:
         """Who would be told, for the start line: no secret in it."""
         told = [target.notifier.describe() for target in self._targets.values() or (self._fallback,)]
         more = len(told) - DESCRIBED_MAX
-        return ", ".join(told[:DESCRIBED_MAX]) + (f" and {more} more" if more > 0 else "")
+        described = ", ".join(told[:DESCRIBED_MAX]) + (f" and {more} more" if more > 0 else "")
+        return described if self._withholding is None else f"nobody: MEDIC_NOTIFY is off. With on: {described}"
 
     # ----------------------------------------------------------------------------------------------------------- taking
 
     def offer_nowait(self, notification: Notification) -> None:
         """Take a journaled notification for delivery to its `targets`. Never waits, never refuses."""
+        if self._withholding is not None:
+            self._withhold(self._withholding.take(notification), notification)
+            return
         if notification.kind is NotificationKind.UNTOLD and not self._watch.knows(notification.alert_id):
             # The alert closed in the meantime; PagerDuty would open an incident that nobody closes.
             for name in notification.targets:
@@ -150,6 +163,9 @@ class Alerting:
     def resume_nowait(self, notification: Notification, targets: Sequence[str]) -> None:
         """Take what recovery found pending at these targets. It may have been attempted before the restart."""
         resumed = replace(notification, targets=tuple(targets))
+        if self._withholding is not None:
+            self._withhold(self._withholding.take_resumed(resumed), resumed)
+            return
         self._watch_alert(resumed)
         for name in targets:
             target = self._find(name)
@@ -223,7 +239,8 @@ class Alerting:
         console = self._fallback.statistics()
         if not targets or console.attempts or console.pending:
             targets.append(console)
-        return AlertingStatistics(tuple(targets), self._watch.untold(), self._unsettled)
+        withholds = self._withholding is not None
+        return AlertingStatistics(tuple(targets), self._watch.untold(), self._unsettled, withholds)
 
     # ---------------------------------------------------------------------------------------------------------- private
 
@@ -233,13 +250,20 @@ class Alerting:
     def _find(self, name: str) -> Target | None:
         return self._fallback if name == self._fallback.name else self._targets.get(name)
 
+    def _withhold(self, names: Sequence[str], notification: Notification) -> None:
+        for name in names:
+            target = self._find(name)
+            if target is not None:
+                target.withhold()
+            self._journal(notification, name, Outcome.WITHHELD, 0, WHY)
+
     def _watch_alert(self, notification: Notification) -> None:
         kind = notification.kind
         if kind is NotificationKind.RESOLVE:
             self._watch.closed(notification.alert_id)
         elif kind in CLAIMS and not any(map(self._find, notification.targets)):
             if self._watch.nobody(notification):
-                _log.error("an alert is told to nobody: no target is configured for it", **_named(notification))
+                _log.error("an alert is told to nobody: no target is configured for it", **named(notification))
         elif kind is NotificationKind.TRIGGER:
             self._watch.offered(notification, trio.current_time())
             self._watched.set()
@@ -254,13 +278,13 @@ class Alerting:
             elif ending.outcome is Outcome.REFUSED and not errand.over:
                 self._claim_refused(notification, name, ending.detail)
         elif ending.outcome is Outcome.REFUSED:
-            _log.error("a notification was refused for good", target=name, reason=ending.detail, **_named(notification))
+            _log.error("a notification was refused for good", target=name, reason=ending.detail, **named(notification))
         elif ending.outcome is Outcome.GIVEN_UP and notification.kind is NotificationKind.RESOLVE:
             _log.error(
                 "a recovery could not be told; close the alert there by hand",
                 target=name,
                 reason=ending.detail,
-                **_named(notification),
+                **named(notification),
             )
 
     def _lacked(self, name: str, errand: Errand) -> None:
@@ -292,7 +316,7 @@ class Alerting:
         try:
             self._outbox().tell_nowait(complaint)
         except JournalRefusedError as error:
-            _log.warning("could not tell others of a refused alert", reason=error.message, **_named(notification))
+            _log.warning("could not tell others of a refused alert", reason=error.message, **named(notification))
 
     def _say(self, event: str, notification: Notification, name: str, detail: str) -> None:
         """A wrong key is one thing to act on, however many alerts it refuses: one error line a minute."""
@@ -302,7 +326,7 @@ class Alerting:
         if is_news:
             self._refusals[name] = (detail, now)
         say = _log.error if is_news else _log.info
-        say(event, target=name, reason=detail, **_named(notification))
+        say(event, target=name, reason=detail, **named(notification))
 
     def _working_but(self, refuser: str, notification: Notification) -> Iterable[str]:
         refused_by = frozenset() if notification.alert_id is None else self._watch.refused_by(notification.alert_id)
@@ -327,7 +351,7 @@ class Alerting:
         except JournalRefusedError as error:
             # Told is told: it may be told again after a restart, which "at least once" allows.
             self._unsettled += 1
-            _log.warning("an outcome could not be journaled", target=name, reason=error.message, **_named(notification))
+            _log.warning("an outcome could not be journaled", target=name, reason=error.message, **named(notification))
 
     def _outbox(self) -> Settlements:
         if self._settlements is None:
@@ -372,13 +396,3 @@ def _outlives_a_restart(notification: Notification, target: str) -> bool:
     if notification.kind is NotificationKind.TEST:
         return False
     return notification.kind is not NotificationKind.UNTOLD or target != PAGERDUTY
-
-
-def _named(notification: Notification) -> dict[str, object]:
-    """What a log line says of a notification."""
-    return {
-        "notification": notification.notification_id,
-        "kind": notification.kind.value,
-        "heartbeat_name": notification.heartbeat_name,
-        "alert_id": notification.alert_id,
-    }

@@ -6,6 +6,7 @@ Source: https://docs.slack.dev/apis/web-api
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -72,7 +73,7 @@ class SlackApi:
             },
             clock=self._clock,
         )
-        return self._judge(answer, token) if isinstance(answer, Answer) else answer
+        return replace(self._judge(answer, token), status=answer.status) if isinstance(answer, Answer) else answer
 
     async def aclose(self) -> None:
         """Close its connections."""

@@ -148,7 +148,7 @@ def _claim(service: Service, alert: Alert, at: InstantMs) -> Notification:
     return Notification(
         notification_id="",
         kind=NotificationKind.TRIGGER,
-        key=alert_key(row.heartbeat_name),
+        key=alert.key or alert_key(row.heartbeat_name),
         at=at,
         service_id=row.service_id,
         alert_id=alert.alert_id,

@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from medic.alerting.wording import clipped, duration_words, headline, reason_words, shown_at, summary
+from medic.alerting.wording import clipped, duration_words, headline, priority_words, reason_words, shown_at, summary
 from medic.core.notification import Notification
 from medic.core.status import NotificationKind
 
@@ -81,7 +81,7 @@ class Look:
             ("Reason", "" if notification.reason is None else reason_words(notification)),
             ("Service", notification.service_name),
             ("Team", notification.team),
-            ("Priority", notification.priority if notification.heartbeat_name else ""),
+            ("Priority", priority_words(notification) if notification.heartbeat_name else ""),
             ("By", notification.by),
             ("Note", notification.note),
             ("Alert", "" if notification.alert_id is None else str(notification.alert_id)),

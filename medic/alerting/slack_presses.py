@@ -112,6 +112,8 @@ class SlackPresses:
     # ---------------------------------------------------------------------------------------------------------- private
 
     async def _carry_out(self, press: Press, done: trio.Event) -> None:
+        structlog.contextvars.bind_contextvars(alert_id=press.alert_id)
+
         async def act_and_say() -> None:
             reply = await self._do(press)
             done.set()
@@ -133,7 +135,11 @@ class SlackPresses:
         except RefusedError as error:
             return "chat.postEphemeral", whispered(press, error.message)
         except (OverloadedError, UnavailableError) as error:
-            _log.warning("what was pressed in Slack could not be done", by=press.person.actor, reason=error.message)
+            _log.warning(
+                "what was pressed in Slack could not be done",
+                by=press.person.actor,
+                reason=error.message,
+            )
             return "chat.postEphemeral", whispered(press, NOT_DONE)
 
     async def _done(self, press: Press) -> Reply:
@@ -146,7 +152,7 @@ class SlackPresses:
             said = acknowledged_words(press, alert, self._look)
         else:
             service, said = await self._mute(press, service, MUTES[press.button])
-        _log.info("pressed in Slack", button=press.button.value, alert_id=press.alert_id, by=press.person.actor)
+        _log.info("pressed in Slack", button=press.button.value, by=press.person.actor)
         return "chat.update", updated(press, service, alert, said, at=self._clock.now(), look=self._look)
 
     async def _mute(self, press: Press, service: Service, duration: DurationMs) -> tuple[Service, str]:

@@ -39,6 +39,7 @@ class TargetStatistics:
         failing_since: Wall time since which no attempt succeeded though some were made, or None.
         last_error: The newest failure, for people; empty when the newest attempt succeeded.
         requests: By action and status.
+        withheld: Notifications that were not attempted because `MEDIC_NOTIFY` is off.
     """
 
     target: str
@@ -58,6 +59,7 @@ class TargetStatistics:
     failing_since: InstantMs | None
     last_error: str
     requests: tuple[RequestCount, ...]
+    withheld: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,18 @@ class AlertingStatistics:
     Attributes:
         untold: Open alerts that no target took within 60 s, or that a target refused for good and has not taken since.
         unsettled: Outcomes that the journal did not take; after a restart these are told again.
+        withholds: Whether `MEDIC_NOTIFY` is off, so that nobody is told.
     """
 
     targets: tuple[TargetStatistics, ...]
     untold: tuple[EventId, ...]
     unsettled: int
+    withholds: bool = False
+
+    @property
+    def withheld(self) -> int:
+        """Notifications that were withheld, over all targets."""
+        return sum(target.withheld for target in self.targets)
 
     @property
     def pending(self) -> int:

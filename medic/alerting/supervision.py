@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from medic.alerting.attempt import Attempt, Retry
+from medic.alerting.concerned import named
 from medic.alerting.notifier import Notifier
 from medic.alerting.outbound import ATTEMPT_SECONDS
 from medic.core.notification import Notification
@@ -35,7 +36,7 @@ async def send_guarded(notifier: Notifier, notification: Notification) -> tuple[
             _log.exception(
                 "a notifier crashed; the notification is tried again",
                 target=notifier.target,
-                notification=notification.notification_id,
+                **named(notification),
             )
             return Retry("a fault inside Medic; see its log", maybe_taken=True), True
     return Retry(f"no answer within {HANG_SECONDS:.0f} s", maybe_taken=True), False

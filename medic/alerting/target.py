@@ -16,6 +16,7 @@ import structlog
 import trio
 
 from medic.alerting.attempt import SECRET_MISSING, Attempt, Delivered, Refused, Retry, SecretMissing, Throttled
+from medic.alerting.concerned import named
 from medic.alerting.errand import UNTIL_THE_ALERT_CLOSES, Ending, Errand, lifetime_seconds
 from medic.alerting.notifier import Notifier
 from medic.alerting.pace import Pace
@@ -98,6 +99,8 @@ class Target:
 
     async def run(self) -> None:
         """Tell, until cancelled or withdrawn; crashes are survived. Closes the notifier's connections at the end."""
+        # That of a webhook is started within the request that added it, whose id must not be in its lines for ever.
+        structlog.contextvars.clear_contextvars()
         try:
             with self._scope:
                 await run_guarded(f"target {self.name}", self._work, self._revive)
@@ -140,6 +143,10 @@ class Target:
             self._ended(ending)
         self._scope.cancel()
 
+    def withhold(self) -> None:
+        """Count a notification that is for this target and goes to nobody."""
+        self._outcomes[Outcome.WITHHELD] += 1
+
     def statistics(self) -> TargetStatistics:
         """How it stands."""
         return TargetStatistics(
@@ -162,6 +169,7 @@ class Target:
             requests=tuple(
                 RequestCount(action, status, count) for (action, status), count in sorted(self._requests.items())
             ),
+            withheld=self._outcomes[Outcome.WITHHELD],
         )
 
     def _offer(self, notification: Notification, *, attempted: bool) -> None:
@@ -210,6 +218,7 @@ class Target:
         return math.inf if self._holding else min(self._queue.next_due(), self._pace.next_change(now))
 
     async def _attempt(self, errand: Errand) -> None:
+        structlog.contextvars.bind_contextvars(**named(errand.notification))
         attempt, crashed = await send_guarded(self.notifier, errand.notification)
         if errand.ended:
             # The target was withdrawn while the answer was on its way.

@@ -6,6 +6,8 @@ rotated. Sent through the guarded client: users say where.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import orjson
@@ -27,6 +29,17 @@ from medic.ports import Clock
 MEDICS_HEADERS: Final = frozenset({"host", "connection", "content-length", "transfer-encoding", *HEADERS})
 """Headers that belong to the request itself; a stored webhook cannot set them, nor those that Medic documents."""
 
+Carry = Callable[[], Mapping[str, str]]
+"""Asked for each attempt, within it."""
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def carry_nothing() -> Mapping[str, str]:
+    """Where nothing is traced."""
+    return NO_HEADERS
+
+
 WEBHOOK_KINDS: Final = ALERT_KINDS | {NotificationKind.DEGRADED, NotificationKind.DEGRADED_OVER}
 
 
@@ -39,13 +52,22 @@ class WebhookNotifier:
         clock: For the header `webhook-timestamp`.
         guard: Says whether anything may be sent there.
         resolve: Puts values in place of references in headers.
+        carry: Headers by which the receiver finds the trace that the attempt is part of.
     """
 
     def __init__(
-        self, webhook: Webhook, *, base_url: str, clock: Clock, guard: Guard, resolve: Resolve = resolve_nothing
+        self,
+        webhook: Webhook,
+        *,
+        base_url: str,
+        clock: Clock,
+        guard: Guard,
+        resolve: Resolve = resolve_nothing,
+        carry: Carry = carry_nothing,
     ) -> None:
         self._webhook = webhook
         self._resolve = resolve
+        self._carry = carry
         self._base_url = base_url.rstrip("/")
         self._clock = clock
         self._client = guarded_client(guard)
@@ -72,6 +94,7 @@ class WebhookNotifier:
             **own,
             "content-type": "application/json",
             **self._signed(notification.notification_id, content),
+            **self._carry(),
         }
         answer = await post(self._client, self._webhook.url, content=content, headers=headers, clock=self._clock)
         if not isinstance(answer, Answer):

@@ -28,9 +28,17 @@ HEADLINES: Final = {
     NotificationKind.MUTE_ENDED: "MUTE ENDED",
     NotificationKind.BLIND: "BLIND",
     NotificationKind.KEY_ENDS: "KEY ENDS",
+    NotificationKind.ADOPTED: "TAKEN OVER",
     NotificationKind.UNTOLD: "NOT TOLD",
     NotificationKind.TEST: "TEST",
 }
+
+_OWN_NEWS: Final = {
+    NotificationKind.BLIND: "Medic could not take heartbeats",
+    NotificationKind.KEY_ENDS: "an API key is about to expire",
+    NotificationKind.ADOPTED: "the earlier system's database was taken over",
+}
+"""What Medic says of itself has its own sentence; these stand where that is missing."""
 
 _CLOSED: Final = {
     ClosedReason.RECOVERED.value: ("RECOVERED", "it is well again"),
@@ -41,6 +49,18 @@ _CLOSED: Final = {
     ClosedReason.SUPERSEDED.value: ("CLOSED", "an older alert stands for it"),
     "test": ("TEST OVER", "the test is over"),
 }
+
+RESPONSE_TIMES: Final = {
+    "p1": "within 15 minutes",
+    "p2": "within 1 hour",
+    "p3": "within 4 hours",
+    "p4": "on the next business day",
+    "p5": "on the next business day",
+}
+"""When somebody answers a page of that priority: the escalation matrix of docs/runbook.md."""
+
+PAGES: Final = frozenset({NotificationKind.TRIGGER, NotificationKind.REMINDER, NotificationKind.ESCALATION})
+"""What asks somebody to come. The rest only tells."""
 
 
 def headline(notification: Notification) -> str:
@@ -68,6 +88,14 @@ def reason_words(notification: Notification) -> str:
             return "it reported FAILED"
         case OpenedReason.LATE | None:
             return _silence_words(notification)
+
+
+def priority_words(notification: Notification) -> str:
+    """The priority of a service's notification; of a page, with the response time: "p1, respond within 15 minutes"."""
+    response = RESPONSE_TIMES.get(notification.priority)
+    if response is None or notification.kind not in PAGES:
+        return notification.priority
+    return f"{notification.priority}, respond {response}"
 
 
 def duration_words(duration: DurationMs) -> str:
@@ -117,10 +145,8 @@ def _said(notification: Notification) -> str:
             return "no longer degraded"
         case NotificationKind.MUTE_ENDED:
             return "its mute has ended"
-        case NotificationKind.BLIND:
-            return "Medic could not take heartbeats"
-        case NotificationKind.KEY_ENDS:
-            return "an API key is about to expire"
+        case NotificationKind.BLIND | NotificationKind.KEY_ENDS | NotificationKind.ADOPTED:
+            return _OWN_NEWS[notification.kind]
         case NotificationKind.TEST:
             return "this is a test, nothing is wrong"
         case NotificationKind.UNTOLD:

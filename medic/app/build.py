@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import SystemRandom
+from typing import TYPE_CHECKING
 
 from medic.access.keys import KeyRing
 from medic.actors.changes import OperatorChanges
@@ -17,8 +18,9 @@ from medic.actors.outbox import Outbox
 from medic.actors.self_alert import SelfAlert
 from medic.actors.sight import Sight
 from medic.actors.supervisor import Rebuild, Supervisor
-from medic.alerting.assembly import NotifierSettings, build_alerting
+from medic.alerting.assembly import NotifierSettings, as_it_is, build_alerting
 from medic.alerting.pipeline import Alerting
+from medic.alerting.webhook import carry_nothing
 from medic.app.key_keeping import KeyKeeping
 from medic.app.keys import OperatorKeys
 from medic.app.secrets import OperatorSecrets
@@ -29,6 +31,7 @@ from medic.core.blind import BlindSpan
 from medic.core.ledger import NotificationLedger
 from medic.core.units import InstantMs, SightedMs
 from medic.core.webhook import Webhook
+from medic.ports import Journal
 from medic.store.audit.log import PgAuditLog
 from medic.store.journal.file_journal import FileJournal
 from medic.store.limiter import Limiter
@@ -49,6 +52,9 @@ from medic.store.tables.webhook_copy import CopiedWebhooks
 from medic.store.tables.writer import Writer
 from medic.store.vault import Vault
 from medic.store.watermark import Mark, Watermark
+
+if TYPE_CHECKING:
+    from medic.tracing.assembly import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """Every part that watches and tells, joined and not yet running."""
+    """Every part that watches and tells, joined and not yet running. `journal` is the one that they write to."""
 
     clock: SightedClock
     directory: Directory
@@ -80,6 +86,7 @@ class Watching:
     supervisor: Supervisor
     sight: Sight
     host: Host
+    journal: Journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,7 @@ def build_watching(
     webhooks: Sequence[Webhook],
     ledger: NotificationLedger,
     rebuild: Rebuild,
+    tracing: Tracing | None = None,
 ) -> Watching:
     """The parts from the wheel to the notifiers."""
     directory = Directory()
@@ -115,9 +123,14 @@ def build_watching(
         rng=SystemRandom(),
         terminal=sys.stdout,
         secrets=stores.vault,
+        wear=as_it_is if tracing is None else tracing.notifier,
+        carry=carry_nothing if tracing is None else tracing.carry,
     )
-    outbox = Outbox(stores.journal, alerting, clock, ledger)
+    journal: Journal = stores.journal if tracing is None else tracing.journal(stores.journal)
+    outbox = Outbox(journal, alerting, clock, ledger)
     alerting.settle_through(outbox)
+    if settings.telling.withheld:
+        alerting.withhold(outbox.ledger)
     supervisor = Supervisor(rebuild)
 
     def mark(at: InstantMs, sighted: SightedMs) -> None:
@@ -137,7 +150,7 @@ def build_watching(
         supervisor=supervisor,
         on_blindness=on_blindness,
     )
-    return Watching(clock, directory, alerting, outbox, supervisor, sight, host)
+    return Watching(clock, directory, alerting, outbox, supervisor, sight, host, journal)
 
 
 def build_serving(
@@ -148,7 +161,7 @@ def build_serving(
     intake = HeartbeatIntake(
         directory=watching.directory,
         host=watching.host,
-        journal=stores.journal,
+        journal=watching.journal,
         clock=watching.clock,
         ids=stores.ids,
         limits=limiter,
@@ -156,7 +169,7 @@ def build_serving(
     changes = OperatorChanges(
         directory=watching.directory,
         host=watching.host,
-        journal=stores.journal,
+        journal=watching.journal,
         services=stores.services,
         history=history,
         teller=watching.alerting,

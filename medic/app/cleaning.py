@@ -3,7 +3,8 @@
 At midnight the writer is still bringing the last seconds of the day. So the cleanup first waits, for a minute at most,
 until PostgreSQL has all of it; a day that is not there by then is counted and removed by the run after.
 
-The wall clock is looked at once a minute, so that one which was put forward or back does not move the next run by more.
+The wall clock is looked at once a minute, so that one which was put forward or back does not move the next run by more;
+and so is the database, for a cleanup that was run by hand.
 """
 
 from __future__ import annotations
@@ -99,16 +100,15 @@ class DailyCleanup:
         try:
             self._last_success = await self._cleanup.last_success_at()
         except (DatabaseUnavailableError, StatementRefusedError) as error:
-            _log.info("when the last cleanup was is not known yet", reason=str(error))
+            _log.debug("when the last cleanup was is not known now", reason=str(error))
 
     async def _wait_due(self, due: InstantMs) -> None:
         while (wait_ms := due - self._clock.now()) > 0:
             await trio.sleep(min(wait_ms / 1000, LOOK_EVERY_SECONDS))
-            # `medic cleanup` may have run meanwhile, and ended what was failing.
-            if self._failing is not None:
-                await self._take_note_of_another()
+            await self._take_note_of_another()
 
     async def _take_note_of_another(self) -> None:
+        """`medic cleanup` may have run meanwhile, and ended what was failing."""
         before = self._last_success
         await self._learn_last_success()
         if self._last_success != before:

@@ -206,9 +206,11 @@ class SystemHealth:
         redis = self._parts.redis()
         if redis is None:
             return _Finding(NOT_CONFIGURED)
-        if redis.failing is None:
-            return _Finding(HEALTHY)
-        return _Finding(DEGRADED, (("reason", f"limits are counted in this process: {redis.failing}"),))
+        if redis.failing is not None:
+            return _Finding(DEGRADED, (("reason", f"limits are counted in this process: {redis.failing}"),))
+        if redis.refusing is not None:
+            return _Finding(DEGRADED, (("reason", f"some limits are counted in this process: {redis.refusing}"),))
+        return _Finding(HEALTHY)
 
     def _leadership(self) -> _Finding:
         leadership = self._parts.leadership()
@@ -265,6 +267,9 @@ class SystemHealth:
 
     def _alerts(self) -> _Finding:
         alerting = self._parts.alerting()
+        if alerting.withholds:
+            reason = "MEDIC_NOTIFY is off: nobody is told"
+            return _Finding(DEGRADED, (("untold", 0), ("withheld", alerting.withheld), ("reason", reason)))
         if not alerting.untold:
             return _Finding(HEALTHY, (("untold", 0),))
         facts: Facts = (("untold", len(alerting.untold)),)

@@ -3,7 +3,13 @@
 Values are rendered by the renderers, not by string formatting. JSON escapes what a terminal might obey and what ends a
 line. In readable lines the same is done here: whatever is not printable (a line's end, an escape sequence, a mark that
 turns the writing round) is shown as its escape, and the lines of a traceback, which may say what a caller sent, are set
-in, so that none of them looks like a line of its own.
+in, so that none of them looks like a line of its own. A value that could be taken for further fields stands in quotes:
+structlog sees to that.
+
+What a line concerns are its fields: `request_id` (the answer's X-Request-Id, and the audit's), `heartbeat_name`,
+`service_id`, `alert_id`. Where a whole task is about one of them, it says so once (structlog's contextvars), and each
+line that is written within it has the field, whichever part writes it.
+
 Tracebacks are plain: one with local variables would show what a request carried, and took the loop a second to draw.
 
 The last step of every line, and of the traceback a crash ends with, takes out the secrets that are known
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
 NOISY_LIBRARIES: Final = ("hypercorn", "asyncio", "quart")
 """Libraries whose info lines repeat what Medic says itself."""
 
-TALKATIVE_LIBRARIES: Final = ("httpx", "httpcore")
+TALKATIVE_LIBRARIES: Final = ("httpx", "httpcore", "urllib3")
 """Libraries whose lines show whole addresses and what vendors answer, which may hold secrets that nobody knows as
 such. They are kept quiet even where `DEBUG` is set."""
 

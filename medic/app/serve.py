@@ -21,15 +21,16 @@ import gc
 import socket
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import trio
 
 from medic.alerting.guard import Guard
 from medic.app.access import build_gate, require_keys
+from medic.app.adopted import tell_adopted
 from medic.app.announce import Started, say_started
 from medic.app.build import (
     Serving,
@@ -50,6 +51,7 @@ from medic.app.secrets import secret_remarks
 from medic.app.slack import build_slack
 from medic.app.standby import open_standby
 from medic.app.stopping import Stopping, open_stopping
+from medic.app.traces import open_traces
 from medic.app.watchdog import Watchdog
 from medic.config.folder import prepare
 from medic.config.secret_rules import values_of
@@ -62,7 +64,9 @@ from medic.core.status import Outcome
 from medic.core.units import ServiceId
 from medic.errors import DatabaseUnavailableError, OverloadedError
 from medic.http.application import create_app
+from medic.http.framing import HotRoute
 from medic.http.headers import Cors
+from medic.http.hot_routes import HOT_ROUTES, Take
 from medic.http.listening import bind_sockets
 from medic.http.parts import ApiParts, ApiSettings
 from medic.http.serving import HttpServer
@@ -87,6 +91,9 @@ from medic.store.snapshot.keeper import SnapshotKeeper
 from medic.store.tables.change_log import ChangeLog
 from medic.store.tables.writer import Writer
 from medic.store.watermark import Mark
+
+if TYPE_CHECKING:
+    from medic.tracing.assembly import Tracing
 
 _log = structlog.get_logger(__name__)
 
@@ -120,9 +127,11 @@ async def serve(settings: Settings, announce: Callable[[str], None], gap: Gap = 
         DatabaseUnavailableError: PostgreSQL does not answer at the start.
         OvertakenError: another Medic is the active one now.
     """
-    configure_logs(level=settings.logs.level, as_json=settings.logs.as_json, debug=settings.logs.debug)
+    as_json = settings.logs.as_json(is_terminal=sys.stderr.isatty())
+    configure_logs(level=settings.logs.level, as_json=as_json, debug=settings.logs.debug)
     CONCEALER.know("environment", values_of(settings))
     sys.setswitchinterval(SWITCH_SECONDS)
+    tracing = open_traces(settings.traces, VERSION)  # before anybody waits for this Medic: it takes a while to load
     prepare(settings.storage.folder)
     certificate = settings.listen.certificate
     tls = None if certificate is None else server_context(certificate.chain, certificate.key)
@@ -137,7 +146,7 @@ async def serve(settings: Settings, announce: Callable[[str], None], gap: Gap = 
             ):
                 require_keys(settings, opened.keys, opened.clock.now())
                 standby.lead()
-                await _Medic(settings, opened, operations, sockets, tls, announce, stopping, standby.end).run()
+                await _Medic(settings, opened, operations, sockets, tls, announce, stopping, standby.end, tracing).run()
     except BaseExceptionGroup as group:
         # What one part raised passes through every nursery it lives in; the operator is told it as it was raised.
         alone = only_member(group)
@@ -162,6 +171,7 @@ class _Medic:
         announce: Callable[[str], None],
         stopping: Stopping,
         on_accepting: Callable[[], None],
+        tracing: Tracing | None,
     ) -> None:
         self._settings = settings
         self._opened = opened
@@ -178,6 +188,7 @@ class _Medic:
         self._sign_ins = RefusedSignIns(opened.stores.database, opened.clock)
         self._cleanup = build_cleanup(settings.retention, opened.stores.database, opened.clock, self._heads)
         self._limiter = build_limiter(settings.limits)
+        self._tracing = tracing
 
     async def run(self) -> None:
         """The three circles, and the drain from the inside out."""
@@ -189,6 +200,7 @@ class _Medic:
             webhooks=self._opened.webhooks,
             ledger=self._opened.recovered.ledger,
             rebuild=self._rebuild,
+            tracing=self._tracing,
         )
         writer = Writer(
             database=stores.database,
@@ -224,6 +236,8 @@ class _Medic:
         await self._opened.leadership.step_down()
         stores.watermark.write(Mark(watching.clock.now(), watching.clock.sighted(), clean=True))
         stores.watermark.close()
+        if self._tracing is not None:
+            await self._tracing.close()
 
     async def _watch(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, outer: trio.Nursery) -> None:
         """Wheel, changes by SQL and HTTP, until Medic is to leave and HTTP has drained."""
@@ -240,7 +254,7 @@ class _Medic:
             require_intake=stores.journal.require_intake,
         )
         api = self._api(watching, serving, health, parts)
-        server = HttpServer(api, create_app(api), when_durable=stores.journal.call_when_durable, tls=self._tls)
+        server = self._server(api)
         self._take_up(watching)
         # From here on somebody may wait for the loop; a million services were taken up in one turn of it.
         await outer.start(self._stall.run)
@@ -267,11 +281,22 @@ class _Medic:
             await nursery.start(watching.host.run)
             await nursery.start(keeper.run)
             self._say_started(watching)
+            if not self._settings.telling.withheld:
+                nursery.start_soon(tell_adopted, stores.database, watching.outbox, stores.journal, writer)
             if self._opened.leadership.inherits:
                 await self._inherit(writer)
             if not self._opened.database_was_there:
                 await self._join(watching, serving)
         await key_keeping.finish()
+
+    def _server(self, api: ApiParts) -> HttpServer:
+        app = create_app(api)
+        hot: Mapping[HotRoute, Take] = HOT_ROUTES
+        if self._tracing is not None:
+            self._tracing.wear(app)
+            hot = self._tracing.hot_routes()
+        when_durable = self._opened.stores.journal.call_when_durable
+        return HttpServer(api, app, when_durable=when_durable, tls=self._tls, hot=hot)
 
     async def _join(self, watching: Watching, serving: Serving) -> None:
         """Look for PostgreSQL until it is there, and learn what was changed in it meanwhile."""
@@ -359,9 +384,10 @@ class _Medic:
                 watching.outbox.record_nowait(Notify(at=at, sighted=sighted, notification=notification))
             watching.alerting.resume_nowait(notification, notification.targets)
         watching.host.add_all(list(recovered.services))
-        for service in watching.directory.open_alerts():
-            if service.alert is not None and not is_afresh and recovered.ledger.reached_nobody(service.alert.alert_id):
-                watching.host.tell_again(service.row.service_id)
+        if not (is_afresh or self._settings.telling.withheld):
+            for service in watching.directory.open_alerts():
+                if service.alert is not None and recovered.ledger.reached_nobody(service.alert.alert_id):
+                    watching.host.tell_again(service.row.service_id)
         recovered.services.clear()  # the directory has them now
         gc.freeze()
         return_freed_memory()
@@ -433,7 +459,7 @@ class _Medic:
         most = self._settings.tuning.metrics_services_max
         collector = MedicCollector(parts=parts, health=health, version=VERSION, services_max=most)
         return ApiParts(
-            intake=serving.intake,
+            intake=serving.intake if self._tracing is None else self._tracing.intake(serving.intake, watching.journal),
             roster=watching.directory,
             changes=serving.changes,
             history=serving.history,

@@ -11,14 +11,13 @@ import typer
 from medic.cli import show
 from medic.cli.client import Api, connect, segment
 from medic.cli.show import Format, Output, Url
-from medic.cli.spans import METAVAR, parse_span
+from medic.cli.spans import METAVAR, Overlap, overlap_body, parse_span
 from medic.core.names import name_key, normal_name
 from medic.http.answers import JsonObject, JsonValue
 
 app = show.commands("API keys: make, list, rotate, revoke; and which services are heard without one.")
 
 DAY_SECONDS = 86_400
-HOUR_SECONDS = 3_600
 
 REVOKED = "revoked"
 """The state of a key that works no more, as Medic says it."""
@@ -108,23 +107,13 @@ def list_keys(*, url: Url = None, output: Format = Output.TABLE) -> None:
 def rotate(
     key_id: KeyId,
     *,
-    overlap: Annotated[
-        float | None,
-        typer.Option(
-            "--overlap",
-            parser=parse_span,
-            metavar=METAVAR,
-            help="How long the key before works on.",
-            show_default="24h",
-        ),
-    ] = None,
+    overlap: Overlap = None,
     url: Url = None,
     output: Format = Output.TABLE,
 ) -> None:
     """Give a key its next secret and print it. The one before works on for a while."""
-    body: JsonObject = {} if overlap is None else {"overlap_hours": overlap / HOUR_SECONDS}
     with connect(url) as api:
-        reply = api.post(f"/v2/keys/{segment(_find_id(api, key_id))}/rotate", body)
+        reply = api.post(f"/v2/keys/{segment(_find_id(api, key_id))}/rotate", overlap_body(overlap))
     _print_new(reply.message, reply.row, output)
     if output is Output.TABLE:
         show.print_note(f"The one before works until {show.moment(reply.row, 'former_until')}.")

@@ -11,6 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -92,16 +93,51 @@ def serve(
 
 
 @app.command("migrate")
-def migrate() -> None:
-    """Bring the database's schema up to this release. `medic serve` does it as well."""
+def migrate(
+    *,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Say what --adopt would do, and what has to be settled first. Changes nothing."),
+    ] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take over the earlier system's tables; go on where that was ended.")
+    ] = False,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Remove the old tables, once nobody wants to go back.")
+    ] = False,
+    back: Annotated[bool, typer.Option("--back", help="Put the old tables where they were.")] = False,
+    zone: Annotated[
+        str,
+        typer.Option(
+            "--zone",
+            help="Time zone (IANA) of old columns that say none.",
+            metavar="ZONE",
+            show_default="MEDIC_TIMEZONE",
+        ),
+    ] = "",
+) -> None:
+    """Bring the database's schema up to this release, as `medic serve` does; or take over the earlier system's."""
+    steps = {"plan": plan, "adopt": adopt, "finish": finish, "back": back}
+    asked = [name for name, is_asked in steps.items() if is_asked]
+    if len(asked) > 1:
+        raise typer.BadParameter(f"--{asked[0]} and --{asked[1]}: one of them")
+    read_in = zone_of(zone)
     settings = settings_or_end()
     import trio  # noqa: PLC0415
 
     from medic.app.logs import configure_logs  # noqa: PLC0415
+    from medic.cli.adoption import Step, take_step  # noqa: PLC0415
     from medic.cli.migration import migrate_database  # noqa: PLC0415
 
     configure_logs(level="ERROR", as_json=False, debug=False)
-    end_as_it_should(partial(trio.run, migrate_database, settings, announce))
+
+    def act() -> None:
+        if not asked:
+            trio.run(migrate_database, settings, announce)
+        elif not trio.run(take_step, settings, Step(asked[0]), read_in, announce):
+            raise typer.Exit(show.EXIT_REFUSED)
+
+    end_as_it_should(act)
 
 
 @app.command("cleanup")
@@ -277,6 +313,20 @@ def demo(
             trio.run(partial(run_demo, settings, announce, seconds=seconds))
 
     end_as_it_should(act)
+
+
+def zone_of(name: str) -> ZoneInfo | None:
+    """The time zone of that name; None for no name.
+
+    Raises:
+        typer.BadParameter: there is none.
+    """
+    if not name:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise typer.BadParameter(f"--zone: {name!r} is no time zone, as America/Chicago is") from None
 
 
 def announce(line: str) -> None:

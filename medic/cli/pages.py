@@ -1,7 +1,7 @@
 """`medic docs`: what came with this release beside its code: pages, dashboards, files to deploy it with.
 
-Their one source is at the top of the checkout. `medic/shipped/` holds symbolic links to them; building the wheel follows
-these, so that the same paths hold in a checkout and where the wheel is installed.
+Their one source is at the top of the checkout. `medic/shipped/` holds symbolic links to them; building the wheel
+follows these, so that the same paths hold in a checkout and where the wheel is installed.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import typer
 from medic.cli import show
 from medic.cli.client import connect
 from medic.cli.show import Format, Output, Url
-from medic.cli.spans import METAVAR, parse_span
+from medic.cli.spans import Overlap, overlap_body
 from medic.http.answers import JsonObject, JsonValue
 
 app = show.commands("Webhooks: addresses that are told as plain JSON.")
@@ -81,23 +81,13 @@ def list_webhooks(*, url: Url = None, output: Format = Output.TABLE) -> None:
 def rotate(
     webhook_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The webhook's id.", show_default=False)],
     *,
-    overlap: Annotated[
-        float | None,
-        typer.Option(
-            "--overlap",
-            parser=parse_span,
-            metavar=METAVAR,
-            help="How long the secret before signs as well, as in 2h.",
-            show_default="24h",
-        ),
-    ] = None,
+    overlap: Overlap = None,
     url: Url = None,
     output: Format = Output.TABLE,
 ) -> None:
     """Give a webhook a new secret and show it."""
-    body: JsonObject = {} if overlap is None else {"overlap_hours": overlap / 3_600}
     with connect(url) as api:
-        reply = api.post(f"/v2/webhooks/{webhook_id}/rotate", body)
+        reply = api.post(f"/v2/webhooks/{webhook_id}/rotate", overlap_body(overlap))
     if output is Output.JSON:
         show.print_json(reply.row)
     else:

@@ -175,7 +175,10 @@ def _told(row: JsonObject, health: Reply, webhooks: Sequence[JsonObject] | None)
         if not only or name_key(only) == name_key(show.text(row, "heartbeat_name")):
             names.append(f"webhook {show.text(webhook, 'webhook_id')} ({show.text(webhook, 'url')})")
     whom = ", ".join(names) or "the terminal of Medic, because no notifier is configured"
-    if show.is_set(row, "muted"):
+    alerts = components.get("alerts") if isinstance(components, dict) else None
+    if isinstance(alerts, dict) and "withheld" in alerts:
+        yield f"An alert now would be told to nobody: MEDIC_NOTIFY is off; with on, to {whom}."
+    elif show.is_set(row, "muted"):
         yield f"An alert now would be told to nobody; without the mute, to {whom}."
     else:
         yield f"An alert now would be told to {whom}."

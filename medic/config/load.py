@@ -29,6 +29,7 @@ from medic.config.variables import (
     Storage,
     Table,
     Telling,
+    Traces,
     Watching,
 )
 from medic.errors import ConfigurationError, Fault
@@ -80,6 +81,7 @@ def _load(environment: Mapping[str, str], *checks: Callable[[rules.Given], Itera
         watching=reading.table(Watching),
         telling=reading.table(Telling),
         operation=reading.table(Operation),
+        traces=reading.table(Traces),
         limits=reading.table(Limits),
         secrets=reading.table(Secrets),
         names=frozenset(reading.names),

@@ -32,6 +32,7 @@ from medic.config.settings import (
     Telling,
     Tuning,
 )
+from medic.config.trace_rules import trace_faults, trace_settings
 from medic.config.variables import (
     Access,
     Database,
@@ -40,6 +41,7 @@ from medic.config.variables import (
     Operation,
     RetentionTimes,
     Secrets,
+    Traces,
     Watching,
 )
 from medic.config.variables import Storage as StorageVariables
@@ -79,6 +81,7 @@ class Given:
     watching: Watching
     telling: TellingVariables
     operation: Operation
+    traces: Traces
     limits: Limits
     secrets: Secrets
 
@@ -94,6 +97,7 @@ def faults(given: Given) -> Iterator[Fault]:
     yield from _database_faults(given)
     yield from _telling_faults(given)
     yield from secret_faults(given.names, given.telling, given.secrets)
+    yield from trace_faults(given.traces)
     if given.limits.medic_rate_limiter_type == "redis" and "REDIS_URL" not in given.names:
         yield Fault("REDIS_URL", "is missing: MEDIC_RATE_LIMITER_TYPE=redis needs it")
 
@@ -109,10 +113,11 @@ def settings(given: Given) -> Settings:
         tuning=_tuning(given),
         logs=Logs(
             level=given.operation.log_level,
-            as_json=given.operation.medic_log_format == "json",
+            form=given.operation.medic_log_format,
             debug=given.operation.debug,
         ),
         limits=_limits(given.limits),
+        traces=trace_settings(given.traces),
         webhook_secret=given.secrets.medic_webhook_secret,
         slack_signing_secret=given.secrets.slack_signing_secret,
         admin_key=given.secrets.medic_admin_api_key,
@@ -321,7 +326,8 @@ def _telling(telling: TellingVariables) -> Telling:
         slack = SlackSettings(telling.slack_api_token, telling.slack_channel_id, telling.slack_api_url)
     if telling.pagerduty_routing_key is not None:
         pagerduty = PagerDutySettings(telling.pagerduty_routing_key, telling.pagerduty_events_url)
-    return Telling(slack, pagerduty, telling.medic_allowed_webhook_hosts, telling.medic_timezone)
+    withheld = telling.medic_notify == "off"
+    return Telling(slack, pagerduty, telling.medic_allowed_webhook_hosts, telling.medic_timezone, withheld)
 
 
 def _tuning(given: Given) -> Tuning:

@@ -19,6 +19,9 @@ from medic.store.postgres.target import ConnectionTarget
 KEY: Final = "MEDIC_SECRETS_KEY"
 KEY_BEFORE: Final = "MEDIC_SECRETS_KEY_BEFORE"
 
+HEADER_VALUE_MIN: Final = 8
+"""Characters of a header's value from which on it is kept out of logs: `1` or `eu` would take every number with it."""
+
 
 def secret_faults(names: frozenset[str], telling: Telling, secrets: Secrets) -> Iterator[Fault]:
     """References that are none, or that nothing could resolve; a key before that comes before no other."""
@@ -49,6 +52,8 @@ def values_of(settings: Settings) -> frozenset[str]:
     found: set[str] = set()
     for value in _secrets_in(settings):
         found |= {value, *_password_in(value)}
+    if settings.traces is not None and settings.traces.headers is not None:
+        found |= set(_header_values(settings.traces.headers.get_secret_value()))
     return frozenset(value for value in found if not names_in(value))
 
 
@@ -70,6 +75,15 @@ def _secrets_in(value: object) -> Iterator[str]:
     elif is_dataclass(value) and not isinstance(value, type):
         for each in fields(value):
             yield from _secrets_in(getattr(value, each.name))
+
+
+def _header_values(text: str) -> Iterator[str]:
+    """Of `name=value,name=value`, as they stand there and as they are sent. A short one is no secret."""
+    for pair in text.split(","):
+        value = pair.partition("=")[2].strip()
+        if len(value) >= HEADER_VALUE_MIN:
+            yield value
+            yield unquote(value)
 
 
 def _password_in(value: str) -> Iterator[str]:

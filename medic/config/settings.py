@@ -129,12 +129,13 @@ class PagerDutySettings:
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """Who is told, and in which time zone. None: not configured."""
+    """Who is told, and in which time zone. None: not configured. `withheld`: `MEDIC_NOTIFY` is off, nobody is told."""
 
     slack: SlackSettings | None
     pagerduty: PagerDutySettings | None
     webhook_hosts: Allowlist
     zone: ZoneInfo
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +159,39 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """`LOG_LEVEL`, `MEDIC_LOG_FORMAT`, `DEBUG`: what `medic.app.logs.configure_logs` takes."""
+    """`LOG_LEVEL`, `MEDIC_LOG_FORMAT`, `DEBUG`.
+
+    Attributes:
+        form: `auto` is decided where stderr is known.
+    """
 
     level: str
-    as_json: bool
+    form: Literal["auto", "console", "json"]
     debug: bool
+
+    def as_json(self, *, is_terminal: bool) -> bool:
+        """Whether a line is an object for programs; `is_terminal`: stderr is one."""
+        if self.form == "auto":
+            return not (self.debug or is_terminal)
+        return self.form == "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """Where traces go, and which are kept.
+
+    Attributes:
+        endpoint, service_name: As the variables have them.
+        headers: `OTEL_EXPORTER_OTLP_HEADERS`, or None.
+        sampler: `OTEL_TRACES_SAMPLER`, or None where the defaults stand.
+        ratio: `OTEL_TRACES_SAMPLER_ARG`.
+    """
+
+    endpoint: str
+    headers: SecretStr | None
+    service_name: str
+    sampler: str | None
+    ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +237,7 @@ class Settings:
         webhook_secret: `MEDIC_WEBHOOK_SECRET`; None: signed requests are not told from others.
         slack_signing_secret: `SLACK_SIGNING_SECRET`; None: what is pressed in Slack is refused.
         remarks: Sentences the operator should read at the start: what is set and has no effect.
+        traces: None: nothing is traced.
     """
 
     listen: Listen
@@ -223,4 +253,5 @@ class Settings:
     admin_key: SecretStr | None = None
     secrets: SecretsSettings = SecretsSettings()
     retention: Retention = DEFAULT_RETENTION
+    traces: Traces | None = None
     remarks: tuple[str, ...] = ()

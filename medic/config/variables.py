@@ -232,6 +232,11 @@ class Telling(Table):
     pagerduty_events_url: WebAddress = Field(
         "https://events.pagerduty.com/v2/enqueue", description="Where PagerDuty takes events."
     )
+    medic_notify: Annotated[Literal["on", "off"], one_of("on", "off")] = Field(
+        "on",
+        description="`off`: nobody is told of anything; what would have been told is logged, counted and kept with the "
+        "alert as `withheld`. What is still down at the next start with `on` is told then.",
+    )
     medic_require_notifiers: Notifiers = Field(
         (), description="Those of `pagerduty` and `slack` whose settings must be there, with commas between them."
     )
@@ -250,14 +255,63 @@ class Telling(Table):
 class Operation(Table):
     """Logs and metrics."""
 
-    debug: Flag = Field(False, description="1: logs are verbose. They show no secret then either.")
+    debug: Flag = Field(
+        False, description="1: logs are verbose, and readable where `MEDIC_LOG_FORMAT` is `auto`. They show no secret."
+    )
     log_level: Level = Field("INFO", description="`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.")
-    medic_log_format: Annotated[Literal["console", "json"], one_of("console", "json")] = Field(
-        "console", description="`console` for people, `json` for programs, one object a line."
+    medic_log_format: Annotated[Literal["auto", "console", "json"], one_of("auto", "console", "json")] = Field(
+        "auto",
+        description="`console` for people, `json` for programs, one object a line. `auto`: console where stderr is a "
+        "terminal, else JSON.",
     )
     medic_metrics_services_max: Annotated[int, whole(0, 100_000)] = Field(
         1_000, description="Services listed on `/metrics`. `/metrics/services` has all of them."
     )
+
+
+class Traces(Table):
+    """Traces."""
+
+    otel_exporter_otlp_endpoint: WebAddress | None = Field(
+        None,
+        description="Where traces go, by OTLP over HTTP, as in `http://collector:4318`. It needs the extra `traces`. "
+        "Unset: nothing is traced, and nothing of it is loaded.",
+    )
+    otel_exporter_otlp_headers: Secret = Field(
+        None, description="Headers for the collector, as in `authorization=Bearer%20TOKEN`, with commas between them."
+    )
+    otel_exporter_otlp_protocol: Annotated[Literal["http/protobuf"], one_of("http/protobuf")] = Field(
+        "http/protobuf", description="The one that Medic speaks."
+    )
+    otel_service_name: Text = Field("medic", description="The name of this Medic in its traces.")
+    otel_traces_sampler: Annotated[
+        Literal[
+            "always_on",
+            "always_off",
+            "traceidratio",
+            "parentbased_always_on",
+            "parentbased_always_off",
+            "parentbased_traceidratio",
+        ]
+        | None,
+        one_of(
+            "always_on",
+            "always_off",
+            "traceidratio",
+            "parentbased_always_on",
+            "parentbased_always_off",
+            "parentbased_traceidratio",
+        ),
+    ] = Field(
+        None,
+        description="Which requests are traced, by the names of the OpenTelemetry specification. Unset: heartbeats, "
+        "health and metrics where the `traceparent` of their sender asks for it, other requests always. Alerts are "
+        "traced whatever it says.",
+    )
+    otel_traces_sampler_arg: Annotated[float, number(0, 1, "parts of one")] = Field(
+        1.0, description="The share that `traceidratio` and `parentbased_traceidratio` keep."
+    )
+    otel_sdk_disabled: Flag = Field(False, description="1: nothing is traced, whatever else is set.")
 
 
 class Limits(Table):
@@ -326,12 +380,12 @@ TABLES: Final = (
     Watching,
     Telling,
     Operation,
+    Traces,
     Limits,
     Secrets,
 )
 
 NOT_BUILT: Final = {
-    "MEDIC_NOTIFY": "switching notifiers off",
     "MEDIC_DEADMAN_URL": "the call that says Medic is alive",
     "MEDIC_DEADMAN_SECONDS": "the call that says Medic is alive",
 }

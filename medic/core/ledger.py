@@ -82,6 +82,15 @@ class NotificationLedger:
         told = self._alerts.get(alert_id)
         return told is not None and not told.pending and not told.delivered
 
+    def may_know(self, alert_id: EventId, target: str, *, besides: str) -> bool:
+        """Whether the target took something of this alert, or may yet have: some of it, `besides` that, is pending."""
+        told = self._alerts.get(alert_id)
+        if told is None:
+            return False
+        if target in dict(told.delivered):
+            return True
+        return any(target in self._pending[one].targets for one in told.pending if one != besides)
+
     def open_under(self, key: str) -> EventId | None:
         """The alert of that key whose end was not decided to be told, or None. Looks at all of them: for a start."""
         for alert_id, told in self._alerts.items():

@@ -38,7 +38,7 @@ class Notification:
         lasted_ms: For RESOLVE: how long the alert was open.
         closed_reason: For RESOLVE: why it closed.
         by, note: Who asked for it and what they said, where a person did.
-        text: For BLIND, KEY_ENDS, UNTOLD and TEST: the sentence itself.
+        text: For BLIND, KEY_ENDS, ADOPTED, UNTOLD and TEST: the sentence itself.
         targets: Names of the targets it goes to; filled by the outbox when it is journaled.
     """
 

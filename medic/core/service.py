@@ -110,6 +110,8 @@ class Alert:
         reminders: Number of the newest reminder whose instant has passed; n is due at opened_at + n * renotify.
         reminded_ms: Time since opened_at for which no reminder is owed any more: the next one is due at the first
             multiple of renotify beyond it, also where a restart brought another default for renotify.
+        key: The key under which vendors know it; empty for that of the service's name. Only an alert that the earlier
+            system opened may have another.
         well_since: Sighted instant since which the service is well again but the alert has to wait, or None.
         notifications: How many notifications of this alert were decided; the next one's ordinal. Counted by folding
             `Notify`, so that an alert that has to be told and whose trigger the journal lost is recognised.
@@ -133,6 +135,7 @@ class Alert:
     well_since: SightedMs | None = None
     notifications: int = 0
     reminded_ms: DurationMs = DurationMs(0)
+    key: str = ""
 
     def with_notification(self) -> Alert:
         """The same with one notification more. Written out: `replace` looks fields up by name, for ten times that."""
@@ -155,6 +158,7 @@ class Alert:
             self.well_since,
             self.notifications + 1,
             self.reminded_ms,
+            self.key,
         )
 
 

@@ -168,7 +168,7 @@ class Turn:
         notification = Notification(
             notification_id=notification_id,
             kind=kind,
-            key=alert_key(row.heartbeat_name) if key is None else key,
+            key=(alert and alert.key) or alert_key(row.heartbeat_name) if key is None else key,
             at=self.at,
             service_id=self.service_id,
             alert_id=None if alert is None else alert.alert_id,

@@ -123,6 +123,7 @@ def _row(parts: ApiParts, service: Service, alert: Alert) -> AlertRow:
         acknowledged_by=alert.acknowledged_by,
         muted=service.mute is not None,
         flapping=alert.flapping,
+        key=alert.key,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
+from urllib.parse import unquote
 
 import structlog
 from quart import Response, request
@@ -12,6 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from medic.access.caller import Author, Caller
 from medic.access.entrance import FREE
 from medic.access.scope import Scope
+from medic.core.names import NAME_MAX
 from medic.errors import MedicError, OverloadedError
 from medic.http.answers import Answer, Headers, Stream, refusal
 from medic.http.body_budget import BodyBudget
@@ -29,7 +32,8 @@ from medic.http.route import Route
 from medic.http.routes import BULK_PATH, METRICS_PATHS, ROUTES, is_heartbeat_path
 from medic.http.signed import recognise_signed, shown_signature
 
-_log = structlog.get_logger(__name__)
+NAMED_IN_LOG: Final = ("heartbeat_name", "alert_id")
+"""Places of a path that are fields of the log."""
 
 
 def create_app(parts: ApiParts, *, bodies: BodyBudget | None = None) -> MedicQuart:
@@ -67,6 +71,7 @@ def _view(parts: ApiParts, route: Route) -> Callable[..., Awaitable[Response]]:
         return as_response(refuse(error))
 
     async def view(**places: str) -> Response:
+        structlog.contextvars.bind_contextvars(**_concerned(places))
         address = _address(parts)
         introduction = introduction_of(request.headers)
         signature = shown_signature(parts, route, request.headers, introduction)
@@ -90,6 +95,12 @@ def _view(parts: ApiParts, route: Route) -> Callable[..., Awaitable[Response]]:
         return as_response(answer, stands)
 
     return view
+
+
+def _concerned(places: dict[str, str]) -> dict[str, str]:
+    """The service or alert in the path, as every line of the log says it that is written over this request."""
+    named = {name: unquote(places[name], errors="replace") for name in NAMED_IN_LOG if name in places}
+    return {name: text[:NAME_MAX] for name, text in named.items()}
 
 
 def _address(parts: ApiParts) -> str:

@@ -16,7 +16,7 @@ from medic.http.shapes import Flag, Shape, Time
 
 
 class HeartbeatCounts(Shape):
-    """Heartbeats by what they said, in any case; OTHER for words without a meaning."""
+    """Heartbeats that were stored, by what they said in any case; OTHER for words without a meaning."""
 
     UP: int
     DOWN: int

@@ -408,7 +408,7 @@ class ExpressLane:
 
     def _refuse(self, error: MedicError, name: str | None, caller: Caller) -> Answer:
         note_refused(self._parts, error, name=name, address=caller.address)
-        return refuse(error)
+        return refuse(error, name=name)
 
     def _answer(self, connection: LaneConnection, answer: Answer, *, bodiless: bool = False) -> None:
         if not connection.ended:

@@ -55,11 +55,13 @@ class HotRoute:
         methods: Those it takes.
         path: As in the table of routes; one that ends in a place has the place's value in `HotHead.place`.
         body_bytes_max: Longest body; a longer one is Hypercorn's to refuse.
+        sampled: It stands for the route of the same path, for requests whose sender has them traced.
     """
 
     methods: tuple[str, ...]
     path: str
     body_bytes_max: int
+    sampled: bool = False
 
     @property
     def has_place(self) -> bool:
@@ -90,6 +92,7 @@ class HotHead:
         forwarded_for, forwarded: `X-Forwarded-For` and `Forwarded`, in order.
         is_direct: Whether there is none of these.
         introduction: What the head says of its sender; the same object for as long as it says the same.
+        traceparent: That header, empty where it was not sent.
     """
 
     route: HotRoute
@@ -104,6 +107,7 @@ class HotHead:
     forwarded: tuple[str, ...]
     is_direct: bool
     introduction: Introduction
+    traceparent: str = ""
 
 
 _HEAD: Final = re.compile(
@@ -118,6 +122,7 @@ _FRAMING: Final = re.compile(
 _PLACE: Final = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+")
 _LENGTH: Final = re.compile(rb"[0-9]{1,9}")
 _OF_BROWSERS: Final = frozenset({"origin", "sec-fetch-site"})
+_SAMPLED: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][13579bdf]")
 _CLOSES: Final = {b"close": True, b"keep-alive": False}
 
 
@@ -129,7 +134,9 @@ class Framing:
     """
 
     def __init__(self, routes: tuple[HotRoute, ...]) -> None:
-        self._beginnings = tuple((beginning, route) for route in routes for beginning in route.beginnings)
+        plain = [route for route in routes if not route.sampled]
+        self._beginnings = tuple((beginning, route) for route in plain for beginning in route.beginnings)
+        self._sampled = {route.path: route for route in routes if route.sampled}
         self._known: dict[bytes, HotHead] = {}
         self._introductions: dict[Introduction, Introduction] = {}
 
@@ -165,6 +172,9 @@ class Framing:
         headers = _Headers.read(head)
         if headers is None or headers.are_a_browsers:
             return Verdict.HAND_OVER
+        traceparent = headers.first("traceparent")
+        if _SAMPLED.fullmatch(traceparent) is not None:
+            route = self._sampled.get(route.path, route)
         is_short = len(head) <= LANE_HEAD_KNOWN_BYTES_MAX
         hot = HotHead(
             route=route,
@@ -179,6 +189,7 @@ class Framing:
             forwarded=headers.all("forwarded"),
             is_direct=not (headers.all("x-forwarded-for") or headers.all("forwarded")),
             introduction=self._same(headers.introduction) if is_short else headers.introduction,
+            traceparent=traceparent,
         )
         if is_short:
             self._remember(head, hot)

@@ -6,11 +6,18 @@ here is added by the Quart way, which has every request of a browser.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from medic.http.answers import Headers
+
+REQUEST_ID: Final = "X-Request-Id"
+"""On every answer of the Quart way, and on each that is a fault of Medic's own; the same id is in log and audit."""
+
+REQUEST_ID_BYTES: Final = 8
+"""Random bytes of a request's id: no two of a day are the same."""
 
 ALLOWED_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, X-API-Key, X-Actor"
 """What a page of another origin may send: everything that Medic reads."""
@@ -22,6 +29,11 @@ EXPOSED_HEADERS: Final = (
 
 PREFLIGHT_SECONDS: Final = 600
 """How long a browser need not ask again: as long as browsers believe such an answer at most."""
+
+
+def new_request_id() -> str:
+    """An id that no other request has."""
+    return secrets.token_hex(REQUEST_ID_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,8 +153,9 @@ async def answer_one(parts: ApiParts, caller: Caller, read_one: Callable[[], Hea
         require_admitted(parts, read.beat.name, caller)
         await parts.intake.take(read.beat)
     except MedicError as error:
-        note_refused(parts, error, name=read.beat.name if read is not None else None, address=caller.address)
-        return refuse(error)
+        name = None if read is None else read.beat.name
+        note_refused(parts, error, name=name, address=caller.address)
+        return refuse(error, name=name)
     return accepted(read.ignored)
 
 

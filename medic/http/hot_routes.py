@@ -6,6 +6,7 @@ The functions are those that the Quart views call, so that status and body are t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -28,6 +29,9 @@ Take = Callable[[ApiParts, HotHead, bytes, str], Awaitable[Answer]]
 
 HEARTBEAT: Final = HotRoute(("POST",), HEARTBEAT_PATH, HEARTBEAT_BYTES_MAX)
 """The one that is taken in the turn in which it is read."""
+
+SAMPLED_HEARTBEAT: Final = replace(HEARTBEAT, sampled=True)
+"""The same from a sender who has it traced: it takes a task. In the table only where Medic traces."""
 
 BULK: Final = HotRoute(("POST",), BULK_PATH, BODY_SMALL_BYTES)
 """A larger one is Hypercorn's: there all bodies together have a budget, and the head is asked for a key first."""

@@ -31,6 +31,7 @@ nothing else is there."""
 
 PLACES: Final = {
     "heartbeat_name": ("string", "Name of the service, percent-encoded."),
+    "service_id": ("integer", "Id of the service."),
     "alert_id": ("integer", "Id of the alert."),
     "webhook_id": ("integer", "Id of the webhook."),
     "snapshot_id": ("integer", "Id of the snapshot."),

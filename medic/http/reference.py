@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from medic.core.status import ClosedReason, OpenedReason, Outcome, Status
+from medic.http.availability_routes import AvailabilityShape, HeartbeatCounts, OutageShape
 from medic.http.bodies import (
     BulkBody,
     HeartbeatBody,
@@ -68,7 +69,7 @@ are the same JSON, those of what is no HTTP at all included (400, 431, and 501 f
 chunked), and these end the connection; so does Transfer-Encoding beside Content-Length, with 400. Numbers must be JSON
 numbers: `"5"` is refused. Of a field given twice the last one counts.
 
-Every answer but those of the express lane has an `X-Request-Id`; the audit names a change by it."""
+Every answer but those of the express lane has an `X-Request-Id`, and so has each 500; audit and log name it by that."""
 
 LIMITS: Final = (
     ("request line and headers", f"{HEAD_BYTES_MAX} bytes", "431"),
@@ -102,6 +103,9 @@ BODIES: Final[tuple[type[BaseModel], ...]] = (
 SHAPES: Final[tuple[type[BaseModel], ...]] = (
     ServiceShape,
     LastRefusal,
+    AvailabilityShape,
+    OutageShape,
+    HeartbeatCounts,
     HeartbeatShape,
     AlertShape,
     AlertHistoryShape,

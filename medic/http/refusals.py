@@ -35,6 +35,7 @@ from medic.errors import (
     UnknownWebhookError,
 )
 from medic.http.answers import Answer, Headers, refusal
+from medic.http.headers import REQUEST_ID, new_request_id
 from medic.http.limits import QUOTED_MAX
 
 _log = structlog.get_logger(__name__)
@@ -99,8 +100,8 @@ def message_of(error: MedicError) -> str:
     return DATABASE_AWAY if isinstance(error, UnavailableError) else OWN_FAULT
 
 
-def refuse(error: MedicError) -> Answer:
-    """The answer to a request over which this was raised."""
+def refuse(error: MedicError, *, name: str | None = None) -> Answer:
+    """The answer to a request over which this was raised; `name`: of the service that it concerns, for the log."""
     status, message = status_of(error), message_of(error)
     if isinstance(error, UnauthorizedError):
         return refusal(status, message, headers=CHALLENGE)
@@ -112,8 +113,7 @@ def refuse(error: MedicError) -> Answer:
         return refusal(status, message, headers=_retry_after(error.retry_after_seconds))
     if isinstance(error, OvertakenError):
         return refusal(status, message, headers=_retry_after(OVERTAKEN_RETRY_SECONDS))
-    _log.error("a request met a fault of Medic's own", exc_info=error)
-    return refusal(status, message)
+    return _own_fault(error, status, message, name)
 
 
 def refuse_framework(status: int, *, path: str, limit: int, allow: str = "") -> Answer:
@@ -130,6 +130,17 @@ def refuse_framework(status: int, *, path: str, limit: int, allow: str = "") -> 
         return refusal(status, LATER.format(path=path[:QUOTED_MAX]))
     message = FRAMEWORK_MESSAGES.get(status, OWN_FAULT if status >= 500 else FRAMEWORK_MESSAGES[400])
     return refusal(status, message.format(limit=limit), headers=headers)
+
+
+def _own_fault(error: MedicError, status: int, message: str, name: str | None) -> Answer:
+    """The one refusal that has a line in the log. By its id whoever was refused and whoever reads that line meet.
+
+    Requests of the express lane have no id before.
+    """
+    request_id = structlog.contextvars.get_contextvars().get("request_id") or new_request_id()
+    concerned = {} if name is None else {"heartbeat_name": name}
+    _log.error("a request met a fault of Medic's own", exc_info=error, request_id=request_id, **concerned)
+    return refusal(status, message, headers=((REQUEST_ID, request_id),))
 
 
 def rate_headers(stands: Standing | RateLimitedError) -> Headers:

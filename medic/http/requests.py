@@ -11,12 +11,12 @@ no connection that ever had a request becomes idle, times out or drains: here th
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Callable
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+import structlog
 import trio
 from quart import Response
 from quart.globals import request_ctx
@@ -33,16 +33,13 @@ from medic.errors import InvariantError, OverloadedError
 from medic.http.answers import SAFETY_HEADERS, refusal
 from medic.http.body_budget import BodyBudget, Share
 from medic.http.call import canonical_path
-from medic.http.headers import NO_CORS, OVER_TLS, Cors
+from medic.http.headers import NO_CORS, OVER_TLS, REQUEST_ID, Cors, new_request_id
 from medic.http.limits import BODY_DISCARD_MAX, BODY_SECONDS_MAX, LINGER_SECONDS
 
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, WebsocketScope
     from quart.wrappers.base import BaseRequestWebsocket
     from werkzeug.routing import MapAdapter
-
-REQUEST_ID_BYTES: Final = 8
-"""Random bytes of a request's id: no two of a day are the same."""
 
 CLIENT_GONE: Final = 499
 """Stands for the status of a request whose client left before it was answered."""
@@ -145,7 +142,7 @@ class RawPathRequest(TrioRequest):
     @cached_property
     def request_id(self) -> str:
         """The id."""
-        return secrets.token_hex(REQUEST_ID_BYTES)
+        return new_request_id()
 
 
 def current_request_id() -> str:
@@ -191,8 +188,9 @@ class RawPathConnection(TrioASGIHTTPConnection):
     async def handle_request(  # type: ignore[override]  # quart-trio's signature differs from Quart's
         self, nursery: trio.Nursery, request: RawPathRequest, send: ASGISendCallable
     ) -> None:
-        """Answer the request, and let the measure know."""
+        """Answer the request, and let the measure know. What is logged in this task, and those it starts, names it."""
         began, status = trio.current_time(), CLIENT_GONE
+        structlog.contextvars.bind_contextvars(request_id=request.request_id)
         try:
             response = await self.app.handle_request(request)
             if not isinstance(response, Response):
@@ -212,7 +210,7 @@ class RawPathConnection(TrioASGIHTTPConnection):
     def _complete(self, request: RawPathRequest, response: Response) -> None:
         """Add what every answer has; what the view said itself stands."""
         always = (*SAFETY_HEADERS, *(OVER_TLS if request.scheme == "https" else ()))
-        for name, value in (*always, ("X-Request-Id", request.request_id)):
+        for name, value in (*always, (REQUEST_ID, request.request_id)):
             response.headers.setdefault(name, value)
         for name, value in self.app.cors.headers(
             request.headers.get("Origin", ""),

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import structlog
 import trio
 
 from medic.access.keys import ApiKey
@@ -109,6 +110,7 @@ async def register_service(parts: ApiParts, call: Call) -> Answer:
     body = read_body(Registration, call.body)
     body.require_mute()
     draft = body.draft()
+    structlog.contextvars.bind_contextvars(heartbeat_name=draft.heartbeat_name)
     require_within(call, draft.heartbeat_name, draft.team)
     taken = parts.roster.find(draft.heartbeat_name)
     stands: Headers = ()

@@ -90,7 +90,7 @@ def alert_json(row: AlertRow) -> JsonObject:
         "priority": row.priority,
         "runbook": row.runbook,
         "active": int(closed is None),
-        "external_reference_id": alert_key(row.heartbeat_name),
+        "external_reference_id": row.key or alert_key(row.heartbeat_name),
         "alert_cycle": row.alert_cycle,
         "reason": row.reason,
         "created_date": isoformat(row.created_date),

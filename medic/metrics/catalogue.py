@@ -107,7 +107,7 @@ NOTIFICATIONS_PENDING: Final = Spec(
 NOTIFICATIONS: Final = Spec(
     "medic_notifications_total",
     "counter",
-    "Notifications settled, by target and outcome (delivered, refused, given_up, dropped).",
+    "Notifications settled, by target and outcome (delivered, refused, given_up, dropped, withheld).",
     ("target", "outcome"),
 )
 NOTIFIER_RETRIES: Final = Spec(
@@ -233,6 +233,11 @@ REDIS_UP: Final = Spec(
     "1 while limits are counted in Redis, 0 while each Medic counts for itself; absent where Redis is not configured.",
 )
 REDIS_FAILURES: Final = Spec("medic_redis_failures_total", "counter", "How often Redis was found not to work.")
+REDIS_REFUSED: Final = Spec(
+    "medic_redis_refused_total",
+    "counter",
+    "How often Redis refused to count one name, which is counted in this Medic alone then. The log says which, and why.",
+)
 REDIS_CONNECTIONS: Final = Spec("medic_redis_connections", "gauge", "Connections to Redis.")
 
 # ----------------------------------------------------------------------------------------------- the one active Medic

@@ -215,6 +215,7 @@ class MedicCollector(Collector):
         if redis is not None:
             yield from _single(catalogue.REDIS_UP, float(redis.failing is None))
             yield from _single(catalogue.REDIS_FAILURES, redis.failures)
+            yield from _single(catalogue.REDIS_REFUSED, redis.refused)
             yield from _single(catalogue.REDIS_CONNECTIONS, redis.connections)
 
     def _leadership(self) -> Iterator[Metric]:
@@ -243,6 +244,7 @@ def _settled(target: TargetStatistics) -> tuple[tuple[str, int], ...]:
         (Outcome.REFUSED, target.refused),
         (Outcome.GIVEN_UP, target.given_up),
         (Outcome.DROPPED, target.dropped),
+        (Outcome.WITHHELD, target.withheld),
     )
 
 

@@ -449,6 +449,19 @@ STORING: Final = Row(
             "s",
         ),
         Panel(
+            "Cleanup",
+            "Hours since it last did all that was due; daily at 00:00 UTC, so 24 at most. 1 where the last one left "
+            "something.",
+            (
+                Query(
+                    "(time() - max(medic_cleanup_last_success_timestamp_seconds{SELECTED})) / 3600",
+                    "hours since the last",
+                ),
+                _sum("medic_cleanup_failing"),
+            ),
+            limits=Limits(26, 74),
+        ),
+        Panel(
             "Lock, ids, keys",
             "1 while Medic has its lock in PostgreSQL; API keys about to expire; millions of ids it can draw without "
             "PostgreSQL.",

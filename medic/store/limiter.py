@@ -11,7 +11,7 @@ are to count apart have a database number each in `REDIS_URL`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -27,7 +27,7 @@ from medic.core.units import InstantMs, SightedMs
 from medic.errors import RateLimitedError
 from medic.store.redis.client import Redis, RedisStatistics
 from medic.store.redis.script import PREFIX, Told, count_all
-from medic.store.redis.wire import RedisUnavailableError
+from medic.store.redis.wire import RedisReplyError, RedisUnavailableError
 
 ASKING_MAX: Final = 256
 """Names counted in one round trip: 2 ms of this process's time and 1 ms of Redis's."""
@@ -46,17 +46,14 @@ def monotonic_us() -> int:
 class _Tally:
     """What is counted together: its limit where all have the same, and what is remembered by name."""
 
-    __slots__ = ("counted", "counters", "leases", "limit")
+    __slots__ = ("counted", "counters", "leases", "limit", "prefix")
 
     def __init__(self, counted: Counted, limit: Limit | None, when_due: Callable[[], None]) -> None:
         self.counted = counted
         self.limit = limit
+        self.prefix = f"{PREFIX}{counted.value}:"
         self.counters = Counters()
         self.leases = Leases(when_due)
-
-    def asking(self, name: str, limit: Limit, *, owed: int, wanted: int) -> Asking:
-        """The question for Redis, by its name there."""
-        return Asking(f"{PREFIX}{self.counted.value}:{name}", limit, owed, wanted)
 
 
 class Limiter:
@@ -77,6 +74,7 @@ class Limiter:
         self._leased = (self._service, self._caller, self._unknown)
         self._requests = {tally.counted: tally for tally in (management, read)}
         self._of_services: dict[int, Limit] = {}
+        self._open_to_services = self._service.leases.open
         self._due = trio.Event()
         self._urgent = trio.Event()
 
@@ -103,18 +101,17 @@ class Limiter:
 
         Counted in sighted time, which comes with the heartbeat: it goes on while heartbeats are taken, and never back.
         """
-        tally, redis = self._service, self._redis
         name, now = service.row.heartbeat_name, sighted * 1000
-        is_shared = redis is not None and redis.failing is None
-        if is_shared and tally.leases.count_down(name, now):
+        # `Leases.count_down`, written out: this is asked at nearly every heartbeat of a service in a hurry.
+        opened = self._open_to_services
+        left = opened.young.get(name)
+        if left and now < opened.turns_at:
+            opened.young[name] = left - 1
             return 0
-        limit = self._of_services.get(service.policy.heartbeats_a_minute) or self._limit_of(service)
-        if limit is None:
-            return 0
-        since_us = 1000 * (at - service.last_heartbeat_at)
-        if is_shared and (wait := tally.leases.take(name, limit, now, since_us)) >= 0:
-            return wait
-        return tally.counters.take_paced(name, limit, now, since_us)
+        limit = self._limit_of(service)
+        return (
+            0 if limit is None else self._take(self._service, name, limit, now, 1000 * (at - service.last_heartbeat_at))
+        )
 
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
         """None: the caller may be told that the name is not registered, and it was counted."""
@@ -133,7 +130,7 @@ class Limiter:
         name, now = name_of(caller), self._now()
         wait = tally.counters.take(name, limit, now)
         backlog = tally.counters.backlog_us(name, now)
-        if (told := await self._count_in_redis(tally.asking(name, limit, owed=0, wanted=1))) is not None:
+        if (told := await self._count_in_redis(tally, Asking(name, limit, owed=0, wanted=1))) is not None:
             backlog = told.backlog_us
             wait = 0 if told.granted else wait_us(limit, backlog)
         if wait:
@@ -169,12 +166,13 @@ class Limiter:
 
     def _wait_us(self, tally: _Tally, name: str, limit: Limit, now: int, since_us: int = UNKNOWN_US) -> int:
         """0: the request is taken, and counted here or in Redis; else how many µs none is."""
+        return 0 if tally.leases.count_down(name, now) else self._take(tally, name, limit, now, since_us)
+
+    def _take(self, tally: _Tally, name: str, limit: Limit, now: int, since_us: int) -> int:
         redis = self._redis
         if redis is not None and redis.failing is None:
-            wait = tally.leases.take(name, limit, now, since_us)
-            if wait >= 0:
-                return wait
-        return tally.counters.take(name, limit, now, since_us)
+            return tally.leases.take(name, limit, now, since_us)
+        return tally.leases.take_alone(name, limit, now, since_us)
 
     def _limit_of(self, service: Service) -> Limit | None:
         requests = service.policy.heartbeats_a_minute
@@ -191,24 +189,37 @@ class Limiter:
             self._urgent.set()
 
     async def _lease(self, redis: Redis, tally: _Tally) -> None:
+        """Ask for what is due now. What falls due meanwhile shares the next round trip, or the loop would never pause."""
         leases = tally.leases
-        while due := leases.take_due(most=ASKING_MAX):
-            asking = [tally.asking(each.name, each.limit, owed=each.owed, wanted=each.wanted) for each in due]
-            try:
-                told = await redis.call(partial(count_all, asking=asking))
-            except RedisUnavailableError:
+        for _ in range(0, max(1, len(leases.due)), ASKING_MAX):
+            due = leases.take_due(most=ASKING_MAX)
+            told = await self._count_all(redis, tally, due) if due else ()
+            if told is None:
                 for each in due:
                     leases.fail(each.name)
                 continue
-            for each, (granted, backlog_us) in zip(due, told, strict=True):
-                leases.settle(each.name, granted, backlog_us)
+            for each, answer in zip(due, told, strict=True):
+                if isinstance(answer, Told):
+                    leases.settle(each.name, *answer)
+                else:
+                    leases.refuse(each.name)
 
-    async def _count_in_redis(self, asking: Asking) -> Told | None:
-        """What Redis says of one more request; None where it does not say anything."""
+    async def _count_in_redis(self, tally: _Tally, asking: Asking) -> Told | None:
+        """What Redis says of one more request; None where it does not count it."""
         if self._redis is None or self._redis.failing is not None:
             return None
+        told = await self._count_all(self._redis, tally, [asking])
+        return told[0] if told is not None and isinstance(told[0], Told) else None
+
+    async def _count_all(
+        self, redis: Redis, tally: _Tally, asking: Sequence[Asking]
+    ) -> Sequence[Told | RedisReplyError] | None:
+        """What Redis says to each; None where it says nothing."""
         try:
-            (told,) = await self._redis.call(partial(count_all, asking=[asking]))
+            told = await redis.call(partial(count_all, asking=asking, prefix=tally.prefix))
         except RedisUnavailableError:
             return None
+        for each, answer in zip(asking, told, strict=True):
+            if isinstance(answer, RedisReplyError):
+                redis.note_refused(tally.prefix + each.name, answer)
         return told

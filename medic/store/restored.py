@@ -169,8 +169,8 @@ async def _find_older(row: Row, folder: Path, tokens: Tokens) -> Older | None:
         await trio.to_thread.run_sync(heads.read)
     except ValueError:
         return None  # whoever seals says so
-    if heads.newest is not None and row["place"] < heads.newest.place:
-        why = f"its audit ends at place {row['place']}, and this folder has seen place {heads.newest.place}"
+    if heads.expected is not None and row["place"] < heads.expected.place:
+        why = f"its audit ends at place {row['place']}, and this folder has seen place {heads.expected.place}"
         return Older(row["until"], why)
     return None
 

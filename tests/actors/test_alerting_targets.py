@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import structlog
 import trio
+from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
 from medic.alerting.attempt import Delivered, Refused, Retry
@@ -14,7 +15,7 @@ from medic.alerting.pipeline import UNTOLD_GATHERED_SECONDS
 from medic.alerting.untold import UNTOLD_SECONDS
 from medic.core.status import NotificationKind, Outcome
 from medic.core.webhook import Webhook
-from tests.fakes.alerting import Scripted, answer_after, follow, hang, running, trigger
+from tests.fakes.alerting import Scripted, answer_after, follow, hang, running, trigger, until
 
 K = NotificationKind
 DOWN = Retry("connection refused", maybe_taken=False)
@@ -223,3 +224,19 @@ async def test_the_connections_of_a_webhook_that_changed_are_closed(autojump_clo
         await wait_all_tasks_blocked()
         assert [made.ids for made in bench.made] == [[], [], ["1.0"]]
     assert bench.made[-1].closed
+
+
+async def test_lines_of_a_delivery_say_what_they_concern_and_not_who_added_the_webhook(
+    autojump_clock,
+):
+    async with running() as bench:
+        structlog.contextvars.bind_contextvars(request_id="of-the-request")
+        bench.alerting.add_webhook(Webhook(webhook_id=4, url="http://x"))
+        structlog.contextvars.clear_contextvars()
+        bench.made[0].otherwise = Retry("answered 503", maybe_taken=True)
+        with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+            bench.offer(trigger(1))
+            await until(lambda: lines)
+    assert lines[0]["event"] == "a target does not take notifications"
+    assert (lines[0]["alert_id"], lines[0]["heartbeat_name"], lines[0]["service_id"]) == (1, "service-1", 1001)
+    assert not any("request_id" in line for line in lines)

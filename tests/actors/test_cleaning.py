@@ -207,6 +207,17 @@ async def test_another_cleanup_that_succeeds_ends_the_failing(autojump_clock: Mo
     assert (told.failing, told.last_success_at) == (None, kept.cleanup.last)
 
 
+async def test_one_that_was_run_by_hand_is_known_within_a_minute(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    kept = Kept(last=TEN)
+    await nursery.start(kept.daily.run)
+    await trio.sleep(10)
+    kept.cleanup.last = kept.clock.now()
+    await trio.sleep(cleaning.LOOK_EVERY_SECONDS)
+    assert kept.daily.statistics().last_success_at == TEN + 10_000
+
+
 async def test_it_gives_way_to_another_cleanup_and_looks_again_in_an_hour(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -28,7 +28,7 @@ from medic.core.service import Service, ServiceRow
 from medic.core.step import register
 from medic.core.units import DurationMs, EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import DatabaseUnavailableError, OverloadedError
-from medic.ports import Beat
+from medic.ports import Beat, Journal
 from medic.store.journal.memory_journal import MemoryJournal
 from medic.store.limiter import Limiter
 from tests.fakes.history import MemoryHistory
@@ -110,15 +110,22 @@ class SteadyClock(SightedClock):
 class World:
     """One shard. `start` runs its tasks in a test's nursery; until then nothing happens by itself."""
 
-    def __init__(self, *, clock: type[SightedClock] = SightedClock, defaults: Defaults = DEFAULTS) -> None:
+    def __init__(
+        self,
+        *,
+        clock: type[SightedClock] = SightedClock,
+        defaults: Defaults = DEFAULTS,
+        wear: Callable[[Journal], Journal] = lambda journal: journal,
+    ) -> None:
         self.defaults = defaults
         self.wall = Wall()
         self.ids = Numbers()
         self.journal = MemoryJournal()
+        self.worn = wear(self.journal)
         self.ear = Ear(self.journal)
         self.clock = clock(resume_at=SightedMs(self.wall()), wall=self.wall)
         self.directory = Directory()
-        self.outbox = Outbox(self.journal, self.ear, self.clock)
+        self.outbox = Outbox(self.worn, self.ear, self.clock)
         self.rebuild_faults = 0
         self.rebuilt: list[ServiceId] = []
         self.spoil: Callable[[Service], None] = lambda _: None
@@ -144,7 +151,7 @@ class World:
         self.intake = HeartbeatIntake(
             directory=self.directory,
             host=self.host,
-            journal=self.journal,
+            journal=self.worn,
             clock=self.clock,
             ids=self.ids,
             limits=self.limiter,

@@ -7,6 +7,8 @@ and Hypercorn the rest.
 from __future__ import annotations
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from medic.core.effects import RecordHeartbeat
@@ -124,9 +126,12 @@ async def test_a_crash_of_an_actor_is_a_500_without_its_inside(api: Api, monkeyp
 
     await api.register("job")
     monkeypatch.setattr("medic.actors.supervisor.step", crash)
-    answer = await api.beat("job")
+    with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        answer = await api.beat("job")
     assert answer.status_code == 500
     assert answer.json()["message"] == "Medic met a fault of its own. Its log says more."
+    [line] = [line for line in lines if line["event"] == "a request met a fault of Medic's own"]
+    assert (line["request_id"], line["heartbeat_name"]) == (answer.headers["x-request-id"], "job")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.e2e.image import may_build
 from tests.e2e.mounting import may_mount
 from tests.e2e.postgres import PostgresProcess
 from tests.e2e.process import MedicProcess
+from tests.e2e.runbook_walk import ITEMS, Walk
 from tests.vendors import VendorProcess
 
 # The same is tested with a disk of our own making in tests/integration/test_journal_space.py.
@@ -80,3 +82,19 @@ def medic(tmp_path: Path, first_data_dir: Path, request: pytest.FixtureRequest) 
     yield process
     status = process.stop()
     assert status == 0, process.output()
+
+
+@pytest.fixture
+def walk(record_property: Callable[[str, object], None]) -> Walk:
+    """Takes down what was seen of the runbook."""
+    return Walk(record_property)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The runbook's items and what was seen of each, where the run was asked to speak (-v)."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    seen = [value for report in reports for name, value in report.user_properties if name == "runbook"]
+    if seen and config.get_verbosity() > 0:
+        terminalreporter.section("the runbook, and what was seen")
+        for quoted, found in sorted(seen, key=lambda pair: ITEMS.index(pair[0])):
+            terminalreporter.write_line(f"{quoted}\n    {found}")

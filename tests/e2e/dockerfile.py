@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+DOCKERFILE = Path(__file__).resolve().parents[2] / "Dockerfile"
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -30,11 +32,12 @@ class Step:
             yield name, value
 
 
-def read_dockerfile(path: Path) -> list[Step]:
+def read_dockerfile(path: Path = DOCKERFILE) -> list[Step]:
     """Its steps. Comments are left out, and lines that end with a backslash go on."""
     lines = [line for line in path.read_text("utf-8").splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    return [Step(word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines()) if word]
+    parts = (line.partition(" ") for line in joined.splitlines())
+    return [Step(word.upper(), rest.strip()) for word, _, rest in parts if word]
 
 
 def stages(steps: list[Step]) -> list[list[Step]]:
@@ -45,3 +48,9 @@ def stages(steps: list[Step]) -> list[list[Step]]:
             found.append([])
         found[-1].append(step)
     return found
+
+
+def environment_of_image() -> dict[str, str]:
+    """What the image sets, of what is Medic's own."""
+    steps = (step for step in read_dockerfile() if step.word == "ENV")
+    return {name: value for step in steps for name, value in step.assignments() if name.startswith("MEDIC_")}

@@ -1,4 +1,4 @@
-"""A TCP port on loopback that leads to a Unix socket: the way to a PostgreSQL of the tests for whoever may not use that."""
+"""A TCP port on loopback that leads to a Unix socket: the way to a test's PostgreSQL for whoever may not use that."""
 
 from __future__ import annotations
 

@@ -1,18 +1,17 @@
 """Takes the steps of the Dockerfile without a container engine, and runs what they make as an engine would.
 
-The file system of a stage is an overlay over this machine's own, entered by chroot: what a step writes is seen by the next
-ones and by nobody else. So the base image is this machine with the Python of the tests on its PATH, and every COPY, RUN,
-ENV, USER, WORKDIR, VOLUME, HEALTHCHECK, ENTRYPOINT and CMD is taken as it is written. One step is replaced, because it needs
-a network: in place of what pip would download, the environment is shown the same locked packages where the tests have
-them installed (`LOCKED`), and nothing else of what the tests need.
+The file system of a stage is an overlay over this machine's own, entered by chroot: what a step writes is seen by the
+next ones and by nobody else. So the base image is this machine with the Python of the tests on its PATH, and every
+COPY, RUN, ENV, USER, WORKDIR, VOLUME, HEALTHCHECK, ENTRYPOINT and CMD is taken as it is written. One step is replaced,
+because it needs a network: in place of what pip would download, the environment is shown the same locked packages where
+the tests have them installed (`LOCKED`), and nothing else of what the tests need.
 
-What is run has a read-only root but for its volumes, is process 1 of its own, the image's user, without capabilities and
-without a way to new ones. All of it is mounted in a mount namespace that ends with the process that holds it.
+What is run has a read-only root but for its volumes, is process 1 of its own, the image's user, without capabilities
+and without a way to new ones. All of it is mounted in a mount namespace that ends with the process that holds it.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import string
@@ -52,12 +51,10 @@ exec cat
 """
 
 
-def locked_names() -> list[str]:
-    """What `requirements/runtime.txt` locks for this machine."""
-    text = (ROOT / "requirements" / "runtime.txt").read_text("utf-8")
-    elsewhere = ("sys_platform == 'win32'", "platform_python_implementation == 'PyPy'", "python_full_version >=")
-    lines = [line for line in text.splitlines() if re.match(r"\w", line) and not any(word in line for word in elsewhere)]
-    return [re.split(r"[=\[; ]", line)[0] for line in lines]
+def locked_names() -> set[str]:
+    """The packages that `requirements/runtime.txt` locks for Linux."""
+    lines = (ROOT / "requirements" / "runtime.txt").read_text("utf-8").splitlines()
+    return {line.partition("==")[0] for line in lines if re.match(r"\w", line) and "'win32'" not in line}
 
 
 def installed_parts(name: str) -> set[Path]:
@@ -93,7 +90,18 @@ class Builder:
     def __enter__(self) -> Self:
         names = [self._name_of(steps[0], number) for number, steps in enumerate(self._steps())]
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-euc", HOLD, "hold", self._place, " ".join(names)],
+            [
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-euc",
+                HOLD,
+                "hold",
+                self._place,
+                " ".join(names),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -120,7 +128,14 @@ class Builder:
     def inside(self, stage: Stage, words: Sequence[str], *, user: str = "0:0", **environment: str) -> list[str]:
         """The words that run `words` in the stage's file system, as that user, with the stage's environment."""
         uid, _, gid = user.partition(":")
-        rights = ["setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all", f"--reuid={uid}", f"--regid={gid}"]
+        rights = [
+            "setpriv",
+            "--no-new-privs",
+            "--inh-caps=-all",
+            "--bounding-set=-all",
+            f"--reuid={uid}",
+            f"--regid={gid}",
+        ]
         given = [f"{name}={value}" for name, value in {**stage.environment, **environment}.items()]
         within = ["chroot", str(stage.root), "/usr/bin/env", "-i", f"--chdir={stage.folder}", *given]
         return [*within, *(() if user == "0:0" else (*rights, "--clear-groups")), *words]
@@ -131,16 +146,14 @@ class Builder:
 
     def run(self, words: Sequence[str]) -> str:
         """What a command says that must succeed, run where the stages are mounted."""
-        done = subprocess.run(
-            self.enter(words), capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
-        )
+        done = subprocess.run(self.enter(words), capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     # -------------------------------------------------------------------------------------------------------- steps
 
     def _steps(self) -> list[list[Step]]:
-        return stages(read_dockerfile(ROOT / "Dockerfile"))
+        return stages(read_dockerfile())
 
     def _name_of(self, step: Step, number: int) -> str:
         _, _, name = step.rest.partition(" AS ")
@@ -150,7 +163,11 @@ class Builder:
         """This machine as a base image: its Python can be reached by everybody, and what is locked is there."""
         parts = sorted({part for name in locked_names() for part in installed_parts(name)})
         ways = {parent for place in (Path(sys.base_prefix), *parts) for parent in place.parents}
-        script = ['chmod a+rx "$@"', f"mkdir {LOCKED}", *(f"ln -s {shlex.quote(str(part))} {LOCKED}/" for part in parts)]
+        script = [
+            'chmod a+rx "$@"',
+            f"mkdir {LOCKED}",
+            *(f"ln -s {shlex.quote(str(part))} {LOCKED}/" for part in parts),
+        ]
         self.run(self.inside(stage, ["sh", "-euc", "\n".join(script), "base", *sorted(map(str, ways))]))
 
     def _take(self, stage: Stage, step: Step) -> None:
@@ -191,7 +208,7 @@ class Builder:
             self.run(["cp", "-a", f"{source}{what}", f"{stage.root}{where}"])
             return
         [what, where] = words
-        target = f"{stage.root}{os.path.join(stage.folder, where)}"
+        target = f"{stage.root}{Path(stage.folder, where)}"
         self.run(["mkdir", "-p", target])
         for path in context(what):
             self.run(["cp", "-RP", "--", str(path), target])

@@ -67,8 +67,8 @@ class PostgresProcess:
         """What it answers, as psql prints it without ornaments."""
         where = self.environment
         names = ["-h", where["DB_HOST"], "-p", where["DB_PORT"], "-U", where["PG_USER"], "-d", where["DB_NAME"]]
-        words = [find_tool("psql"), *names, "-Atc", sql]
-        return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+        done = subprocess.run([find_tool("psql"), *names, "-Atc", sql], check=True, capture_output=True, text=True)
+        return done.stdout
 
     def freeze(self) -> None:
         """Stop every process of the server where it stands: connections stay open and nobody answers."""

@@ -44,8 +44,12 @@ def entries(medic: MedicProcess, query: str = "") -> list[dict[str, Any]]:
 
 
 def test_two_people_change_a_service_and_somebody_tampers_with_what_is_written_of_it(medic: MedicProcess) -> None:
-    medic.post("/service", {"heartbeat_name": "pay", "service_name": "p", "alert_interval": 5}, **{"X-Actor": "anna"})
-    medic.post("/service/pay", {"team": "core"}, **{"X-Actor": "ben"})
+    answers = [
+        medic.post(
+            "/service", {"heartbeat_name": "pay", "service_name": "p", "alert_interval": 5}, **{"X-Actor": "anna"}
+        ),
+        medic.post("/service/pay", {"team": "core"}, **{"X-Actor": "ben"}),
+    ]
     medic.post("/service/pay", {"muted": 1, "mute_reason": "works"}, **{"X-Actor": "anna"})
     medic.beat("pay", "DOWN")
     alert = medic.wait_for(lambda: medic.get("/alerts?active=1").json["results"])[0]["alert_id"]
@@ -58,6 +62,7 @@ def test_two_people_change_a_service_and_somebody_tampers_with_what_is_written_o
     ]  # fmt: skip
     assert {entry["address"] for entry in found} == {"127.0.0.1"}
     assert len({entry["request_id"] for entry in found} - {None}) == 5
+    assert [entry["request_id"] for entry in found[:-3:-1]] == [answer.headers["X-Request-Id"] for answer in answers]
     medic.wait_for(lambda: all(entry["hash"] for entry in entries(medic)))
     assert verify(medic)[0] == 0
 

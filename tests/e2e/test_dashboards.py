@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ def medic(folder: Path, first_data_dir: Path) -> Iterator[MedicProcess]:
             MEDIC_ADMIN_API_KEY=ADMIN,
             REDIS_URL=redis.url,
         )
+        words = [sys.executable, "-m", "medic", "cleanup"]
+        subprocess.run(words, env=medic.environment, cwd=folder, capture_output=True, check=True)
         try:
             load(medic.start())
             yield medic

@@ -79,7 +79,13 @@ KEY = "k" * 40
 @pytest.fixture
 def container(builder: Builder, image: Stage, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Container]:
     """Not started yet; a test that asks for `postgres` has it reached over TCP, for others nobody is there."""
-    database = {"DB_HOST": "127.0.0.1", "DB_PORT": "9", "DB_NAME": "medic", "PG_USER": "medic", "PG_PASS": "not asked for"}
+    database = {
+        "DB_HOST": "127.0.0.1",
+        "DB_PORT": "9",
+        "DB_NAME": "medic",
+        "PG_USER": "medic",
+        "PG_PASS": "not asked for",
+    }
     with contextlib.ExitStack() as stack:
         if "postgres" in request.fixturenames:
             where = request.getfixturevalue("postgres").environment

@@ -81,7 +81,7 @@ def test_a_rolling_restart_loses_no_heartbeat_that_was_taken_and_pages_nobody(
         first.wait_for(lambda: all(len(client.taken) >= count for client, count in zip(clients, counts, strict=True)))
 
     send_on()
-    # `kubectl rollout restart` of the one and of the other: each time the other one takes over, and the new one stands by.
+    # As `kubectl rollout restart` of both: the other one takes over each time, and the new one stands by.
     for active, other in ((first, second), (second, first)):
         assert active.stop() == 0, active.output()
         other.wait_answer("/health/ready", 200)

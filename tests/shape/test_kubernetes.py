@@ -1,4 +1,4 @@
-"""The Kubernetes objects are what the published schemas allow, fit each other, and are what the runbook's lines ask for."""
+"""Kubernetes objects: what the published schemas allow, fitting each other, and what the runbook's lines ask for."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from medic.app.serve import SNAPSHOT_DRAIN_SECONDS, WRITER_DRAIN_SECONDS
 from medic.config.load import load_settings
 from medic.config.variables import Storage
 from medic.http.serving import CUT_SECONDS
+from tests.e2e.dockerfile import environment_of_image
 from tests.shape.checkout import ROOT, files
 from tests.shape.kubernetes import (
     Manifest,
@@ -39,8 +40,11 @@ OLDEST = "1.29"
 
 VERSIONS = (OLDEST, kubernetes_validate.latest_version())
 
-SECRET = {"PG_PASS": "p" * 16, "MEDIC_ADMIN_API_KEY": "a" * 40}
-"""What the Secret `medic` has at least; docs/operations.md has the line that makes it."""
+SECRETS = {
+    "medic": {"PG_PASS": "p" * 16, "MEDIC_ADMIN_API_KEY": "a" * 40},
+    "medic-worker": {"PAGERDUTY_ROUTING_KEY": "r" * 32},
+}
+"""What the Secrets have at least; docs/operations.md has the lines that make them."""
 
 MEDICS = ("medic-web", "medic-standby")
 
@@ -67,7 +71,7 @@ def test_objects_have_names_of_their_own() -> None:
     assert len(set(names)) == len(names)
 
 
-# ------------------------------------------------------------------------------------------------------------ the runbook
+# ---------------------------------------------------------------------------------------------------------- the runbook
 
 
 @pytest.mark.parametrize("words", kubectl_lines(RUNBOOK_LINES), ids=" ".join)
@@ -82,7 +86,12 @@ def test_each_line_of_kubectl_in_the_documents_finds_its_objects() -> None:
 
 
 def test_a_line_that_asks_for_what_is_not_there_is_noticed() -> None:
-    lines = "kubectl rollout restart deployment/medic-wbe\nkubectl logs \\\n  -l app=medic-bd\nkubectl apply -f deploy/k8s\n"
+    lines = """
+    kubectl rollout restart deployment/medic-wbe
+    kubectl logs \\
+      -l app=medic-bd
+    kubectl apply -f deploy/k8s
+    """
     assert [lost for words in kubectl_lines(lines) for lost in missing(words)] == [
         "deployment/medic-wbe in kubectl rollout restart deployment/medic-wbe",
         "pods with app=medic-bd",
@@ -151,19 +160,19 @@ def test_no_pod_may_do_more_than_it_needs(name: str) -> None:
     assert container["resources"]["limits"]["memory"]
 
 
-# ------------------------------------------------------------------------------------------------------------------ Medic
+# ---------------------------------------------------------------------------------------------------------------- Medic
 
 
 def environment_of(name: str) -> dict[str, str]:
-    """What `medic` has in that pod: the image's, the ConfigMap's, and what the Secret has at least."""
-    given = {"MEDIC_DATABASE": "external", "MEDIC_DATA_DIR": "/var/lib/medic", "MEDIC_HOST": "0.0.0.0"}
-    for source in container_of(workloads()[name])["envFrom"]:
+    """What `medic` has in that pod: the image's, the ConfigMap's, what its Secret has at least, and its own."""
+    given = environment_of_image()
+    container = container_of(workloads()[name])
+    for source in container["envFrom"]:
         if "configMapRef" in source:
             given |= of_kind("ConfigMap")[source["configMapRef"]["name"]]["data"]
         else:
-            assert source["secretRef"]["name"] == "medic"
-            given |= SECRET
-    return given
+            given |= SECRETS[source["secretRef"]["name"]]
+    return given | {one["name"]: one["value"] for one in container.get("env", ())}
 
 
 @pytest.mark.parametrize("name", MEDICS)
@@ -200,20 +209,22 @@ def test_the_one_that_stands_by_is_the_other_once_more() -> None:
         assert renamed(of_kind(kind)["medic-standby"]) == of_kind(kind)["medic-web"]
 
 
-@pytest.mark.parametrize("name", MEDICS)
-def test_a_volume_belongs_to_one_pod_at_a_time_and_holds_the_journal(name: str) -> None:
+@pytest.mark.parametrize("name", [*MEDICS, "medic-worker"])
+def test_a_volume_belongs_to_one_pod_at_a_time(name: str) -> None:
     deployment = of_kind("Deployment")[name]
     assert deployment["spec"]["replicas"] == 1
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
     [volume] = pod_of(deployment)["spec"]["volumes"]
     [mount] = container_of(deployment)["volumeMounts"]
     assert mount == {"name": volume["name"], "mountPath": environment_of(name)["MEDIC_DATA_DIR"]}
-    claim = of_kind("PersistentVolumeClaim")[volume["persistentVolumeClaim"]["claimName"]]["spec"]
-    assert claim["accessModes"] == ["ReadWriteOnce"]
-    gibibytes = int(claim["resources"]["requests"]["storage"].removesuffix("Gi"))
-    assert gibibytes << 30 > Storage.model_fields["medic_journal_max_bytes"].default
-    claims = [pod_of(of_kind("Deployment")[medic])["spec"]["volumes"][0]["persistentVolumeClaim"] for medic in MEDICS]
-    assert claims[0] != claims[1]
+    assert volume["persistentVolumeClaim"]["claimName"] == name
+    assert of_kind("PersistentVolumeClaim")[name]["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+@pytest.mark.parametrize("name", MEDICS)
+def test_a_volume_holds_the_longest_journal(name: str) -> None:
+    asked = of_kind("PersistentVolumeClaim")[name]["spec"]["resources"]["requests"]["storage"]
+    assert int(asked.removesuffix("Gi")) << 30 > Storage.model_fields["medic_journal_max_bytes"].default
 
 
 def longest_drain() -> float:
@@ -233,8 +244,10 @@ def test_the_image_is_of_this_release() -> None:
     assert medics == {f"medic:{project['version']}"}
 
 
-def test_the_watcher_watches_the_way_in_by_a_key_of_its_own() -> None:
+def test_the_watcher_watches_the_way_in_by_keys_of_its_own() -> None:
     container = container_of(workloads()["medic-worker"])
-    assert container["args"][:2] == ["watch", "http://medic-host:8080"]
+    assert container["args"] == ["watch", "http://medic-host:8080"]
     assert container["envFrom"] == [{"secretRef": {"name": "medic-worker"}}]
-    assert "volumes" not in pod_of(workloads()["medic-worker"])["spec"]
+    settings = load_settings(environment_of("medic-worker"))
+    assert settings.database.target is None
+    assert settings.telling.pagerduty is not None

@@ -149,6 +149,9 @@ SCHEMAS = {
 }
 _VALIDATORS = {path: jsonschema.Draft202012Validator(schema) for path, schema in SCHEMAS.items()}
 
+AUTH_TEST = "/api/auth.test"
+"""Says whose token it is; it needs no argument, and no message comes of it."""
+
 _CONTROL = re.compile(r"<[^>]*>?|>")
 _AMPERSAND = re.compile(r"&(?!amp;|lt;|gt;)")
 _LINK = re.compile(r"<https?://[^|<>\s]+(\|[^<>|]*)?>")
@@ -196,6 +199,8 @@ class SlackServer(VendorServer):
     def faults_of(self, arrival: Arrival) -> list[str]:
         """Schema, limits, headers, markup."""
         faults = []
+        if arrival.path == AUTH_TEST:
+            return [] if arrival.method == "POST" else [f"{arrival.method} {arrival.path}"]
         validator = _VALIDATORS.get(arrival.path)
         if validator is None or arrival.method != "POST":
             return [f"{arrival.method} {arrival.path} is no method Medic speaks"]
@@ -213,6 +218,8 @@ class SlackServer(VendorServer):
         """The message's `ts`, or the error Slack has for what is wrong."""
         if arrival.headers.get("authorization") != f"Bearer {TOKEN}":
             return Answered(200, {"ok": False, "error": "invalid_auth"})
+        if arrival.path == AUTH_TEST:
+            return Answered(200, {"ok": True, "url": f"{self.origin}/", "team": "Night watch", "user": "medic"})
         if arrival.faults:
             return Answered(200, {"ok": False, "error": "invalid_arguments"})
         if arrival.document["channel"] != CHANNEL:

@@ -60,7 +60,7 @@ class AuditSealer:
         self._database = database
         self._clock = clock
         self._heads = heads
-        self._was_compared = False
+        self._was_read = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Seal until cancelled."""
@@ -78,8 +78,10 @@ class AuditSealer:
 
     async def seal_waiting(self) -> int:
         """Seal all entries that have committed; how many those were."""
-        if not self._was_compared:
-            await self._compare()
+        if not self._was_read:
+            await trio.to_thread.run_sync(self._heads.read)
+            await self._compare(self._database)
+            self._was_read = True
         sealed = 0
         while count := await self._seal_some():
             sealed += count
@@ -88,12 +90,10 @@ class AuditSealer:
         return sealed
 
     async def _seal_some(self) -> int:
-        if (
-            await self._database.fetchrow("SELECT FROM medic.audit_unsealed LIMIT 1", operation="look for audit")
-            is None
-        ):
+        if await self._database.fetchrow(_ANY, operation="look for audit") is None:
             return 0
         async with self._database.transaction() as transaction:
+            await self._compare(transaction)
             head = await _head(transaction)
             waiting = await transaction.fetch(_WAITING, ENTRIES_AT_ONCE, operation="unsealed audit")
             sealed_at = self._clock.now()
@@ -116,20 +116,23 @@ class AuditSealer:
             _log.info("the audit's chain", place=head.place, hash=head.hash.hex())
         await trio.to_thread.run_sync(self._heads.keep, head, at)
 
-    async def _compare(self) -> None:
-        """Hold the head that this directory knows against the chain, once, before anything is added to it."""
-        await trio.to_thread.run_sync(self._heads.read)
-        known = self._heads.newest
-        if known is not None:
-            stored = await self._database.fetchrow(_SEAL_AT, known.place, operation="audit head")
-            if stored is None or stored["hash"] != known.hash:
-                _log.error(
-                    "the audit's chain is not the one this data directory knows; medic audit verify says more",
-                    place=known.place,
-                    hash=known.hash.hex(),
-                )
-                self._heads.pin_newest()
-        self._was_compared = True
+    async def _compare(self, database: Database | Transaction) -> None:
+        """Hold the head that this directory knows against the chain, before anything is added to it.
+
+        Each time, and not at the start alone: the head of what is added takes that head's place, and with it would go
+        the only trace of a chain that somebody rewrote while Medic ran.
+        """
+        known = self._heads.expected
+        if known is None:
+            return
+        stored = await database.fetchrow(_SEAL_AT, known.place, operation="audit head")
+        if stored is None or stored["hash"] != known.hash:
+            _log.error(
+                "the audit's chain is not the one this data directory knows; medic audit verify says more",
+                place=known.place,
+                hash=known.hash.hex(),
+            )
+            self._heads.pin_newest()
 
 
 async def _head(transaction: Transaction) -> Head:

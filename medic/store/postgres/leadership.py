@@ -286,7 +286,7 @@ class Leadership:
         session = await self._database.open_session()
         try:
             self._compare(await session.fetchrow(_NEWEST, operation="leadership"))
-            if await _takes_lock(session):
+            if await takes_lock(session):
                 self._backend = await _backend_of(session)
                 who = (self._identity.name, self._identity.address)
                 await session.execute(_RETURN, self.token, *who, operation="leadership")
@@ -421,7 +421,7 @@ class _Candidacy:
         session = await self._database.open_session()
         claim: _Claim | None = None
         try:
-            if await _takes_lock(session):
+            if await takes_lock(session):
                 claim = await self._claim(session)
         finally:
             if claim is None:
@@ -447,7 +447,8 @@ def _row(row: Row | None) -> Row:
     return row
 
 
-async def _takes_lock(session: Session) -> bool:
+async def takes_lock(session: Session) -> bool:
+    """Whether the lock of the active Medic was free; it is the session's now, until that ends."""
     row = await session.fetchrow(_LOCK, operation="leadership")
     return row is not None and bool(row["taken"])
 

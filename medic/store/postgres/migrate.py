@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from medic.errors import ConfigurationError, Fault
+from medic.store.adoption.earlier import require_no_earlier
 from medic.store.postgres.database import Database, StatementRefusedError, Transaction
 from medic.store.postgres.session import SHOW_AS_OWN
 
@@ -86,11 +87,17 @@ async def migrate(database: Database, migrations: Sequence[Migration] | None = N
 
     Raises:
         ConfigurationError: the schema is newer than this release, the server is too old, the database is not in UTF8,
-            or the role may not do it. Nothing was changed.
+            the role may not do it, or the earlier system's tables are in the way. Nothing was changed.
         DatabaseUnavailableError: PostgreSQL does not answer. What was applied so far stays applied.
     """
+    await require_fit_server(database)
+    await require_no_earlier(database)
+    return await bring_forward(database, migrations)
+
+
+async def bring_forward(database: Database, migrations: Sequence[Migration] | None = None) -> list[str]:
+    """As `migrate`, whatever else is in the database: for whoever has seen to that."""
     wanted = known_migrations() if migrations is None else migrations
-    await _require_fit_server(database)
     applied: list[str] = []
     try:
         while (name := await _apply_next(database, wanted)) is not None:
@@ -134,7 +141,12 @@ async def _version(transaction: Transaction) -> int:
     return 0 if newest is None else int(newest["version"])
 
 
-async def _require_fit_server(database: Database) -> None:
+async def require_fit_server(database: Database) -> None:
+    """Return if the server is new enough, and the database in UTF8.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
     row = await database.fetchrow(
         "SELECT current_setting('server_version_num')::integer AS version, current_setting('server_version') AS shown,"
         " current_setting('server_encoding') AS encoding"

@@ -6,6 +6,12 @@ and a call fails at once. One task in the background asks for all of them, once 
 that is needed, so that a server that only answers is not taken for one that works; when that succeeds the breaker is
 closed again. A stall of Medic's own loop is told apart from a slow Redis as well as it can be (`_may_be_our_stall`).
 
+Between a failure and the next use there is always a look, and before it a pause. The pause grows while the breaker
+closes and opens again and again, so that neither the log nor whoever asks has to follow that.
+
+A Redis that refuses a single name works. Whoever asked counts that name for itself and says so (`note_refused`): it is
+counted, named in the log once, and Redis is looked at, in case it is every name.
+
 Connections are opened when they are needed, `REDIS_POOL_SIZE` at the most; beyond that calls wait for one, within the
 same 50 ms. One on which a call did not end by itself is closed.
 
@@ -16,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Final, TypeVar
 
 import structlog
@@ -23,7 +30,7 @@ import trio
 
 from medic.store.redis.address import RedisAddress
 from medic.store.redis.connection import RedisConnection
-from medic.store.redis.wire import RedisUnavailableError
+from medic.store.redis.wire import RedisReplyError, RedisUnavailableError
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +38,18 @@ ANSWER_SECONDS: Final = 0.05
 """How long a request may wait for Redis, connecting included. A Redis nearby answers in under one millisecond."""
 
 LOOK_SECONDS: Final = 0.5
-"""How often a Redis that failed is looked at."""
+"""How often a Redis that failed is looked at, and how long after the failure first."""
+
+LOOK_SECONDS_MAX: Final = 16.0
+STEADY_SECONDS: Final = 10.0
+"""Where it worked for less than `STEADY_SECONDS` before it failed, the pause before a look is twice the one before, up
+to `LOOK_SECONDS_MAX`: two lines in the log in that time."""
+
+NAMED_MAX: Final = 20
+"""Refused names that the log has a line for, since the start."""
+
+REFUSING_SECONDS: Final = 60.0
+"""For how long after a name was refused that is told of. It is asked for again every ten seconds while it is in use."""
 
 CONNECT_SECONDS: Final = 2.0
 """How long that look may take: nobody waits for it, and TLS to a far server takes several round trips."""
@@ -53,11 +71,15 @@ class RedisStatistics:
         failing: Why it is not used now; None while it works.
         failures: How often it failed since the start.
         connections: Open now.
+        refused: How often it refused to count one name since the start.
+        refusing: Why it refused one, within the last minute.
     """
 
     failing: str | None
     failures: int
     connections: int
+    refused: int = 0
+    refusing: str | None = None
 
 
 _Answer = TypeVar("_Answer")
@@ -92,8 +114,14 @@ class Redis:
         self._open = 0
         self._failures = 0
         self._stalls = 0
+        self._refused = 0
+        self._refusing = ""
+        self._refused_at = -inf
+        self._named: set[str] = set()
         self.failing: str | None = NOT_ASKED
-        self._failed = trio.Event()
+        self._works_since = -inf
+        self._pause = LOOK_SECONDS
+        self._to_be_looked_at = trio.Event()
 
     async def call(self, ask: Callable[[RedisConnection], Awaitable[_Answer]]) -> _Answer:
         """What `ask` gives on a connection of its own.
@@ -124,6 +152,18 @@ class Redis:
         self._stalls += 1
         return self._stalls <= STALLS_MAX
 
+    def note_refused(self, name: str, refusal: RedisReplyError) -> None:
+        """Count that Redis would not count this name; the log says it once. See whether it refuses every name."""
+        self._refused += 1
+        self._refusing, self._refused_at = refusal.reason, trio.current_time()
+        self._to_be_looked_at.set()
+        if name in self._named or len(self._named) >= NAMED_MAX:
+            return
+        self._named.add(name)
+        _log.warning("Redis refuses a name: it is counted in this process", name=name, reason=refusal.reason)
+        if len(self._named) == NAMED_MAX:
+            _log.warning("Redis refuses many names: no more of them are named here", names=NAMED_MAX)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look whether it works, until cancelled: now, and after each failure until it does again."""
         try:
@@ -131,9 +171,8 @@ class Redis:
             task_status.started()
             while True:
                 if self.failing is None:
-                    await self._failed.wait()
-                else:
-                    await trio.sleep(LOOK_SECONDS)
+                    await self._to_be_looked_at.wait()
+                await trio.sleep(self._pause)
                 await self._look()
         finally:
             with trio.CancelScope(shield=True):
@@ -153,15 +192,19 @@ class Redis:
             return
         if self.failing is not None:
             _log.info("Redis counts limits")
+            self._works_since = trio.current_time()
         self.failing = None
-        self._failed = trio.Event()
+        self._to_be_looked_at = trio.Event()
 
     async def _fail(self, reason: str) -> None:
         self._failures += 1
+        if self.failing is None:
+            was_steady = trio.current_time() - self._works_since >= STEADY_SECONDS
+            self._pause = LOOK_SECONDS if was_steady else min(2 * self._pause, LOOK_SECONDS_MAX)
         if self.failing != reason:
             _log.warning("Redis is not used: limits are counted in this process", reason=reason)
         self.failing = reason
-        self._failed.set()
+        self._to_be_looked_at.set()
         await self._close_idle()
 
     async def _on_connection(self, ask: Callable[[RedisConnection], Awaitable[_Answer]]) -> _Answer:
@@ -193,4 +236,6 @@ class Redis:
 
     def statistics(self) -> RedisStatistics:
         """Counters for metrics and health."""
-        return RedisStatistics(self.failing, self._failures, self._open)
+        is_refusing = trio.current_time() - self._refused_at < REFUSING_SECONDS
+        refusing = self._refusing if is_refusing else None
+        return RedisStatistics(self.failing, self._failures, self._open, self._refused, refusing)

@@ -30,14 +30,19 @@ class RedisUnavailableError(UnavailableError):
 
 
 class RedisReplyError(RedisUnavailableError):
-    """Redis refused a command. `code` is the word it begins with, such as OOM, READONLY or NOSCRIPT.
+    """Redis refused a command.
 
-    Of a command within a script, Redis 6 says it in the midst of a sentence that begins with ERR.
+    Of a command within a script, Redis 6 says why in the midst of a sentence that begins with ERR.
+
+    Attributes:
+        code: The word it begins with, such as OOM, READONLY or NOSCRIPT.
+        refuses_all: Whether it would refuse every other name as well. Where that is not known, a look at Redis says it.
     """
 
     def __init__(self, said: str) -> None:
         within = _WITHIN_SCRIPT.search(said)
         self.code = (said.partition(" ")[0] if within is None else within[1])[:CODE_MAX]
+        self.refuses_all = self.code in _REASONS and self.code not in _OF_ONE_NAME
         super().__init__(_REASONS.get(self.code, f"it refuses ({self.code})"))
 
 
@@ -54,9 +59,15 @@ _REASONS: Final = {
     "CLUSTERDOWN": "its cluster is down",
     "NOAUTH": "it wants a password",
     "WRONGPASS": "it does not take the password",
-    "NOPERM": "the user may not run scripts on these keys",
     "MISCONF": "it cannot save its data, and takes no writes",
+    "BUSY": "it runs a script that does not end",
+    "NOREPLICAS": "it has too few replicas, and takes no writes",
+    "NOPERM": "the user may not run scripts on these keys",
+    "MOVED": "it is a cluster, and another node has these names",
 }
+
+_OF_ONE_NAME: Final = frozenset({"NOPERM", "MOVED"})
+"""What Redis may say of one name and not of the next."""
 
 _LONG_ARRAY: Final = re.compile(rb"[*>~]\d{4}")
 """The announcement of an array of a thousand elements or more. hiredis makes room for them all as soon as it has read

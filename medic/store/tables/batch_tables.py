@@ -46,7 +46,8 @@ INSERT INTO medic.alerts AS stored (
 SELECT a.alert_id, $2 || coalesce(s.heartbeat_name, d.heartbeat_name, ''), n.service_id,
        coalesce(s.heartbeat_name, d.heartbeat_name, ''), coalesce(s.service_name, d.service_name, ''),
        a.team, a.priority, a.runbook, (n.closed_at IS NULL)::int,
-       $3 || coalesce(s.heartbeat_name, d.heartbeat_name, ''), n.cycle, a.reason, to_timestamp(a.opened_at / 1000.0),
+       coalesce(nullif(a.key, ''), $3 || coalesce(s.heartbeat_name, d.heartbeat_name, '')), n.cycle,
+       a.reason, to_timestamp(a.opened_at / 1000.0),
        to_timestamp(n.closed_at / 1000.0), n.closed_reason, to_timestamp(a.late_since / 1000.0),
        to_timestamp(a.acknowledged_at / 1000.0), a.acknowledged_by,
        coalesce(n.muted::int, s.muted, 0), a.flapping::int, n.alert
@@ -54,7 +55,7 @@ FROM jsonb_to_recordset($1)
      AS n (service_id bigint, cycle int, closed_at bigint, closed_reason text, muted boolean, alert jsonb)
 CROSS JOIN LATERAL jsonb_to_record(n.alert)
      AS a (alert_id bigint, team text, priority text, runbook text, reason text, opened_at bigint, late_since bigint,
-           acknowledged_at bigint, acknowledged_by text, flapping boolean)
+           acknowledged_at bigint, acknowledged_by text, flapping boolean, key text)
 LEFT JOIN medic.services s USING (service_id)
 LEFT JOIN medic.deleted_services d USING (service_id)
 ON CONFLICT (alert_id) DO UPDATE SET

@@ -19,6 +19,7 @@ from medic.access.reach import EVERYTHING, Reach
 from medic.access.restriction import STAR
 from medic.core.effects import RecordHeartbeat
 from medic.core.names import name_key, normal_name
+from medic.core.notification import alert_key
 from medic.core.service import Service
 from medic.core.units import EventId, InstantMs, ServiceId
 from medic.history import AlertHistory, AlertMoment, AlertQuery, AlertRow, Delivery, HeartbeatRow
@@ -64,7 +65,7 @@ _NEWEST_FIRST: Final = ' ORDER BY h."time" DESC, h.heartbeat_id DESC LIMIT $1'
 
 _ALERT_COLUMNS: Final = (
     "alert_id, service_id, heartbeat_name, service_name, team, priority, runbook, reason, alert_cycle, created_date,"
-    " closed_date, closed_reason, acknowledged_date, acknowledged_by, muted, flapping"
+    " closed_date, closed_reason, acknowledged_date, acknowledged_by, muted, flapping, external_reference_id"
 )
 
 
@@ -330,6 +331,7 @@ def _heartbeat_of(record: Row, heartbeat_name: str, service_name: str, team: str
 
 def _alert_of(record: Row) -> AlertRow:
     closed, acknowledged = record["closed_date"], record["acknowledged_date"]
+    key = record["external_reference_id"]
     return AlertRow(
         alert_id=EventId(record["alert_id"]),
         service_id=ServiceId(record["service_id"]),
@@ -347,6 +349,7 @@ def _alert_of(record: Row) -> AlertRow:
         acknowledged_by=record["acknowledged_by"],
         muted=record["muted"] == 1,
         flapping=record["flapping"] == 1,
+        key="" if key == alert_key(record["heartbeat_name"]) else key,
     )
 
 

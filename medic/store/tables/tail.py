@@ -124,6 +124,7 @@ def _inserted(values: AlertValues, named: Row | None) -> AlertRow:
         acknowledged_date=None,
         acknowledged_by="",
         muted=named is not None and named["muted"] == 1,
+        key=alert.key,
     )
 
 

@@ -45,9 +45,9 @@ from typing import Final
 import structlog
 import trio
 
-from medic.core.effects import Effect
+from medic.core.effects import AmendAlert, CloseAlert, Effect, OpenAlert
 from medic.core.service import Service
-from medic.core.units import InstantMs, ServiceId, SightedMs
+from medic.core.units import EventId, InstantMs, ServiceId, SightedMs
 from medic.errors import DatabaseUnavailableError, JournalRefusedError
 from medic.ports import Clock, Entry, Journal, Position, Records
 from medic.store.journal.files import entries_of
@@ -426,6 +426,7 @@ class Writer:
             position=entry.position,
             kind=type(entry.effect).__name__,
             service_id=entry.effect.service_id,
+            alert_id=_alert_of(entry.effect),
             sqlstate=refused.sqlstate,
             file=None if path is None else str(path),
         )
@@ -478,3 +479,8 @@ def _mark_of(run: Records) -> Mark:
     """When the last record of the run was made."""
     last = entries_of(Records(run.positions[-1:], run.records[-1:]))[0].effect
     return Mark(last.at, last.sighted)
+
+
+def _alert_of(effect: Effect) -> EventId | None:
+    """The alert that a record is about, if it is about one."""
+    return effect.alert.alert_id if isinstance(effect, OpenAlert | AmendAlert | CloseAlert) else None

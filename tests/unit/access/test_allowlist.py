@@ -65,6 +65,7 @@ def test_an_entry_is_read(text, entry):
         "host:",
         "host:0",
         "host:65536",
+        "host:0000801234",
         "host:99999999999",
         "host:x",
         "host:８０",

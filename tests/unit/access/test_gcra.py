@@ -81,44 +81,6 @@ def test_it_takes_what_a_log_of_every_instant_would_take(requests, gaps):
             assert twin.take(now + wait)
 
 
-@given(
-    requests=st.integers(1, 8),
-    steps=st.lists(
-        st.tuples(
-            st.sampled_from([0, 1, SECOND_US, 7_500_000, 8 * SECOND_US, 30 * SECOND_US, 90 * SECOND_US]),
-            st.booleans(),
-        )
-    ),
-)
-def test_what_somebody_else_remembers_need_not_be_written_down(requests, steps):
-    """Requests of which the next one knows, in any order with those of which it does not; refused ones it knows too."""
-    limit, counters, now, newest = Limit(requests), Counters(), 10**15, 0
-    naive = NaiveLog(limit)
-    for gap, is_paced in steps:
-        now += gap
-        take = counters.take_paced if is_paced else counters.take
-        assert (take("name", limit, now, now - newest) == 0) == naive.take(now)
-        newest = now if is_paced else newest
-
-
-def test_what_was_refused_is_not_taken_for_the_one_before():
-    limit, counters = Limit(1), Counters()
-    taken = [
-        counters.take_paced("name", limit, now, since) for now, since in ((MINUTE_US, 10**15), (MINUTE_US + 10, 10))
-    ]
-    assert taken == [0, MINUTE_US - 10]
-    assert counters.take_paced("name", limit, 2 * MINUTE_US, MINUTE_US - 10) == 0
-
-
-def test_a_name_that_keeps_its_pace_is_not_remembered():
-    limit, counters = Limit(60), Counters()
-    for second in range(100):
-        assert counters.take_paced("name", limit, second * SECOND_US, SECOND_US) == 0
-    assert len(counters) == 0
-    assert counters.take_paced("name", limit, 100 * SECOND_US, -SECOND_US) == 0
-    assert len(counters) == 1
-
-
 def test_names_are_counted_apart():
     counters = Counters()
     assert [counters.take(name, Limit(1), 0) for name in ("a", "b", "a")] == [0, 0, MINUTE_US]

@@ -54,7 +54,10 @@ def test_a_trigger_has_exactly_the_promised_fields(pagerduty):
         },
         "client": "Medic Heartbeat Monitor",
         "client_url": "https://medic.example",
-        "links": [{"href": "https://wiki.example/backup", "text": "Runbook"}],
+        "links": [
+            {"href": "https://wiki.example/backup", "text": "Runbook"},
+            {"href": "https://medic.example/alerts/42", "text": "Alert in Medic (p2, respond within 1 hour)"},
+        ],
     }
 
 
@@ -97,6 +100,21 @@ def test_a_test_is_marked(pagerduty):
 )
 def test_severity_follows_priority_and_never_heard_is_at_most_a_warning(priority, reason, expected):
     assert severity(replace(trigger(priority=priority), reason=reason)) == expected
+
+
+@pytest.mark.parametrize(
+    ("priority", "response"),
+    [
+        ("p1", "within 15 minutes"),
+        ("p2", "within 1 hour"),
+        ("p3", "within 4 hours"),
+        ("p4", "on the next business day"),
+        ("p5", "on the next business day"),
+    ],
+)
+def test_a_page_says_when_somebody_answers_it(pagerduty, priority, response):
+    links = pagerduty.event(trigger(priority=priority))["links"]
+    assert links[-1]["text"] == f"Alert in Medic ({priority}, respond {response})"
 
 
 @pytest.mark.parametrize("letter", ["x", "ü", "監", "🚀"])

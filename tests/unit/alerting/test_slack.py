@@ -45,7 +45,7 @@ def test_an_alert_says_what_where_since_when_and_whose(slack):
         "Reason: no heartbeat for 12 min",
         "Service: nightly-backup-owner",
         "Team: ops",
-        "Priority: p2",
+        "Priority: p2, respond within 1 hour",
         "Alert: 42",
         "<https://wiki.example/b?a=1&amp;b=2|Runbook>",
         "<https://medic.example/alerts/42|Alert in Medic>",

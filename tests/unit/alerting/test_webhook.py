@@ -23,7 +23,7 @@ def notifier(**fields) -> WebhookNotifier:
 def test_the_body_has_the_documented_shape_for_every_kind_it_takes():
     hook = notifier()
     taken = [kind for kind in K if hook.takes(trigger(kind=kind))]
-    assert set(K) - set(taken) == {K.MUTE_ENDED, K.BLIND, K.KEY_ENDS}
+    assert set(K) - set(taken) == {K.MUTE_ENDED, K.BLIND, K.KEY_ENDS, K.ADOPTED}
     for kind in taken:
         jsonschema.validate(hook.body(trigger(kind=kind)), BODY_SCHEMA)
 

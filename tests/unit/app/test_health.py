@@ -13,6 +13,7 @@ from medic.app.health import SystemHealth
 from medic.core.blind import BlindLog, BlindSpan
 from medic.core.units import HOUR_MS, InstantMs, SightedMs, SkewMs
 from medic.errors import JournalRefusedError
+from medic.store.redis.client import RedisStatistics
 from tests.unit.metrics.parts import NOW, Bench, target
 
 CALM = AlertingStatistics(targets=(), untold=(), unsettled=0)
@@ -86,6 +87,7 @@ def test_all_is_well():
         "alerts": "healthy",
         "sight": "healthy",
         "keys": "healthy",
+        "cleanup": "healthy",
     }
     assert watched.facts("database") == {"kind": "embedded"}
     assert watched.facts("journal")["sync"] == "always"
@@ -105,6 +107,21 @@ def test_the_active_one_says_so_and_that_it_has_lost_its_lock():
     watched.bench.leadership = replace(watched.bench.leadership, has_lock=False)
     assert watched.component("leadership").status == "degraded"
     assert watched.health.report().status == "degraded"
+
+
+@pytest.mark.parametrize(
+    ("failing", "refusing", "said"),
+    [
+        (None, None, None),
+        ("it is out of memory", "it refuses (ERR)", "limits are counted in this process: it is out of memory"),
+        (None, "it refuses (ERR)", "some limits are counted in this process: it refuses (ERR)"),
+    ],
+)
+def test_a_redis_that_counts_not_everything_degrades_health(failing, refusing, said):
+    watched = Watched()
+    watched.bench.redis = RedisStatistics(failing, 1, 1, refused=3, refusing=refusing)
+    assert watched.facts("redis").get("reason") == said
+    assert watched.health.report().status == ("degraded" if said else "healthy")
 
 
 def test_a_journal_that_refuses_is_unhealthy_and_says_why():
@@ -241,3 +258,23 @@ def test_a_key_about_to_expire_is_degraded_and_not_named():
         "ending": 1,
         "reason": "a key is about to expire: 1 within 14 days",
     }
+
+
+def test_while_nobody_is_told_health_is_degraded_and_says_so():
+    watched = Watched()
+    watched.bench.alerting = AlertingStatistics(targets=(), untold=(), unsettled=0, withholds=True)
+    assert watched.component("alerts").status == "degraded"
+    assert watched.facts("alerts") == {"untold": 0, "withheld": 0, "reason": "MEDIC_NOTIFY is off: nobody is told"}
+
+
+def test_a_cleanup_that_left_something_degrades_and_says_when_it_is_tried_again():
+    watched = Watched()
+    assert watched.facts("cleanup") == {
+        "last_success_at": "2026-01-01T00:00:00.000Z",
+        "next_at": "2026-01-02T00:00:00.000Z",
+    }
+    failing = "2026-01-01 is not removed: somebody reads it"
+    watched.bench.cleanup = replace(watched.bench.cleanup, last_success_at=None, next_at=None, failing=failing)
+    assert watched.component("cleanup").status == "degraded"
+    assert watched.facts("cleanup") == {"reason": "what is old was not all removed; the log says what stays"}
+    assert watched.health.report().status == "degraded"

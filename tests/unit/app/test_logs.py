@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 
 import pytest
 
+from medic.config.load import load_settings
 from tests.patience import PATIENCE_SECONDS
 
 PROGRAM = """
@@ -86,7 +88,59 @@ def test_no_line_and_no_crash_shows_a_secret_that_is_known(form: str, debug: str
     assert "response headers" not in done.stderr
 
 
-FORGED = "x\r\n2026-01-01T00:00:00Z [info     ] forged\x1b[2J\x1b]0;title\x07\u2028\x85\u202eend\ud800\0"
+FIELDS = """
+import sys
+import structlog
+from medic.app.logs import configure_logs
+
+configure_logs(level="INFO", as_json=sys.argv[1] == "json", debug=False)
+log = structlog.get_logger("medic")
+structlog.contextvars.bind_contextvars(request_id="r1", alert_id=7)
+status = 'a request_id=r2 "b" alert_id=9'
+log.warning("over one alert", heartbeat_name='{"alert_id": 9, "level": "error"}', status=status)
+"""
+
+
+def said_by(form: str) -> list[str]:
+    command = [sys.executable, "-c", FIELDS, form]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)
+    return run.stderr.splitlines()
+
+
+def test_what_a_task_is_about_is_a_field_of_its_lines_and_no_value_looks_like_another_field() -> None:
+    said = json.loads(*said_by("json"))
+    assert (said["request_id"], said["alert_id"], said["level"]) == ("r1", 7, "warning")
+    assert said["heartbeat_name"] == '{"alert_id": 9, "level": "error"}'
+    assert said["status"] == 'a request_id=r2 "b" alert_id=9'
+    [line] = said_by("text")
+    # As a shell reads words: quotes hold together what is one value.
+    words = shlex.split(line.partition("] ")[2])
+    assert [word for word in words if word.startswith(("alert_id=", "request_id="))] == ["alert_id=7", "request_id=r1"]
+    assert 'heartbeat_name={"alert_id": 9, "level": "error"}' in words
+    assert 'status=a request_id=r2 "b" alert_id=9' in words
+
+
+@pytest.mark.parametrize(
+    ("form", "debug", "is_terminal", "as_json"),
+    [
+        ("auto", False, True, False),
+        ("auto", False, False, True),
+        ("auto", True, False, False),
+        ("json", True, True, True),
+        ("json", False, False, True),
+        ("console", False, False, False),
+    ],
+)
+def test_lines_are_for_people_where_people_read_them(
+    form: str, *, debug: bool, is_terminal: bool, as_json: bool
+) -> None:
+    settings = load_settings({"MEDIC_LOG_FORMAT": form, "DEBUG": str(int(debug))})
+    assert settings.logs.as_json(is_terminal=is_terminal) is as_json
+
+
+FORGED = (
+    '{"level":"error"}x\r\n2026-01-01T00:00:00Z [info     ] forged\x1b[2J\x1b]0;title\x07\u2028\x85\u202eend\ud800\0'
+)
 
 FORGING = f"""
 import logging
@@ -119,4 +173,4 @@ def test_nothing_a_caller_sends_ends_a_line_or_reaches_a_terminal_as_a_command(f
         assert json.loads(lines[0])["name"] == FORGED
     else:
         assert [line.split("] ")[1].strip().split(" ")[0] for line in lines] == ["a", "it", "a"]
-        assert "\n    | ValueError: x" in said
+        assert '\n    | ValueError: {"level":"error"}x' in said

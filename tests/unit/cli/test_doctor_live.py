@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from medic.cli.doctor_live import ask_life, say_life
 from medic.config.load import load_settings
 from medic.config.settings import Settings
 from tests.unit.cli.small_medic import Answer, SmallMedic
+from tests.unit.cli.test_doctor import answering
 
 
 def settings_for(port: int | str, **environment: str) -> Settings:
@@ -75,13 +75,10 @@ def test_a_loop_that_does_not_turn_is_not_alive(silent: int, monkeypatch: pytest
     )
 
 
-def test_a_broken_answer_is_not_alive(small: SmallMedic, monkeypatch: pytest.MonkeyPatch) -> None:
-    def spoilt(*_: object) -> None:
-        raise http.client.BadStatusLine("nonsense")
-
-    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", spoilt)
-    life = ask_life(settings_for(small.url.rpartition(":")[2]).listen)
-    assert (life.alive, life.sentence.endswith("the connection broke.")) == (False, True)
+def test_a_broken_answer_is_not_alive() -> None:
+    with answering(lambda _: b"nonsense\r\n\r\n") as port:
+        life = ask_life(settings_for(port).listen)
+    assert (life.alive, life.sentence) == (False, f"Medic does not answer on 127.0.0.1:{port}: the connection broke.")
 
 
 def test_over_tls_the_name_in_the_certificate_does_not_matter(small: SmallMedic, tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ def test_every_page_has_a_name_of_its_own_and_the_documents_have_titles() -> Non
     names = [page.name for page in pages]
     assert len(set(names)) == len(names)
     assert {"changelog", "operations", "decisions/0001-the-shape", "deploy/systemd/medic.service"} <= set(names)
-    assert [page.name for page in pages if not page.title and not page.name.startswith(("deploy/", "dashboards/"))] == []
+    assert [
+        page.name for page in pages if not page.title and not page.name.startswith(("deploy/", "dashboards/"))
+    ] == []
 
 
 def test_pages_are_listed_and_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -338,6 +338,9 @@ def test_why_says_who_is_told_where_nothing_is_configured_or_fails(small: SmallM
     assert "the terminal of Medic, because no notifier is configured" in run("service", "why", "x").out
     components["slack"]["status"] = "degraded"
     assert "told to Slack (degraded at the moment)" in run("service", "why", "x").out
+    components["alerts"] = {"status": "degraded", "untold": 0, "withheld": 7, "reason": "MEDIC_NOTIFY is off"}
+    said = run("service", "why", "x").out
+    assert "told to nobody: MEDIC_NOTIFY is off; with on, to Slack (degraded at the moment)." in said
 
 
 def test_why_of_an_unknown_name_says_what_was_heard_of_it(small: SmallMedic, run: Run) -> None:

@@ -115,7 +115,7 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
     marked["MEDIC_ADMIN_API_KEY"] = "geheim" * 6
     marked["DATABASE_URL"] = "postgresql://u:geheim@h/d"
     del marked["PG_PASS"]
-    settings = load_settings({**marked, "SLACK_CHANNEL_ID": "C1"})
+    settings = load_settings({**marked, "SLACK_CHANNEL_ID": "C1", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"})
     assert "geheim" not in f"{settings!r} {settings}"
     assert marked["MEDIC_SECRETS_KEY"] not in f"{settings!r}"
     known = values_of(settings)
@@ -387,6 +387,15 @@ def test_a_typing_error_is_a_fault_with_the_nearest_name(name: str, nearest: str
 
 def test_a_name_like_no_other_is_a_fault_without_a_guess() -> None:
     assert faults(MEDIC_QUUX="1") == {"MEDIC_QUUX": "is no variable of Medic"}
+
+
+@pytest.mark.parametrize(("said", "withheld"), [(None, False), ("on", False), ("off", True)])
+def test_notify_off_withholds_and_nothing_else_does(said: str | None, withheld: bool) -> None:
+    assert load_settings({} if said is None else {"MEDIC_NOTIFY": said}).telling.withheld is withheld
+
+
+def test_notify_is_on_or_off() -> None:
+    assert "MEDIC_NOTIFY" in faults(MEDIC_NOTIFY="0")
 
 
 def test_what_a_later_release_brings_is_refused_and_not_ignored() -> None:

@@ -160,3 +160,23 @@ def test_an_alert_is_found_by_its_key_until_its_end_is_decided():
     assert copied(ledger).open_under("medic-web") == 7
     ledger.fold(decided("7.1", "slack", kind=NotificationKind.RESOLVE))
     assert ledger.open_under("medic-web") is None
+
+
+def test_a_target_may_know_of_an_alert_it_took_something_of_or_has_something_of_it_pending():
+    ledger = ledger_of(
+        decided("7.0", "pagerduty", "slack"),
+        settled("7.0", "pagerduty"),
+        settled("7.0", "slack", Outcome.WITHHELD),
+        decided("7.1", "webhook:1"),
+        decided("7.2", "slack", kind=NotificationKind.RESOLVE),
+    )
+    knows = {
+        target: ledger.may_know(EventId(7), target, besides="7.2") for target in ("pagerduty", "slack", "webhook:1")
+    }
+    assert knows == {"pagerduty": True, "slack": False, "webhook:1": True}
+    assert not ledger.may_know(EventId(8), "pagerduty", besides="8.0")
+
+
+def test_what_was_withheld_reached_nobody():
+    ledger = ledger_of(decided("7.0", "pagerduty"), settled("7.0", "pagerduty", Outcome.WITHHELD))
+    assert ledger.reached_nobody(EventId(7))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from medic.http import framing
@@ -39,6 +41,24 @@ def test_a_request_ends_where_its_length_says() -> None:
         len(message),
     )
     assert not found.closes
+
+
+def test_a_request_whose_sender_traces_it_is_set_apart_where_there_is_such_a_route() -> None:
+    sampled = replace(ONE, sampled=True)
+    kept, left = (f"00-{'1' * 32}-{'2' * 16}-{flags}" for flags in ("01", "00"))
+    framing = Framing((*ROUTES, sampled))
+
+    def route_of(text: str, request: str = "POST /heartbeat HTTP/1.1") -> HotRoute:
+        found = framing.head(head(f"Traceparent: {text}", request=request))
+        assert isinstance(found, HotHead)
+        assert found.traceparent == text
+        return found.route
+
+    assert route_of(kept) is sampled
+    assert [route_of(text) for text in (left, "nonsense", f"{kept}x")] == [ONE] * 3
+    assert route_of(kept, "GET /heartbeat/x HTTP/1.1") is NAMED
+    assert hot(head(f"Traceparent: {kept}")).route is ONE, "nobody traces"
+    assert (hot(head()).traceparent, sampled.path) == ("", ONE.path)
 
 
 def test_a_request_without_a_length_has_no_body() -> None:

@@ -132,7 +132,7 @@ ORDER = {
     SettleNotification: "at sighted notification_id service_id target outcome attempts detail",
     Alert: """
         alert_id reason opened_at opened_sighted late_since priority team runbook reported told told_priority
-        acknowledged_at acknowledged_by flapping reminders well_since notifications reminded_ms
+        acknowledged_at acknowledged_by flapping reminders well_since notifications reminded_ms key
     """,
     Notification: """
         notification_id kind key at service_id alert_id heartbeat_name service_name team priority runbook reason

@@ -1,4 +1,22 @@
--- API keys: digests of their secrets and never these, who used them, and which services are heard without one.
+-- API keys: digests of their secrets and never these, who used them, and which services are heard without one. Before these, how
+-- triggers know Medic's own sessions from now on.
+
+-- What Medic's own sessions show in `medic.writer`, and triggers compare. A setting that everybody knows would make a session
+-- Medic's by saying so. Drawn once a database; Medic reads it when it connects. Without a grant, only the owner of the tables
+-- can read it: who has that role can be Medic, and no trigger of his own tables keeps him from anything.
+CREATE TABLE medic.own_sessions (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    word     text NOT NULL DEFAULT gen_random_uuid()::text
+);
+INSERT INTO medic.own_sessions DEFAULT VALUES;
+COMMENT ON TABLE medic.own_sessions IS 'Whoever can read this can write as Medic: grant it to nobody.';
+
+-- As its owner, so that other roles can be compared without being able to read what they are compared with.
+CREATE FUNCTION medic.is_own_session() RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+AS $$
+    SELECT coalesce(current_setting('medic.writer', true) = (SELECT word FROM medic.own_sessions), false)
+$$;
 
 ALTER TABLE medic.services ADD COLUMN require_key smallint NOT NULL DEFAULT 0 CHECK (require_key IN (0, 1));
 COMMENT ON COLUMN medic.services.require_key IS '1: heartbeats of this service need an API key, whatever MEDIC_AUTH says.';
@@ -41,9 +59,10 @@ $$;
 CREATE TRIGGER api_keys_note AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON medic.api_keys FOR EACH STATEMENT
     EXECUTE FUNCTION medic.note_api_keys();
 
--- What Medic changes, Medic writes down in the same transaction; this is for all others.
+-- What Medic changes, Medic writes down in the same transaction; this is for all others. As its owner: who may change this
+-- table needs no right to write the audit.
 CREATE FUNCTION medic.audit_api_key() RETURNS trigger
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
 AS $$
 BEGIN
     INSERT INTO medic.audit_log (at, actor, action, subject, before, after)
@@ -54,7 +73,7 @@ BEGIN
 END
 $$;
 CREATE TRIGGER api_keys_audit AFTER INSERT OR UPDATE OR DELETE ON medic.api_keys FOR EACH ROW
-    WHEN (current_setting('medic.writer', true) IS DISTINCT FROM 'on')
+    WHEN (NOT medic.is_own_session())
     EXECUTE FUNCTION medic.audit_api_key();
 
 -- The newest use of each key, at most a minute late. Apart from api_keys, because it changes all the time.

@@ -17,9 +17,10 @@ COMMENT ON COLUMN medic.secrets.date_modified IS 'When it got its present value;
 CREATE TRIGGER secrets_note AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON medic.secrets FOR EACH STATEMENT
     EXECUTE FUNCTION medic.note_api_keys();
 
--- What Medic changes, Medic writes down in the same transaction; this is for all others.
+-- What Medic changes, Medic writes down in the same transaction; this is for all others. As its owner: who may change this
+-- table needs no right to write the audit.
 CREATE FUNCTION medic.audit_secret() RETURNS trigger
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
 AS $$
 BEGIN
     INSERT INTO medic.audit_log (at, actor, action, subject, before, after)
@@ -30,5 +31,5 @@ BEGIN
 END
 $$;
 CREATE TRIGGER secrets_audit AFTER INSERT OR UPDATE OR DELETE ON medic.secrets FOR EACH ROW
-    WHEN (current_setting('medic.writer', true) IS DISTINCT FROM 'on')
+    WHEN (NOT medic.is_own_session())
     EXECUTE FUNCTION medic.audit_secret();

@@ -4,35 +4,12 @@
 -- An entry is written by whoever makes the change, in its transaction. A moment later Medic's sealer chains it: the seal's
 -- hash covers the entry and the seal before it. `medic audit verify` computes all of them again.
 
--- ------------------------------------------------------------------------------------------------- whose session it is
+-- ---------------------------------------------------------------------------------------------- the triggers of services
 
--- What Medic's own sessions show in `medic.writer`, and triggers compare. A setting that everybody knows would make a session
--- Medic's by saying so. Drawn once a database; Medic reads it when it connects. Without a grant, only the owner of the tables
--- can read it: who has that role can be Medic, and no trigger of his own tables keeps him from anything.
-CREATE TABLE medic.own_sessions (
-    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    word     text NOT NULL DEFAULT gen_random_uuid()::text
-);
-INSERT INTO medic.own_sessions DEFAULT VALUES;
-COMMENT ON TABLE medic.own_sessions IS 'Whoever can read this can write as Medic: grant it to nobody.';
-
--- As its owner, so that other roles can be compared without being able to read what they are compared with.
-CREATE FUNCTION medic.is_own_session() RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
-AS $$
-    SELECT coalesce(current_setting('medic.writer', true) = (SELECT word FROM medic.own_sessions), false)
-$$;
-
--- Triggers of earlier migrations, with the same name and the new question.
+-- With the same name as in 0001, and the question of 0004.
 CREATE OR REPLACE TRIGGER services_prepare_update BEFORE UPDATE ON medic.services FOR EACH ROW
     WHEN (NOT medic.is_own_session())
     EXECUTE FUNCTION medic.prepare_service_update();
-CREATE OR REPLACE TRIGGER api_keys_audit AFTER INSERT OR UPDATE OR DELETE ON medic.api_keys FOR EACH ROW
-    WHEN (NOT medic.is_own_session())
-    EXECUTE FUNCTION medic.audit_api_key();
-CREATE OR REPLACE TRIGGER secrets_audit AFTER INSERT OR UPDATE OR DELETE ON medic.secrets FOR EACH ROW
-    WHEN (NOT medic.is_own_session())
-    EXECUTE FUNCTION medic.audit_secret();
 
 -- Not by the version alone: whoever writes as Medic and leaves that as it is would leave no entry. All columns but those that
 -- the writer writes with the version as it is; with the question above that is 75 ms instead of
@@ -271,5 +248,3 @@ $$;
 ALTER FUNCTION medic.note_inserted_services() SECURITY DEFINER SET search_path = pg_catalog;
 ALTER FUNCTION medic.note_updated_service() SECURITY DEFINER SET search_path = pg_catalog;
 ALTER FUNCTION medic.note_deleted_services() SECURITY DEFINER SET search_path = pg_catalog;
-ALTER FUNCTION medic.audit_api_key() SECURITY DEFINER SET search_path = pg_catalog;
-ALTER FUNCTION medic.audit_secret() SECURITY DEFINER SET search_path = pg_catalog;

@@ -24,13 +24,13 @@ def read(folder: Path) -> list[int]:
 
 def test_a_line_a_day_is_kept_and_the_newest(tmp_path: Path) -> None:
     heads = AuditHeads(tmp_path)
-    assert heads.newest is None
+    assert heads.expected is None
     for place, at in ((1, AT), (2, AT + 1), (3, AT + DAY_MS), (4, AT + DAY_MS + 5)):
         assert heads.begins_day(at) == (place in {1, 3})
         heads.keep(head(place), at)
 
     assert read(tmp_path) == [2, 4]
-    assert heads.newest == head(4)
+    assert heads.expected == head(4)
     assert stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode) == 0o600
 
 
@@ -39,6 +39,7 @@ def test_what_was_contradicted_stays(tmp_path: Path) -> None:
     heads = AuditHeads(tmp_path)
     heads.read()
     heads.pin_newest()
+    assert heads.expected is None
     for place in (3, 4):
         heads.keep(head(place), AT + place)
     again = AuditHeads(tmp_path)
@@ -46,6 +47,15 @@ def test_what_was_contradicted_stays(tmp_path: Path) -> None:
     assert [kept.place for kept in again.read()] == [7, 4]
     again.keep(head(5), AT + 9)
     assert read(tmp_path) == [7, 5]
+
+
+def test_what_medic_removed_itself_is_not_expected_to_be_there(tmp_path: Path) -> None:
+    heads = AuditHeads(tmp_path)
+    heads.keep(head(7), AT)
+    heads.keep_checkpoint(head(6), AT)
+    assert heads.expected == head(7)
+    heads.keep_checkpoint(head(7), AT)
+    assert heads.expected is None
 
 
 @pytest.mark.parametrize("text", ["one\n", "1 xyz 2 3\n", "1 00 2 3 4 5\n", "\ufffd"])

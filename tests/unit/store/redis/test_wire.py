@@ -69,12 +69,15 @@ def test_what_is_not_the_protocol_is_said_to_be_none(said: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("said", "code", "refuses_all"),
     [
-        ("WRONGPASS invalid username-password pair or user is disabled.", "WRONGPASS"),
-        ("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed", "OOM"),
-        ("ERR wrong number of arguments", "ERR"),
+        ("WRONGPASS invalid username-password pair or user is disabled.", "WRONGPASS", True),
+        ("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM not allowed", "OOM", True),
+        ("ERR wrong number of arguments", "ERR", False),
+        ("NOPERM this user has no permissions to access one of the keys used as arguments", "NOPERM", False),
+        ("MOVED 7365 192.0.2.1:6379", "MOVED", False),
     ],
 )
-def test_a_refusal_is_known_by_its_code(said: str, code: str) -> None:
-    assert RedisReplyError(said).code == code
+def test_a_refusal_is_known_by_its_code(said: str, code: str, *, refuses_all: bool) -> None:
+    refusal = RedisReplyError(said)
+    assert (refusal.code, refusal.refuses_all) == (code, refuses_all)

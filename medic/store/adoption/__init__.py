@@ -1,0 +1,1 @@
+"""Taking over the database of the earlier system: what would happen, doing it, and the way back."""
