@@ -12,6 +12,7 @@ import trio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
+from medic.alerting.deadman import DeadmanStatistics
 from medic.core.service import Mute
 from medic.core.status import Status
 from medic.errors import OverloadedError
@@ -43,7 +44,7 @@ def exposition(services=(), *, bench=None, services_max=1_000, components=None):
     bench = bench or Bench()
     collector = MedicCollector(
         parts=bench.parts,
-        health=FixedHealth(components or {}),
+        health=FixedHealth(components or {}, NOW),
         version="1.2.3",
         services_max=services_max,
     )
@@ -114,6 +115,7 @@ async def test_both_formats_say_the_same():
 async def test_every_metric_of_the_catalogue_is_there_and_no_other():
     bench = Bench()
     bench.redis = RedisStatistics(failing=None, failures=0, connections=1)
+    bench.deadman = DeadmanStatistics(succeeded=1, last_success_at=NOW)
     text = await text_of(exposition(bench=bench).metrics())
     families = {
         re.sub(r"_(total|created)$", "", family.name) + ("_total" if family.type == "counter" else "")
@@ -126,6 +128,7 @@ async def test_every_metric_of_the_catalogue_is_there_and_no_other():
 async def test_labels_are_those_of_the_catalogue():
     bench = Bench()
     bench.redis = RedisStatistics(failing=None, failures=0, connections=1)
+    bench.deadman = DeadmanStatistics(succeeded=1, last_success_at=NOW)
     bench.meter.observe("GET", "/health", 200, 0.001)
     bench.meter.refuse_heartbeat("not_registered")
     bench.meter.fail_authentication("invalid_key")
@@ -224,6 +227,7 @@ async def test_the_kept_names_carry_what_the_parts_counted():
     assert found["medic_active_locks_lost_total", ()] == 74
     assert (found["medic_api_keys", ()], found["medic_api_keys_expiring", ()]) == (90, 91)
     assert found["medic_outbox_pending", ()] == 36
+    assert found["medic_progress_timestamp_seconds", ()] == NOW / 1000
     assert found["medic_actors", ()] == 21
     assert found["medic_actor_restarts_total", ()] == 42
 
