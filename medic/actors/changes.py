@@ -8,6 +8,7 @@ PostgreSQL is away; the writer brings them there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -46,10 +47,13 @@ from medic.errors import (
     UnknownServiceError,
 )
 from medic.history import History
-from medic.ports import Clock, Ids, Journal, Resolved, ServiceStore, Teller
+from medic.ports import Clock, Ids, Journal, Resolved, ServiceStore
 
 EDIT_ATTEMPTS_MAX: Final = 5
 """An edit that meets this many others of the same service in a row is answered 503: somebody runs a loop."""
+
+WhoHears = Callable[[Notification], tuple[str, ...]]
+"""The targets that would be told a notification now."""
 
 
 class OperatorChanges:
@@ -63,7 +67,7 @@ class OperatorChanges:
         journal: Journal,
         services: ServiceStore,
         history: History,
-        teller: Teller,
+        who_hears: WhoHears,
         clock: Clock,
         ids: Ids,
         defaults: Defaults,
@@ -75,7 +79,7 @@ class OperatorChanges:
         self._journal = journal
         self._services = services
         self._history = history
-        self._teller = teller
+        self._who_hears = who_hears
         self._clock = clock
         self._ids = ids
         self._defaults = defaults
@@ -195,7 +199,7 @@ class OperatorChanges:
             at=at,
             heartbeat_name=actor.service.row.heartbeat_name,
         )
-        return self._teller.targets_for(probe)
+        return self._who_hears(probe)
 
     # ---------------------------------------------------------------------- committed already, by SQL or before a start
 

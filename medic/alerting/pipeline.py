@@ -133,6 +133,10 @@ class Alerting:
             return names
         return (self._fallback.name,)
 
+    def who_hears(self, notification: Notification) -> tuple[str, ...]:
+        """Those of them that would really be told now: nobody while notifications are withheld."""
+        return self.targets_for(notification) if self._withholding is None else ()
+
     def describe_targets(self) -> str:
         """Who would be told, for the start line: no secret in it."""
         told = [target.notifier.describe() for target in self._targets.values() or (self._fallback,)]
@@ -232,6 +236,12 @@ class Alerting:
             async with trio.open_nursery() as nursery:
                 for target in targets:
                     nursery.start_soon(target.hold)
+
+    async def prove(self) -> None:
+        """Return once every target was seen to be at work, or to have nothing that might be tried now."""
+        await trio.lowlevel.checkpoint()
+        for target in (self._fallback, *self._targets.values()):
+            await target.prove()
 
     def statistics(self) -> AlertingStatistics:
         """How every target stands, and which alerts are untold."""

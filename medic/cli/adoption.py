@@ -148,6 +148,8 @@ def _notes(plan: Plan, retention_days: int) -> Iterator[str]:
     timed = [service.name for service in plan.services if service.max_duration_ms]
     if timed:
         yield f"* max_duration_ms is not taken over; Medic does not limit how long a run takes: {_named(timed)}"
+    if plan.views:
+        yield f"* These views go on reading the old tables, and are dropped with them by --finish: {_named(plan.views)}"
     if plan.heartbeats.orphans:
         yield f"* {plan.heartbeats.orphans} heartbeats are of services that are gone."
 

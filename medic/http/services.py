@@ -166,7 +166,7 @@ async def send_test(parts: ApiParts, call: Call) -> Answer:
     told = (
         f"A test page goes to {', '.join(targets)}."
         if targets
-        else "There is nobody to tell: no notifier is configured."
+        else "There is nobody to tell: no notifier is configured, or MEDIC_NOTIFY is off."
     )
     return success(200, told, {"targets": list(targets)})
 

@@ -252,6 +252,25 @@ ACTIVE_LOCK_HELD: Final = Spec(
 )
 ACTIVE_LOCKS_LOST: Final = Spec("medic_active_locks_lost_total", "counter", "How often it lost the lock.")
 
+# ------------------------------------------------------------------------------------------- Medic is watched too
+
+DEADMAN_CALLS: Final = Spec(
+    "medic_deadman_calls_total",
+    "counter",
+    "Calls to MEDIC_DEADMAN_URL, by status (success, failure; withheld: due, and not made for want of progress).",
+    ("status",),
+)
+DEADMAN_LAST_SUCCESS: Final = Spec(
+    "medic_deadman_last_success_timestamp_seconds",
+    "gauge",
+    "When the last call to MEDIC_DEADMAN_URL was taken; absent before the first one.",
+)
+PROGRESS_PROVEN: Final = Spec(
+    "medic_progress_timestamp_seconds",
+    "gauge",
+    "When work was last seen to go through journal, wheel and outbox; absent before the first time.",
+)
+
 # --------------------------------------------------------------------------------------------------------- API keys
 
 KEYS: Final = Spec("medic_api_keys", "gauge", "API keys that work; MEDIC_ADMIN_API_KEY is not counted.")

@@ -123,4 +123,5 @@ async def test_a_test_page_is_withheld_with_its_end(autojump_clock):
         withheld.decide(replace(page, kind=K.RESOLVE, notification_id="9.r"))
         await wait_all_tasks_blocked()
         assert pagerduty.sent == []
+        assert bench.alerting.who_hears(page) == ()
         assert bench.outcomes() == [("9.t", Outcome.WITHHELD), ("9.r", Outcome.WITHHELD)]

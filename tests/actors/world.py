@@ -164,7 +164,7 @@ class World:
             journal=self.journal,
             services=self.services,
             history=self.history,
-            teller=self.ear,
+            who_hears=self.ear.targets_for,
             clock=self.clock,
             ids=self.ids,
             defaults=defaults,

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from medic.store.adoption.heartbeats import BATCH_ROWS
 from tests.e2e.pages import pages, wait_for_pages
 from tests.e2e.postgres import PostgresProcess
 from tests.e2e.process import MedicProcess
@@ -15,6 +16,9 @@ from tests.earlier_system import small_fleet
 from tests.patience import PATIENCE_SECONDS
 from tests.postgres_server import find_tool
 from tests.vendors import VendorProcess
+
+MANY = BATCH_ROWS + 10_000
+"""Heartbeats for two batches."""
 
 COMMAND = str(Path(sys.executable).parent / "medic")
 
@@ -53,7 +57,7 @@ def command(medic: MedicProcess, words: Sequence[str], *, status: int) -> str:
 def test_the_earlier_systems_database_is_taken_over_and_pages_nobody(
     vendors: VendorProcess, postgres: PostgresProcess, tmp_path: Path
 ) -> None:
-    by_sql(postgres, *small_fleet(count=5_000))
+    by_sql(postgres, *small_fleet(count=MANY))
     medic = MedicProcess(
         tmp_path / "data",
         **vendors.environment,
@@ -67,8 +71,10 @@ def test_the_earlier_systems_database_is_taken_over_and_pages_nobody(
         assert "`medic migrate --adopt`" in refused
         assert "schema medic" in refused
         assert "5 alerts are open, 4 of them known to PagerDuty" in command(medic, ["migrate", "--plan"], status=0)
-        said = command(medic, ["migrate", "--adopt"], status=0)
-        assert "Start Medic with a new data folder" in said
+        _kill_it_halfway(medic)
+        assert "`medic migrate --adopt`, or back" in command(medic, ["serve"], status=2)
+        assert "Start Medic with a new data folder" in medic.wait_for(lambda: _adopted(medic))
+        assert by_sql(postgres, 'SELECT count(*) FROM medic."heartbeatEvents"').strip() == str(MANY + 6)
         _without_telling(medic, vendors)
         medic.environment["MEDIC_NOTIFY"] = "on"
         _for_good(medic, vendors)
@@ -76,6 +82,30 @@ def test_the_earlier_systems_database_is_taken_over_and_pages_nobody(
         assert medic.stop() == 0, medic.output()
     finally:
         medic.end()
+
+
+def _kill_it_halfway(medic: MedicProcess) -> None:
+    """Kill -9 the taking over once its first batch of heartbeats is in."""
+    with subprocess.Popen(
+        [COMMAND, "migrate", "--adopt"], env=medic.environment, stdout=subprocess.PIPE, text=True
+    ) as taking:
+        assert taking.stdout is not None
+        assert any(line.startswith("heartbeats: ") for line in taking.stdout)
+        taking.kill()
+
+
+def _adopted(medic: MedicProcess) -> str:
+    """What the taking over says; nothing while PostgreSQL has not noticed yet that the one before is dead."""
+    done = subprocess.run(
+        [COMMAND, "migrate", "--adopt"],
+        env=medic.environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0 or "a Medic is active on it" in done.stderr, done.stderr
+    return done.stdout if done.returncode == 0 else ""
 
 
 def _without_telling(medic: MedicProcess, vendors: VendorProcess) -> None:

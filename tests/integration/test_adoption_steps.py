@@ -61,13 +61,15 @@ async def test_from_the_plan_to_the_end(postgres, tmp_path):
         "INSERT INTO medic.services (service_id, heartbeat_name, service_name, alert_interval, max_duration_ms) VALUES"
         " (30, 'zero', 'fakeservice', 0, 5000)"
     )
-    async with filled(postgres, *small_fleet(), wrong) as database:
+    view = "CREATE VIEW public.late AS SELECT heartbeat_name FROM medic.services WHERE down = 1"
+    async with filled(postgres, *small_fleet(), wrong, view) as database:
         operator = Operator(database, tmp_path)
         planned = await operator.says(Step.PLAN, settled=False)
         assert 'UPDATE medic."services" SET alert_interval = 1 WHERE service_id = 30;' in planned
         assert "Medic does not limit how long a run takes: zero" in planned
         assert "The label fakeservice meant that nobody looked. Medic watches these as well: zero" in planned
         assert "2 services are muted" in planned
+        assert "dropped with them by --finish: public.late" in planned
         assert (await operator.says(Step.ADOPT, settled=False)).endswith("Nothing was changed.")
         await database.execute("UPDATE medic.services SET alert_interval = 1 WHERE service_id = 30")
         assert "Nothing has to be settled first" in await operator.says(Step.PLAN)

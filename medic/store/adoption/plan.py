@@ -90,6 +90,7 @@ class Plan:
     senders: Sequence[Sender]
     unsettled: Sequence[Unsettled]
     unheard: Sequence[EarlierService]
+    views: Sequence[str]
 
     @property
     def is_settled(self) -> bool:
@@ -127,6 +128,7 @@ async def read_plan(
         alerts=0 if counted is None else counted["alerts"],
         open_alerts=open_alerts,
         senders=await _senders(database, tables),
+        views=await _views(database, tables),
         unsettled=unsettled,
         unheard=[
             service
@@ -271,3 +273,20 @@ async def _senders(database: Asked, tables: EarlierTables) -> list[Sender]:
         operation="adopt",
     )
     return [Sender(row["heartbeat_name"], row["status"], row["times"], row["newest"]) for row in rows]
+
+
+async def _views(database: Asked, tables: EarlierTables) -> list[str]:
+    """Views of others over the old tables: they go on reading these, and go with them."""
+    rows = await database.fetch(
+        """
+        SELECT DISTINCT n.nspname || '.' || v.relname AS name
+        FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class
+        JOIN pg_namespace n ON n.oid = v.relnamespace JOIN pg_class t ON t.oid = d.refobjid
+        WHERE d.refclassid = 'pg_class'::regclass AND d.classid = 'pg_rewrite'::regclass AND v.oid <> t.oid
+          AND t.relnamespace = to_regnamespace($1) AND t.relname::text = ANY ($2::text[]) ORDER BY 1
+        """,
+        tables.place,
+        list(tables.columns),
+        operation="adopt",
+    )
+    return [row["name"] for row in rows]

@@ -273,3 +273,23 @@ def test_python_m_medic_is_the_command() -> None:
         [sys.executable, "-m", "medic", "--version"], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert done.stdout.startswith("Medic ")
+
+
+# ------------------------------------------------------------------------------------------------------------ migrating
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--plan", "--adopt"), "--plan and --adopt: one of them"),
+        (("--finish", "--back"), "--finish and --back: one of them"),
+        (("--adopt", "--zone", "Chicago"), "'Chicago' is no time zone"),
+        (("--adopt", "--zone", "../etc/passwd"), "is no time zone"),
+    ],
+)
+def test_steps_that_exclude_each_other_and_zones_that_are_none_are_refused(
+    words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run_medic("migrate", *words, monkeypatch=monkeypatch) == EXIT_CONFIGURATION
+    assert said in capsys.readouterr().err
