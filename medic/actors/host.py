@@ -168,6 +168,13 @@ class Host:
         if actor is not None:
             self.tell_nowait(actor, NobodyTold(self._clock.now(), self._clock.sighted()))
 
+    def tell_what_reached_nobody(self) -> None:
+        """The same of every open alert that was told before the start and that no target took."""
+        ledger = self._outbox.ledger
+        for service in self._directory.open_alerts():
+            if service.alert is not None and ledger.reached_nobody(service.alert.alert_id):
+                self.tell_again(service.row.service_id)
+
     def turn(self, actor: Actor, event: Event) -> Position:
         """Give an actor in order its turn: the position of its newest record. Whoever calls looked at `mailbox` first.
 

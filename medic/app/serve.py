@@ -107,7 +107,6 @@ What it costs could not be measured."""
 WRITER_DRAIN_SECONDS: Final = 10.0
 """How long the writer may take at the end to bring PostgreSQL up to date. The rest stays in the journal."""
 
-
 SNAPSHOT_DRAIN_SECONDS: Final = 15.0
 """How long the last snapshot may take: without it the next start folds the journal behind the one before."""
 
@@ -385,9 +384,7 @@ class _Medic:
             watching.alerting.resume_nowait(notification, notification.targets)
         watching.host.add_all(list(recovered.services))
         if not (is_afresh or self._settings.telling.withheld):
-            for service in watching.directory.open_alerts():
-                if service.alert is not None and recovered.ledger.reached_nobody(service.alert.alert_id):
-                    watching.host.tell_again(service.row.service_id)
+            watching.host.tell_what_reached_nobody()
         recovered.services.clear()  # the directory has them now
         gc.freeze()
         return_freed_memory()
