@@ -101,19 +101,24 @@ async def run(database: Database, sql: str) -> None:
 
 
 async def fill(database: Database, heartbeats: int, services: int) -> None:
-    """A day of heartbeats in the order of their arrival."""
-    await database.execute("SELECT medic.ensure_heartbeat_day($1)", DAY)
+    """A day of heartbeats in the order of their arrival. Indexed afterwards, as that is faster."""
+    await run(database, f'CREATE TABLE {partition_of(DAY)} (LIKE medic."heartbeatEvents" INCLUDING DEFAULTS)')
     gap = 86_400 / heartbeats
     for first in range(0, heartbeats, FILLED_AT_ONCE):
         last = min(first + FILLED_AT_ONCE, heartbeats) - 1
         await run(
             database,
-            'INSERT INTO medic."heartbeatEvents" (heartbeat_id, "time", status, service_id)'
+            f'INSERT INTO {partition_of(DAY)} (heartbeat_id, "time", status, service_id)'
             f" SELECT n, '{DAY}T00:00:00Z'::timestamptz + n * {gap} * interval '1 second',"
             " CASE WHEN n % 97 = 0 THEN 'DEGRADED' WHEN n % 89 = 0 THEN 'up' ELSE 'UP' END,"
             f" (n::bigint * 7919) % {services} FROM generate_series({first}, {last}) AS n",
         )
-    await run(database, f"ANALYZE {partition_of(DAY)}")
+    await run(
+        database,
+        f'ALTER TABLE medic."heartbeatEvents" ATTACH PARTITION {partition_of(DAY)}'
+        f" FOR VALUES FROM ('{DAY}T00:00:00Z') TO ('{DAY + dt.timedelta(days=1)}T00:00:00Z');"
+        f" ANALYZE {partition_of(DAY)}",
+    )
 
 
 async def count_in_turn(database: Database) -> tuple[dict[str, dict[str, float]], int, int]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from medic.app import sigterm
 
-SERVERS: Final = ("serve",)
+SERVERS: Final = ("serve", "watch")
 """Commands that run until they are told to stop, so that being told so before they began is an orderly end as well."""
 
 INTERRUPTED: Final = 130

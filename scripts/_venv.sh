@@ -137,7 +137,8 @@ fetch_prometheus() {
   printf 'Fetching Prometheus for the tests (once; half a minute or so)\n' >&2
   scratch=$(mktemp -d "$venv/prometheus.XXXXXX")
   if (cd -- "$scratch" && timeout "$FETCH_SECONDS" bash -c "$download_prometheus") >"$said" 2>&1 </dev/null; then
-    mv -- "$scratch/unpacked" "$place" 2>/dev/null || true
+    # Another run may have been quicker.
+    mv -T -n -- "$scratch/unpacked" "$place" 2>/dev/null || true
   else
     printf 'It could not be had; its tests are left out (see .venv/prometheus.log).\n' >&2
   fi

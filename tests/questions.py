@@ -63,6 +63,13 @@ def rule_questions() -> Iterator[Question]:
         yield Question(f"rule {rule['alert']} {rule['labels']['severity']}", rule["expr"], legend)
 
 
+def documented_configuration() -> str:
+    """The `prometheus.yml` of docs/operations.md."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    [found] = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "scrape_configs:" in block]
+    return found
+
+
 def selectors(syntax: Any) -> list[Any]:
     """The series selectors in an expression."""
     found: list[Any] = []

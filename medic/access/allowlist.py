@@ -198,12 +198,14 @@ def _without_port(text: str) -> tuple[str, int | None]:
     host, colon, digits = text.rpartition(":")
     if not colon or text.endswith("]"):
         host, digits = text, ""
-    elif not (
-        digits.isascii() and digits.isdigit() and len(digits) <= PORT_DIGITS_MAX and 1 <= int(digits) <= PORT_MAX
-    ):
+    elif not _is_port(digits):
         raise ValueError(ENTRY_FORMS)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         if address_in(host) is None:
             raise ValueError(ENTRY_FORMS)
     return host, int(digits) if digits else None
+
+
+def _is_port(digits: str) -> bool:
+    return digits.isascii() and digits.isdigit() and len(digits) <= PORT_DIGITS_MAX and 1 <= int(digits) <= PORT_MAX

@@ -5,8 +5,8 @@ in Redis too. A heartbeat takes 20 µs and a round trip to Redis ten times that,
 in batches: a lease is a number of requests that Redis has counted already and this process has not used yet.
 
 * Ahead of need. A lease is an eighth of the limit, so that no process holds much that others could use, or a quarter
-  where the last one was soon used up, and the next one is asked for before it is. What is not used within `LEASE_US` is dropped, and has been given back long
-  before: Redis counts what was taken from it as over after as many emissions.
+  where the last one was soon used up, and the next one is asked for before it is. What is not used within `LEASE_US`
+  is dropped, and has been given back long before: Redis counts what was taken from it as over after as many emissions.
 * Never waiting. The first requests of a name are taken on credit while Redis is asked. Credit is counted in Redis with
   the next lease, whether it fits or not, so that what was taken too much at the beginning is missing afterwards:
   however slow Redis is, in the long run exactly the limit passes.
@@ -55,8 +55,8 @@ ASKED_AT: Final = 8 * SHARE
 than who keeps the limit's pace takes for that, and whoever is faster has credit."""
 
 ALONE: Final = 8
-"""Where Redis is not asked, this part of the limit is opened at once. It counts as if it all came when its last one did,
-so whoever comes in bursts may be refused by as much too early."""
+"""Where Redis is not asked, this part of the limit is opened at once. It counts as if it all came when its last one
+did, so whoever comes in bursts may be refused by as much too early."""
 
 CREDIT: Final = 32
 """Requests on credit are counted once they are this part of the limit, and at once where they are more: what several
@@ -110,7 +110,7 @@ class _Lease:
 
     @property
     def asked_at(self) -> int:
-        """Where so many are left, Redis is asked: ahead of need while there is a lease, else for some credit at once."""
+        """Where so many are left, Redis is asked: ahead of need while there is a lease, else for credit."""
         if self.seen_at < self.ends_at:
             return self.limit.requests // ASKED_AT
         return -(self.limit.requests // CREDIT)

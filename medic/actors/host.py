@@ -40,7 +40,7 @@ from medic.core.status import HeartbeatStatus
 from medic.core.units import InstantMs, ServiceId, SightedMs, SkewMs
 from medic.errors import JournalRefusedError, OverloadedError, UnknownServiceError
 from medic.ports import Ids, Position
-from medic.wheel import Tick, Wheel
+from medic.wheel import Tick, Timer, Wheel
 
 TICK_MS: Final = 10
 """One tick of the wheel. A deadline fires at most this much after its instant, and never before it."""
@@ -61,6 +61,17 @@ LATENESS_BOUNDS_SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 def tick_of(deadline: SightedMs) -> Tick:
     """The first tick at or after the instant: nothing fires early."""
     return Tick(-(-deadline // TICK_MS))
+
+
+class _Probe(Timer):
+    """A timer that is nobody's deadline, armed for one tick: it shows that the wheel turns."""
+
+    __slots__ = ("fired", "tick")
+
+    def __init__(self, tick: Tick) -> None:
+        super().__init__()
+        self.tick = tick
+        self.fired = trio.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +116,7 @@ class Host:
         self._directory = directory
         self._outbox = outbox
         self._supervisor = supervisor
-        self._wheel: Wheel[Actor] = Wheel(self._now_tick(), self._tick_due)
+        self._wheel: Wheel[Actor | _Probe] = Wheel(self._now_tick(), self._tick_due)
         self._skew = clock.skew
         self._sleeps_until: Tick | None = None
         self._sooner = trio.Event()
@@ -167,13 +178,6 @@ class Host:
         actor = self._directory.actor_by_id(service_id)
         if actor is not None:
             self.tell_nowait(actor, NobodyTold(self._clock.now(), self._clock.sighted()))
-
-    def tell_what_reached_nobody(self) -> None:
-        """The same of every open alert that was told before the start and that no target took."""
-        ledger = self._outbox.ledger
-        for service in self._directory.open_alerts():
-            if service.alert is not None and ledger.reached_nobody(service.alert.alert_id):
-                self.tell_again(service.row.service_id)
 
     def turn(self, actor: Actor, event: Event) -> Position:
         """Give an actor in order its turn: the position of its newest record. Whoever calls looked at `mailbox` first.
@@ -287,6 +291,16 @@ class Host:
             await self._fire_due()
             await self._sleep()
 
+    async def prove(self) -> None:
+        """Return once a timer that was armed now has fired: a deadline at this instant would have been decided."""
+        probe = _Probe(Tick(self._now_tick() + 1))
+        self._wheel.arm(probe, probe.tick)
+        self._sooner.set()
+        try:
+            await probe.fired.wait()
+        finally:
+            self._wheel.disarm(probe)
+
     def look(self) -> None:
         """Credit blind time, and see whether the wall clock still stands where it did."""
         try:
@@ -354,7 +368,10 @@ class Host:
         timers = self._wheel.advance(due, SLICE_MOVES)
         at, sighted = self._clock.read()
         for timer in timers:
-            self._expire(timer, at, sighted)
+            if isinstance(timer, _Probe):
+                timer.fired.set()
+            else:
+                self._expire(timer, at, sighted)
         self._slices += 1
         return len(timers)
 
@@ -380,8 +397,10 @@ class Host:
         self._fired += 1
         self._observe_lateness((sighted - armed_for) / 1000)
 
-    def _tick_due(self, actor: Actor) -> Tick | None:
+    def _tick_due(self, actor: Actor | _Probe) -> Tick | None:
         """When the actor is due, as the wheel asks it; None for one that is being rebuilt or has to be."""
+        if isinstance(actor, _Probe):
+            return actor.tick
         if actor.rare.mailbox is not None:
             return None
         try:

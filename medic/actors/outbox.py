@@ -48,6 +48,7 @@ class OutboxStatistics:
 
     `pending` notifications wait for the journal, not for a vendor; `handed_on` ones are durable and alerting's.
     `journal_retries` counts how often the journal said that its disk fails while one waited.
+    `oldest_pending_at` is when the oldest of the pending ones was decided, or None.
     """
 
     heartbeats: dict[HeartbeatStatus, int]
@@ -58,6 +59,7 @@ class OutboxStatistics:
     pending: int
     handed_on: int
     journal_retries: int
+    oldest_pending_at: InstantMs | None = None
 
 
 class Outbox:
@@ -212,6 +214,7 @@ class Outbox:
             pending=len(self._undelivered),
             handed_on=self._handed_on,
             journal_retries=self._retries,
+            oldest_pending_at=self._undelivered[0][1].at if self._undelivered else None,
         )
 
     def _decided(self, notification: Notification) -> Notify:

@@ -69,7 +69,8 @@ class Answer:
 
 
 @lru_cache(maxsize=1)
-def _trusted_authorities() -> ssl.SSLContext:
+def trusted_authorities() -> ssl.SSLContext:
+    """Whom Medic believes: certifi's list and the system's own."""
     # Reading the list takes 20 ms, so it is read once for all clients.
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
@@ -104,7 +105,7 @@ def client_over(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
 def direct_transport() -> httpx.AsyncBaseTransport:
     """Connections of one client."""
     return httpx.AsyncHTTPTransport(
-        verify=_trusted_authorities(),
+        verify=trusted_authorities(),
         trust_env=False,
         limits=httpx.Limits(
             max_connections=CONNECTIONS_MAX,
@@ -142,6 +143,21 @@ async def post(
                 return Retry("the connection was lost before an answer came", maybe_taken=True)
     # An answer whose status came is an answer, though its body was cut off.
     return answer or Retry(f"no answer within {ATTEMPT_SECONDS:.0f} s", maybe_taken=True)
+
+
+async def ask(client: httpx.AsyncClient, url: str) -> Answer:
+    """The answer to one GET, as much of it as is read of any. Raises what httpx does; takes as long as that does."""
+    async with client.stream("GET", url) as response:
+        return Answer(response.status_code, await _beginning(response), None)
+
+
+async def is_there(host: str, port: int) -> bool:
+    """Whether somebody takes a connection there, or is there to refuse it. Says nothing to him; has no time limit."""
+    try:
+        await trio.aclose_forcefully(await trio.open_tcp_stream(host, port))
+    except OSError as error:
+        return any(isinstance(cause, ConnectionRefusedError) for cause in causes(error))
+    return True
 
 
 def judge(answer: Answer, detail: str) -> Attempt:
@@ -191,7 +207,7 @@ def _wait_asked_for(response: httpx.Response, clock: Clock) -> float | None:
 
 
 def _connect_words(error: BaseException) -> str:
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"TLS failed: {safe(cause.verify_message)}"
         if isinstance(cause, ssl.SSLError):
@@ -203,10 +219,11 @@ def _connect_words(error: BaseException) -> str:
     return "no connection"
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what is in it where it is a group, and what it was caused by, from the outside in."""
     while error is not None:
         yield error
         if isinstance(error, BaseExceptionGroup):
             for inner in error.exceptions:
-                yield from _causes(inner)
+                yield from causes(inner)
         error = error.__cause__ or error.__context__

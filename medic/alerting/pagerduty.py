@@ -18,7 +18,7 @@ from medic.alerting.notifier import ALERT_KINDS
 from medic.alerting.outbound import Answer, host_of, judge, outbound_client, post, safe
 from medic.alerting.resolving import Resolve, resolve_nothing
 from medic.alerting.wording import clipped, priority_words, reason_words
-from medic.core.notification import PAGERDUTY, SELF_KEY, Notification, alert_name
+from medic.core.notification import PAGERDUTY, Notification, alert_name
 from medic.core.status import NotificationKind, OpenedReason
 from medic.core.units import isoformat, ms_to_minutes
 from medic.ports import Clock
@@ -169,7 +169,7 @@ def dedup_key(key: str) -> str:
 
 
 def _summary(notification: Notification) -> str:
-    if notification.key == SELF_KEY:
+    if not notification.heartbeat_name:  # it is of a Medic, not of a service
         return notification.text
     name = alert_name(notification.heartbeat_name)
     if notification.kind is NotificationKind.TEST:

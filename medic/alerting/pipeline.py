@@ -237,6 +237,12 @@ class Alerting:
                 for target in targets:
                     nursery.start_soon(target.hold)
 
+    async def prove(self) -> None:
+        """Return once every target was seen to be at work, or to have nothing that might be tried now."""
+        await trio.lowlevel.checkpoint()
+        for target in (self._fallback, *self._targets.values()):
+            await target.prove()
+
     def statistics(self) -> AlertingStatistics:
         """How every target stands, and which alerts are untold."""
         targets = [target.statistics() for target in self._targets.values()]

@@ -31,6 +31,9 @@ from medic.ports import Clock
 
 _log = structlog.get_logger(__name__)
 
+PROVE_EVERY_SECONDS: Final = 0.05
+"""Between two looks whether a target has begun what it may begin; it does so in its task's next turn."""
+
 CLOSE_SECONDS: Final = 1.0
 """A vendor that does not say goodbye is left without it."""
 
@@ -125,6 +128,16 @@ class Target:
         self._pace.mended()
         self._queue.release_all(trio.current_time())
         self._changed.set()
+
+    async def prove(self) -> None:
+        """Return once nothing waits here that might be tried now, or an attempt was begun since.
+
+        A vendor that refuses, hangs or asks for a pause is not the target's fault; a task that does nothing is.
+        """
+        begun = self._attempts + self._pace.in_flight
+        # A look, not an event: a task that does nothing tells nobody.
+        while self._may_begin(trio.current_time()) and self._attempts + self._pace.in_flight == begun:  # noqa: ASYNC110
+            await trio.sleep(PROVE_EVERY_SECONDS)
 
     async def wait_quiet(self) -> None:
         """Return once nothing is under way and nothing may be tried at this moment."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from medic.access.mode import AuthMode
+from medic.alerting.outbound import host_of
 from medic.app.access import describe_access, describe_signatures
 from medic.app.slack import describe_buttons
 from medic.config.settings import Settings
@@ -51,6 +52,14 @@ def describe_signed(settings: Settings) -> tuple[str, ...]:
     return describe_signatures(settings), describe_buttons(settings)
 
 
+def describe_watched(settings: Settings) -> tuple[str, ...]:
+    """Who is called while Medic makes progress; no line where nobody is."""
+    deadman = settings.deadman
+    if deadman is None:
+        return ()
+    return (f"{host_of(deadman.url.get_secret_value())} is called every {deadman.seconds:g} s, while progress is made",)
+
+
 def say_started(started: Started, settings: Settings, announce: Callable[[str], None]) -> None:
     """Print the first screen."""
     url = started.addresses[0]
@@ -65,6 +74,7 @@ def say_started(started: Started, settings: Settings, announce: Callable[[str], 
         f"  access    {describe_access(settings)}",
         *(f"            {sentence}" for sentence in describe_signed(settings)),
         f"  journal   {DURABILITY[settings.storage.journal_sync]}",
+        *(f"  watched   {sentence}" for sentence in describe_watched(settings)),
         *(f"  note      {remark}" for remark in (*settings.remarks, *started.remarks)),
         "",
         "To try it, copy these into another terminal: a service that promises a heartbeat every 12 seconds,",

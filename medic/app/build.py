@@ -19,10 +19,15 @@ from medic.actors.self_alert import SelfAlert
 from medic.actors.sight import Sight
 from medic.actors.supervisor import Rebuild, Supervisor
 from medic.alerting.assembly import NotifierSettings, as_it_is, build_alerting
+from medic.alerting.deadman import DeadmanCall
+from medic.alerting.guard import Guard
 from medic.alerting.pipeline import Alerting
+from medic.alerting.resolving import resolve_from
 from medic.alerting.webhook import carry_nothing
+from medic.app.deadman import Deadman
 from medic.app.key_keeping import KeyKeeping
 from medic.app.keys import OperatorKeys
+from medic.app.progress import Progress, outbox_proof
 from medic.app.secrets import OperatorSecrets
 from medic.app.webhooks import OperatorWebhooks
 from medic.config.secret_rules import references_of
@@ -31,7 +36,7 @@ from medic.core.blind import BlindSpan
 from medic.core.ledger import NotificationLedger
 from medic.core.units import InstantMs, SightedMs
 from medic.core.webhook import Webhook
-from medic.ports import Journal
+from medic.ports import Journal, Position
 from medic.store.audit.log import PgAuditLog
 from medic.store.journal.file_journal import FileJournal
 from medic.store.limiter import Limiter
@@ -153,6 +158,19 @@ def build_watching(
     return Watching(clock, directory, alerting, outbox, supervisor, sight, host, journal)
 
 
+def build_writer(settings: Settings, stores: Stores, watching: Watching, committed: Position) -> Writer:
+    """What brings the journal into PostgreSQL, from the position up to which that has been done."""
+    return Writer(
+        database=stores.database,
+        journal=stores.journal,
+        clock=watching.clock,
+        state_of=watching.directory.in_order,
+        rejected=settings.storage.folder / "journal" / "rejected",
+        committed=committed,
+        calm=watching.host.wait_calm,
+    )
+
+
 def build_serving(
     settings: Settings, stores: Stores, watching: Watching, writer: Writer, limiter: Limiter, *, ring: KeyRing
 ) -> Serving:
@@ -221,6 +239,34 @@ def build_keeper(
         committed=lambda: writer.committed,
         last=last,
     )
+
+
+def build_progress(stores: Stores, watching: Watching) -> Progress:
+    """What shows that work goes through the parts."""
+    return Progress(
+        {
+            "journal": stores.journal.prove,
+            "wheel": watching.host.prove,
+            "outbox": outbox_proof(watching.outbox.statistics, watching.clock),
+            "alerting": watching.alerting.prove,
+        },
+        watching.clock,
+    )
+
+
+def build_deadman(settings: Settings, stores: Stores, watching: Watching, progress: Progress) -> Deadman | None:
+    """What calls `MEDIC_DEADMAN_URL`; None where it is not set."""
+    deadman = settings.deadman
+    if deadman is None:
+        return None
+    call = DeadmanCall(
+        deadman.url.get_secret_value(),
+        key="" if deadman.key is None else deadman.key.get_secret_value(),
+        clock=watching.clock,
+        guard=Guard(settings.telling.webhook_hosts),
+        resolve=resolve_from(stores.vault),
+    )
+    return Deadman(call, progress=progress, seconds=deadman.seconds, clock=watching.clock, rng=SystemRandom())
 
 
 def notifier_settings(settings: Settings) -> NotifierSettings:

@@ -18,6 +18,7 @@ from typing import Final
 import trio
 
 from medic.access.endings import TOLD_DAYS
+from medic.alerting.deadman import FAILURES_TOLD, DeadmanStatistics
 from medic.alerting.statistics import TargetStatistics
 from medic.core.blind import BlindSpan
 from medic.core.notification import PAGERDUTY, SLACK, WEBHOOK_PREFIX
@@ -84,6 +85,7 @@ class SystemHealth:
         database: `embedded` or `external`.
         journal_sync: `always` or `interval`.
         require_intake: `Journal.require_intake`: whether a heartbeat would be taken now.
+        proven_at: When work was last seen to go through journal, wheel and outbox.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class SystemHealth:
         database: str,
         journal_sync: str,
         require_intake: Callable[[], None],
+        proven_at: Callable[[], InstantMs | None],
     ) -> None:
         self._parts = parts
         self._clock = clock
@@ -102,6 +105,7 @@ class SystemHealth:
         self._database_kind = database
         self._journal_sync = journal_sync
         self._require_intake = require_intake
+        self._proven_at = proven_at
         self._since: dict[str, tuple[str, InstantMs]] = {}
         self._wheel_progress = _Progress()
         self._journal_progress = _Progress()
@@ -143,6 +147,10 @@ class SystemHealth:
         except JournalRefusedError as refused:
             return refused.message
         return None if self._parts.ids_ahead() else "The ids kept ahead are used up, and PostgreSQL gives no new ones."
+
+    def proven_at(self) -> InstantMs | None:
+        """When work was last seen to go through journal, wheel and outbox; None: not yet."""
+        return self._proven_at()
 
     def report(self) -> HealthReport:
         """All components, and the worst of them."""
@@ -192,6 +200,9 @@ class SystemHealth:
         }
         if webhooks:
             found["webhooks"] = _webhooks(webhooks)
+        deadman = self._parts.deadman()
+        if deadman is not None:
+            found["deadman"] = _deadman(deadman)
         return found
 
     def _database(self) -> _Finding:
@@ -319,6 +330,18 @@ def _notifier(target: TargetStatistics | None) -> _Finding:
     if target.failing_since is None:
         return _Finding(CONFIGURED, facts)
     return _Finding(DEGRADED, (*facts, ("reason", target.last_error)), since=target.failing_since)
+
+
+def _deadman(deadman: DeadmanStatistics) -> _Finding:
+    facts: Facts = (("withheld", deadman.withheld),)
+    if deadman.last_success_at is not None:
+        facts = (*facts, ("last_call", isoformat(deadman.last_success_at)))
+    if deadman.stuck is not None:
+        return _Finding(DEGRADED, (*facts, ("reason", f"not called while no progress is made: {deadman.stuck}")))
+    if deadman.failures < FAILURES_TOLD:
+        return _Finding(CONFIGURED, facts)
+    reason = f"{deadman.failures} calls in a row failed: {deadman.last_error}"
+    return _Finding(DEGRADED, (*facts, ("reason", reason)), since=deadman.failing_since)
 
 
 def _webhooks(targets: list[TargetStatistics]) -> _Finding:

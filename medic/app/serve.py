@@ -17,11 +17,10 @@ Where PostgreSQL was away at the start, everything runs all the same, and one ta
 
 from __future__ import annotations
 
-import gc
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
@@ -35,13 +34,17 @@ from medic.app.announce import Started, say_started
 from medic.app.build import (
     Serving,
     Watching,
+    build_deadman,
     build_keeper,
     build_key_keeping,
+    build_progress,
     build_serving,
     build_watching,
+    build_writer,
 )
 from medic.app.cleaning import build_cleanup
-from medic.app.garbage import Garbage, return_freed_memory
+from medic.app.deadman import Deadman
+from medic.app.garbage import Garbage
 from medic.app.health import SystemHealth
 from medic.app.key_keeping import KeyKeeping
 from medic.app.limiting import build_limiter
@@ -51,22 +54,16 @@ from medic.app.secrets import secret_remarks
 from medic.app.slack import build_slack
 from medic.app.standby import open_standby
 from medic.app.stopping import Stopping, open_stopping
-from medic.app.traces import open_traces
+from medic.app.taking_up import take_up, tell_committed
+from medic.app.traces import build_server, open_traces
 from medic.app.watchdog import Watchdog
 from medic.config.folder import prepare
 from medic.config.secret_rules import values_of
 from medic.config.settings import Settings
-from medic.core.author import BY_SQL
-from medic.core.effects import Notify, SettleNotification
-from medic.core.notification import Notification
 from medic.core.service import Service
-from medic.core.status import Outcome
 from medic.core.units import ServiceId
 from medic.errors import DatabaseUnavailableError, OverloadedError
-from medic.http.application import create_app
-from medic.http.framing import HotRoute
 from medic.http.headers import Cors
-from medic.http.hot_routes import HOT_ROUTES, Take
 from medic.http.listening import bind_sockets
 from medic.http.parts import ApiParts, ApiSettings
 from medic.http.serving import HttpServer
@@ -106,6 +103,7 @@ What it costs could not be measured."""
 
 WRITER_DRAIN_SECONDS: Final = 10.0
 """How long the writer may take at the end to bring PostgreSQL up to date. The rest stays in the journal."""
+
 
 SNAPSHOT_DRAIN_SECONDS: Final = 15.0
 """How long the last snapshot may take: without it the next start folds the journal behind the one before."""
@@ -201,15 +199,7 @@ class _Medic:
             rebuild=self._rebuild,
             tracing=self._tracing,
         )
-        writer = Writer(
-            database=stores.database,
-            journal=stores.journal,
-            clock=self._opened.clock,
-            state_of=watching.directory.in_order,
-            rejected=self._settings.storage.folder / "journal" / "rejected",
-            committed=self._opened.committed,
-            calm=watching.host.wait_calm,
-        )
+        writer = build_writer(self._settings, stores, watching, self._opened.committed)
         keeper = build_keeper(stores, watching, writer, self._rebuild, self._opened.snapshot)
         async with trio.open_nursery() as outer:
             await outer.start(Garbage(watching.directory.__len__, watching.host.is_in_burst).run)
@@ -243,7 +233,9 @@ class _Medic:
         stores = self._opened.stores
         serving = build_serving(self._settings, stores, watching, writer, self._limiter, ring=self._opened.keys)
         key_keeping = build_key_keeping(stores, watching, serving)
-        parts = self._parts(watching, writer, keeper, key_keeping)
+        progress = build_progress(stores, watching)
+        deadman = build_deadman(self._settings, stores, watching, progress)
+        parts = self._parts(watching, writer, keeper, key_keeping, deadman)
         health = SystemHealth(
             parts=parts,
             clock=watching.clock,
@@ -251,10 +243,11 @@ class _Medic:
             database=self._settings.database.kind,
             journal_sync=self._settings.storage.journal_sync,
             require_intake=stores.journal.require_intake,
+            proven_at=progress.proven_at,
         )
         api = self._api(watching, serving, health, parts)
-        server = self._server(api)
-        self._take_up(watching)
+        server = build_server(api, stores.journal.call_when_durable, tls=self._tls, tracing=self._tracing)
+        take_up(self._opened, watching, withheld=self._settings.telling.withheld)
         # From here on somebody may wait for the loop; a million services were taken up in one turn of it.
         await outer.start(self._stall.run)
         outer.start_soon(self._disk.run)
@@ -264,7 +257,7 @@ class _Medic:
             await nursery.start(watching.sight.run, watching.host.look)
             await nursery.start(self._limiter.run)
             await nursery.start(health.run)
-            await self._tell_committed(serving)
+            await tell_committed(self._opened.recovered, serving.changes)
             change_log = ChangeLog(
                 stores.database,
                 serving.changes,
@@ -279,6 +272,9 @@ class _Medic:
             self._on_accepting()
             await nursery.start(watching.host.run)
             await nursery.start(keeper.run)
+            await nursery.start(progress.run)
+            if deadman is not None:
+                await nursery.start(deadman.run)
             self._say_started(watching)
             if not self._settings.telling.withheld:
                 nursery.start_soon(tell_adopted, stores.database, watching.outbox, stores.journal, writer)
@@ -287,15 +283,6 @@ class _Medic:
             if not self._opened.database_was_there:
                 await self._join(watching, serving)
         await key_keeping.finish()
-
-    def _server(self, api: ApiParts) -> HttpServer:
-        app = create_app(api)
-        hot: Mapping[HotRoute, Take] = HOT_ROUTES
-        if self._tracing is not None:
-            self._tracing.wear(app)
-            hot = self._tracing.hot_routes()
-        when_durable = self._opened.stores.journal.call_when_durable
-        return HttpServer(api, app, when_durable=when_durable, tls=self._tls, hot=hot)
 
     async def _join(self, watching: Watching, serving: Serving) -> None:
         """Look for PostgreSQL until it is there, and learn what was changed in it meanwhile."""
@@ -362,52 +349,6 @@ class _Medic:
             kept = await stores.snapshots.find(service_id, journal.journal_id, defaults)
         return await recover_one(service_id, stored, journal, defaults, kept=kept)
 
-    async def _tell_committed(self, serving: Serving) -> None:
-        """Tell the actors what PostgreSQL knew before the journal did: a crash, or SQL while Medic was down."""
-        recovered = self._opened.recovered
-        for service_id in recovered.gone:
-            await serving.changes.take_deletion(service_id, by=BY_SQL)
-        for row in (*recovered.strangers, *recovered.edited):
-            await serving.changes.take_row(row)
-
-    def _take_up(self, watching: Watching) -> None:
-        """What recovery found: what is still to be told, then the services with their deadlines, then our absence."""
-        recovered = self._opened.recovered
-        is_afresh = self._opened.is_afresh
-        for notification in recovered.ledger.pending():
-            if is_afresh:
-                self._give_up(watching, notification)
-                continue
-            if self._opened.leadership.inherits:
-                at, sighted = watching.clock.now(), watching.clock.sighted()
-                watching.outbox.record_nowait(Notify(at=at, sighted=sighted, notification=notification))
-            watching.alerting.resume_nowait(notification, notification.targets)
-        watching.host.add_all(list(recovered.services))
-        if not (is_afresh or self._settings.telling.withheld):
-            watching.host.tell_what_reached_nobody()
-        recovered.services.clear()  # the directory has them now
-        gc.freeze()
-        return_freed_memory()
-        away = watching.clock.begin(self._opened.away)
-        if away is not None:
-            watching.sight.note(away)
-
-    @staticmethod
-    def _give_up(watching: Watching, notification: Notification) -> None:
-        """Tell nobody what was pending when a backup was made: by now it was told, or is over."""
-        for target in notification.targets:
-            settlement = SettleNotification(
-                at=watching.clock.now(),
-                sighted=watching.clock.sighted(),
-                notification_id=notification.notification_id,
-                service_id=notification.service_id,
-                target=target,
-                outcome=Outcome.GIVEN_UP,
-                attempts=0,
-                detail="Medic went on from a backup",
-            )
-            watching.outbox.settle_nowait(settlement)
-
     def _say_started(self, watching: Watching) -> None:
         counts = watching.directory.statistics()
         listen, kind = self._settings.listen, self._settings.database.kind
@@ -428,7 +369,9 @@ class _Medic:
             self._announce,
         )
 
-    def _parts(self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, keys: KeyKeeping) -> Parts:
+    def _parts(
+        self, watching: Watching, writer: Writer, keeper: SnapshotKeeper, keys: KeyKeeping, deadman: Deadman | None
+    ) -> Parts:
         stores = self._opened.stores
         return Parts(
             host=watching.host.statistics,
@@ -449,6 +392,7 @@ class _Medic:
             alerting=watching.alerting.statistics,
             keys=keys.statistics,
             redis=self._limiter.statistics,
+            deadman=lambda: None if deadman is None else deadman.statistics(),
             cleanup=self._cleanup.statistics,
         )
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from medic.config.settings import Traces
+from medic.http.application import create_app
+from medic.http.hot_routes import HOT_ROUTES
+from medic.http.parts import ApiParts
+from medic.http.serving import HttpServer
+from medic.ports import Position, WhenDurable
 
 if TYPE_CHECKING:
     from medic.tracing.assembly import Tracing
@@ -24,3 +31,18 @@ def open_traces(traces: Traces | None, version: str) -> Tracing | None:
         ratio=traces.ratio,
         version=version,
     )
+
+
+def build_server(
+    api: ApiParts,
+    when_durable: Callable[[Position, WhenDurable], None],
+    *,
+    tls: ssl.SSLContext | None,
+    tracing: Tracing | None,
+) -> HttpServer:
+    """What serves HTTP, wearing traces or not."""
+    app = create_app(api)
+    if tracing is None:
+        return HttpServer(api, app, when_durable=when_durable, tls=tls, hot=HOT_ROUTES)
+    tracing.wear(app)
+    return HttpServer(api, app, when_durable=when_durable, tls=tls, hot=tracing.hot_routes())

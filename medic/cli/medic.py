@@ -19,6 +19,7 @@ from medic.cli import show
 from medic.cli.doctor_live import Live, say_life
 from medic.cli.ending import end_as_it_should, say, settings_or_end
 from medic.cli.show import Format, Output, Version
+from medic.cli.watch import watch
 from medic.config.load import load_settings_to_serve
 
 app = show.commands(
@@ -211,18 +212,25 @@ def restore(
 
 
 @app.command("doctor")
-def doctor(*, live: Live = False, output: Format = Output.TABLE) -> None:
-    """Check what Medic needs: configuration, disk, PostgreSQL, Redis, PagerDuty, Slack. Pages nobody."""
+def doctor(
+    *,
+    live: Live = False,
+    output: Format = Output.TABLE,
+    send_test: Annotated[
+        bool, typer.Option("--send-test", help="Really send PagerDuty a marked page, and its end.")
+    ] = False,
+) -> None:
+    """Check what Medic needs, and say what to do about each finding. Pages nobody, unless --send-test asks for it."""
     settings = settings_or_end()
     if live:
         raise typer.Exit(say_life(settings))
     import trio  # noqa: PLC0415
 
     from medic.app.logs import configure_logs  # noqa: PLC0415
-    from medic.cli.doctor import Verdict, examine  # noqa: PLC0415
+    from medic.cli.doctor import CHECKS, SEND_TEST, Verdict, examine  # noqa: PLC0415
 
     configure_logs(level="CRITICAL", as_json=False, debug=False)  # what fails is a finding, and stands in the table
-    findings = trio.run(examine, settings)
+    findings = trio.run(examine, settings, (*CHECKS, SEND_TEST) if send_test else CHECKS)
     if output is Output.JSON:
         show.print_json([finding.as_json() for finding in findings])
     else:
@@ -313,6 +321,9 @@ def demo(
             trio.run(partial(run_demo, settings, announce, seconds=seconds))
 
     end_as_it_should(act)
+
+
+app.command("watch")(watch)
 
 
 def zone_of(name: str) -> ZoneInfo | None:

@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from medic.access.allowlist import ENTRY_FORMS, AllowedHost, Allowlist, read_entry
 from medic.access.keys import ADMIN_LENGTH_MIN
 from medic.access.mode import AuthMode
+from medic.access.references import fault_in, resolved
 from medic.access.signed import SECRET_FORMS, read_secret
 
 SECRETS_KEY_BYTES: Final = 32
@@ -179,6 +180,39 @@ def check_web_address(text: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise wrong("must not have a user name or password in it")
     return text.rstrip("/")
+
+
+def check_called_address(text: str) -> SecretStr:
+    """A http or https address that is a secret itself, and may refer to stored ones behind its host."""
+    fault = fault_in(text)
+    if fault is not None:
+        raise wrong(fault)
+    # In place of each reference stands what could be anything: what is left is judged as it will be sent.
+    plain = resolved(text, lambda _: "x")
+    bounds = "must be a http or https address of printable ASCII, with references to secrets only behind its host"
+    try:
+        parts = urlsplit(plain)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise wrong(bounds) from None
+    is_plain = plain.isascii() and plain.isprintable() and " " not in plain
+    if not host or parts.scheme not in {"http", "https"} or not is_plain:
+        raise wrong(bounds)
+    if not text.lower().startswith(f"{parts.scheme}://{parts.netloc}".lower()):
+        raise wrong(bounds)
+    if parts.username is not None or parts.password is not None:
+        raise wrong("must not have a user name or password in it")
+    if parts.fragment:
+        raise wrong("must not have a # in it, which is never sent")
+    return SecretStr(text)
+
+
+def check_reference_item(text: str) -> tuple[str, int]:
+    """Host and port of something that is nearly always there."""
+    host, _, port = text.rpartition(":")
+    if _WHOLE.fullmatch(port) is None or not 1 <= int(port) <= 65_535 or not host:
+        raise wrong("must be host:port with commas between them, as in 192.0.2.1:443,[2001:db8::1]:53")
+    return check_host(host), int(port)
 
 
 def check_zone(text: str) -> ZoneInfo:
@@ -337,6 +371,8 @@ Level = Annotated[str, BeforeValidator(check_level)]
 Host = Annotated[str, BeforeValidator(check_host)]
 ListenItems = Annotated[tuple[tuple[str | None, int], ...], items_of(check_listen_item)]
 WebAddress = Annotated[str, BeforeValidator(check_web_address)]
+CalledAddress = Annotated[SecretStr | None, BeforeValidator(check_called_address), IsSecret()]
+References = Annotated[tuple[tuple[str, int], ...], items_of(check_reference_item)]
 Zone = Annotated[ZoneInfo, BeforeValidator(check_zone)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], items_of(check_network)]
 AllowedHosts = Annotated[Allowlist, items_of(check_allowed_host)]

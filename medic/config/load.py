@@ -16,7 +16,6 @@ from medic.config import folder, rules
 from medic.config.fields import IsSecret
 from medic.config.settings import Settings
 from medic.config.variables import (
-    NOT_BUILT,
     OF_OTHERS,
     TABLES,
     Access,
@@ -30,6 +29,7 @@ from medic.config.variables import (
     Table,
     Telling,
     Traces,
+    Watched,
     Watching,
 )
 from medic.errors import ConfigurationError, Fault
@@ -69,6 +69,14 @@ def load_settings_to_serve(environment: Mapping[str, str]) -> Settings:
     return _load(environment, rules.faults, lambda given: folder.look(given.storage.medic_data_dir.absolute()))
 
 
+def load_settings_to_watch(environment: Mapping[str, str]) -> Settings:
+    """As `load_settings`, for the outside watcher, which neither listens nor has a database.
+
+    What is missing or contradicts itself about these is no fault: its image and its environment may be a Medic's.
+    """
+    return _load(environment, rules.faults_of_telling)
+
+
 def _load(environment: Mapping[str, str], *checks: Callable[[rules.Given], Iterator[Fault]]) -> Settings:
     reading = _Reading(environment)
     reading.refuse_unknown()
@@ -84,6 +92,7 @@ def _load(environment: Mapping[str, str], *checks: Callable[[rules.Given], Itera
         traces=reading.table(Traces),
         limits=reading.table(Limits),
         secrets=reading.table(Secrets),
+        watched=reading.table(Watched),
         names=frozenset(reading.names),
     )
     found: dict[str, Fault] = {}
@@ -126,11 +135,7 @@ class _Reading:
         for name, text in sorted(self.environment.items()):
             if not name.startswith(PREFIX) or name in known or not text.strip() or _is_of_kubernetes(name, text):
                 continue
-            if name in NOT_BUILT:
-                sentence = f"is not built yet: {NOT_BUILT[name]} will come with a later release. Unset it"
-            else:
-                sentence = f"is no variable of Medic{_nearest(name)}"
-            self.faults.append(Fault(name, sentence))
+            self.faults.append(Fault(name, f"is no variable of Medic{_nearest(name)}"))
 
     def table(self, table: type[_Table]) -> _Table:
         """The table with what the environment says; a faulty variable is noted and has its default in it."""

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import SecretStr
 
 from medic.config.load import secret_names
-from medic.config.variables import NOT_BUILT, TABLES, Table
+from medic.config.variables import TABLES, Table
 
 BEGIN: Final = "<!-- made by medic.config.reference: begin -->"
 END: Final = "<!-- made by medic.config.reference: end -->"
@@ -19,9 +19,6 @@ END: Final = "<!-- made by medic.config.reference: end -->"
 def tables() -> str:
     """All tables in Markdown."""
     parts = [part for table in TABLES for part in _table(table)]
-    parts += ["## Not built yet", "", "Setting one of these is a fault until the release that brings it.", ""]
-    parts += ["| Variable | Belongs to |", "|---|---|"]
-    parts += [f"| `{name}` | {feature} |" for name, feature in NOT_BUILT.items()]
     return "\n".join(parts) + "\n"
 
 

@@ -21,6 +21,7 @@ from medic.config.settings import (
     AccessSettings,
     Certificate,
     DatabaseSettings,
+    DeadmanSettings,
     Listen,
     Logs,
     PagerDutySettings,
@@ -31,6 +32,7 @@ from medic.config.settings import (
     Storage,
     Telling,
     Tuning,
+    WatchSettings,
 )
 from medic.config.trace_rules import trace_faults, trace_settings
 from medic.config.variables import (
@@ -42,6 +44,7 @@ from medic.config.variables import (
     RetentionTimes,
     Secrets,
     Traces,
+    Watched,
     Watching,
 )
 from medic.config.variables import Storage as StorageVariables
@@ -84,6 +87,7 @@ class Given:
     traces: Traces
     limits: Limits
     secrets: Secrets
+    watched: Watched
 
     def among(self, *names: str) -> tuple[str, ...]:
         """Those of `names` that were set, in this order."""
@@ -96,10 +100,21 @@ def faults(given: Given) -> Iterator[Fault]:
     yield from _access_faults(given)
     yield from _database_faults(given)
     yield from _telling_faults(given)
-    yield from secret_faults(given.names, given.telling, given.secrets)
+    yield from secret_faults(given.names, given.telling, given.secrets, given.watched)
+    for name in given.among("MEDIC_DEADMAN_SECONDS", "MEDIC_DEADMAN_KEY"):
+        if "MEDIC_DEADMAN_URL" not in given.names:
+            yield Fault("MEDIC_DEADMAN_URL", f"is missing: {name} alone calls nobody")
     yield from trace_faults(given.traces)
     if given.limits.medic_rate_limiter_type == "redis" and "REDIS_URL" not in given.names:
         yield Fault("REDIS_URL", "is missing: MEDIC_RATE_LIMITER_TYPE=redis needs it")
+
+
+def faults_of_telling(given: Given) -> Iterator[Fault]:
+    """What is wrong between the variables that say who is told, and in those that settings cannot be built from."""
+    yield from _telling_faults(given)
+    yield from secret_faults(given.names, given.telling, given.secrets, given.watched)
+    if "DATABASE_URL" in given.names and (fault := _url_fault(given.database.database_url)) is not None:
+        yield fault
 
 
 def settings(given: Given) -> Settings:
@@ -122,6 +137,12 @@ def settings(given: Given) -> Settings:
         slack_signing_secret=given.secrets.slack_signing_secret,
         admin_key=given.secrets.medic_admin_api_key,
         secrets=SecretsSettings(given.secrets.medic_secrets_key, given.secrets.medic_secrets_key_before),
+        deadman=_deadman(given.watched),
+        watch=WatchSettings(
+            seconds=given.watched.medic_watch_seconds,
+            grace_seconds=given.watched.medic_watch_grace_seconds,
+            references=given.watched.medic_watch_references,
+        ),
         retention=_retention(given.retention),
         remarks=tuple(_remarks(given)),
     )
@@ -328,6 +349,11 @@ def _telling(telling: TellingVariables) -> Telling:
         pagerduty = PagerDutySettings(telling.pagerduty_routing_key, telling.pagerduty_events_url)
     withheld = telling.medic_notify == "off"
     return Telling(slack, pagerduty, telling.medic_allowed_webhook_hosts, telling.medic_timezone, withheld)
+
+
+def _deadman(watched: Watched) -> DeadmanSettings | None:
+    url = watched.medic_deadman_url
+    return None if url is None else DeadmanSettings(url, watched.medic_deadman_seconds, watched.medic_deadman_key)
 
 
 def _tuning(given: Given) -> Tuning:

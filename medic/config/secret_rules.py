@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from medic.access.references import FORM, fault_in, names_in
 from medic.access.secrets import KEY_LINE
 from medic.config.settings import Settings
-from medic.config.variables import Secrets, Telling
+from medic.config.variables import Secrets, Telling, Watched
 from medic.errors import Fault
 from medic.store.postgres.target import ConnectionTarget
 
@@ -23,9 +23,9 @@ HEADER_VALUE_MIN: Final = 8
 """Characters of a header's value from which on it is kept out of logs: `1` or `eu` would take every number with it."""
 
 
-def secret_faults(names: frozenset[str], telling: Telling, secrets: Secrets) -> Iterator[Fault]:
+def secret_faults(names: frozenset[str], telling: Telling, secrets: Secrets, watched: Watched) -> Iterator[Fault]:
     """References that are none, or that nothing could resolve; a key before that comes before no other."""
-    for name, text in _tokens(telling):
+    for name, text in _tokens(telling, watched):
         fault = fault_in(text)
         if fault is not None:
             yield Fault(name, fault)
@@ -39,10 +39,12 @@ def secret_faults(names: frozenset[str], telling: Telling, secrets: Secrets) -> 
 
 def references_of(settings: Settings) -> dict[str, tuple[str, ...]]:
     """The stored secrets that variables refer to, by variable."""
-    slack, pagerduty = settings.telling.slack, settings.telling.pagerduty
+    slack, pagerduty, deadman = settings.telling.slack, settings.telling.pagerduty, settings.deadman
     tokens = {
         "SLACK_API_TOKEN": slack.token if slack else None,
         "PAGERDUTY_ROUTING_KEY": pagerduty.routing_key if pagerduty else None,
+        "MEDIC_DEADMAN_URL": deadman.url if deadman else None,
+        "MEDIC_DEADMAN_KEY": deadman.key if deadman else None,
     }
     return {name: names for name, token in tokens.items() if token and (names := names_in(token.get_secret_value()))}
 
@@ -51,16 +53,18 @@ def values_of(settings: Settings) -> frozenset[str]:
     """Every secret in the settings, and the passwords within addresses. References are none: they may be shown."""
     found: set[str] = set()
     for value in _secrets_in(settings):
-        found |= {value, *_password_in(value)}
+        found |= {value, *_password_in(value), *_path_in(value)}
     if settings.traces is not None and settings.traces.headers is not None:
         found |= set(_header_values(settings.traces.headers.get_secret_value()))
     return frozenset(value for value in found if not names_in(value))
 
 
-def _tokens(telling: Telling) -> Iterator[tuple[str, str]]:
+def _tokens(telling: Telling, watched: Watched) -> Iterator[tuple[str, str]]:
     for name, secret in (
         ("SLACK_API_TOKEN", telling.slack_api_token),
         ("PAGERDUTY_ROUTING_KEY", telling.pagerduty_routing_key),
+        ("MEDIC_DEADMAN_URL", watched.medic_deadman_url),
+        ("MEDIC_DEADMAN_KEY", watched.medic_deadman_key),
     ):
         if secret is not None:
             yield name, secret.get_secret_value()
@@ -93,3 +97,10 @@ def _password_in(value: str) -> Iterator[str]:
         if password:
             yield password
             yield unquote(password)
+
+
+def _path_in(value: str) -> Iterator[str]:
+    """Of an address that is a secret as a whole: what is behind its host, which is where the secret lies."""
+    if value.startswith(("http://", "https://")):
+        parts = urlsplit(value)
+        yield from (part for part in (parts.path.strip("/"), parts.query) if part)

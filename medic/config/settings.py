@@ -227,6 +227,30 @@ class SecretsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadmanSettings:
+    """`MEDIC_DEADMAN_URL`, `MEDIC_DEADMAN_SECONDS`, `MEDIC_DEADMAN_KEY`."""
+
+    url: SecretStr
+    seconds: float
+    key: SecretStr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """How `medic watch` looks at another Medic.
+
+    Attributes:
+        seconds: `MEDIC_WATCH_SECONDS`.
+        grace_seconds: `MEDIC_WATCH_GRACE_SECONDS`.
+        references: `MEDIC_WATCH_REFERENCES`: hosts and ports.
+    """
+
+    seconds: float = 5.0
+    grace_seconds: float = 60.0
+    references: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything.
 
@@ -236,6 +260,8 @@ class Settings:
         retention: `HEARTBEAT_RETENTION_DAYS`, and of other things.
         webhook_secret: `MEDIC_WEBHOOK_SECRET`; None: signed requests are not told from others.
         slack_signing_secret: `SLACK_SIGNING_SECRET`; None: what is pressed in Slack is refused.
+        deadman: Who is called while Medic makes progress; None: nobody.
+        watch: How `medic watch` looks at another Medic.
         remarks: Sentences the operator should read at the start: what is set and has no effect.
         traces: None: nothing is traced.
     """
@@ -252,6 +278,8 @@ class Settings:
     slack_signing_secret: SecretStr | None = None
     admin_key: SecretStr | None = None
     secrets: SecretsSettings = SecretsSettings()
+    deadman: DeadmanSettings | None = None
+    watch: WatchSettings = WatchSettings()
     retention: Retention = DEFAULT_RETENTION
     traces: Traces | None = None
     remarks: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from medic.config.fields import (
     AdminKey,
     AllowedHosts,
     Auth,
+    CalledAddress,
     CalledNames,
     File,
     Flag,
@@ -30,6 +31,7 @@ from medic.config.fields import (
     Password,
     Port,
     RedisUrl,
+    References,
     Secret,
     SecretsKey,
     Text,
@@ -371,6 +373,38 @@ class Secrets(Table):
     )
 
 
+class Watched(Table):
+    """Medic is watched too."""
+
+    medic_deadman_url: CalledAddress = Field(
+        None,
+        description="Called (POST) while wheel, journal and outbox really make progress: somebody who notices when the "
+        "calls end. May refer to stored secrets behind its host, as `https://calls.example/${secrets.deadman}`. "
+        "`MEDIC_ALLOWED_WEBHOOK_HOSTS` holds for it. A Medic that stands by does not call.",
+    )
+    medic_deadman_seconds: Annotated[float, number(1, 86_400, "seconds")] = Field(
+        60.0, description="Time between two calls. One that failed is made again meanwhile."
+    )
+    medic_deadman_key: Secret = Field(
+        None,
+        description="Sent with each call as `Authorization: Bearer`: the API key of another Medic that is called, or a "
+        "reference to a stored secret.",
+    )
+    medic_watch_seconds: Annotated[float, number(0.1, 3_600, "seconds")] = Field(
+        5.0, description="`medic watch`: time between two looks at the Medic it watches."
+    )
+    medic_watch_grace_seconds: Annotated[float, number(1, 86_400, "seconds")] = Field(
+        60.0,
+        description="`medic watch`: how long it may be silent, or make no progress, before anybody is paged. Longer "
+        "than a restart or a takeover lasts.",
+    )
+    medic_watch_references: References = Field(
+        (),
+        description="`medic watch`: host:port, with commas between them, of what is nearly always there. Where none of "
+        "them can be reached, the watcher takes itself for cut off. Unset: the vendors it would tell.",
+    )
+
+
 TABLES: Final = (
     Listening,
     Access,
@@ -383,13 +417,8 @@ TABLES: Final = (
     Traces,
     Limits,
     Secrets,
+    Watched,
 )
-
-NOT_BUILT: Final = {
-    "MEDIC_DEADMAN_URL": "the call that says Medic is alive",
-    "MEDIC_DEADMAN_SECONDS": "the call that says Medic is alive",
-}
-"""Variables a later release brings: set today, they would promise what nobody keeps, so they are faults."""
 
 OF_OTHERS: Final = ("MEDIC_API_KEY", "MEDIC_API_KEY_FILE", "MEDIC_PYTHON")
 """Variables of `medic-cli` and of the scripts in the checkout, which may stand in the same environment."""

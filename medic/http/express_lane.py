@@ -33,7 +33,8 @@ the end; what was taken stays taken. A connection over which code of ours raises
 notices: for connections this file is a supervisor.
 
 The drain. `drain` reads once more what has arrived, closes what is idle, has every further answer say that the
-connection ends, and returns when the last one has. `serving.py` says what comes before and after.
+connection ends, and returns when the last one has. Clients that ask again at once get that answer, and no reset: what
+was idle for a moment only is closed a moment later. `serving.py` says what comes before and after.
 
 Numbers and what was rejected (a task a connection; answers sent by the connections' tasks; a thread for accepting) are
 in docs/decisions/0011-express-lane.md.
@@ -66,6 +67,7 @@ from medic.http.limits import (
     LANE_RECEIVE_BYTES,
     LANE_SLICE_REQUESTS,
     LANE_UNANSWERED_MAX,
+    PARTING_SECONDS,
     REQUEST_SECONDS_MAX,
     WRITE_SECONDS_MAX,
 )
@@ -470,14 +472,14 @@ class ExpressLane:
         self._pass_on(connection.socket, connection.caller.address, rest)
 
     async def drain(self) -> None:
-        """Let connections end: idle ones now, others once they are answered; return when all have."""
+        """Let connections end: idle ones now or in a moment, others once they are answered; return when all have."""
         await self._turn()
         self._draining = True
-        for connection in self._connections:
-            if connection.is_idle:
-                self._connections.end(connection)
-            elif connection.unanswered or connection.outgoing:
-                connection.closing = True
+        self._connections.let_go(idle_since=self._now - PARTING_SECONDS)
+        with trio.move_on_after(PARTING_SECONDS):
+            await self._connections.wait_none()
+        await self._turn()
+        self._connections.let_go(idle_since=self._now)
         await self._connections.wait_none()
 
     def waiting(self) -> Iterator[Waiting]:

@@ -12,6 +12,7 @@ import trio
 
 from medic.access.caller import Caller, Remembered
 from medic.http.framing import HotHead
+from medic.http.limits import KEEP_ALIVE_SECONDS
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
@@ -134,6 +135,14 @@ class LaneConnections:
         if not connection.ended:
             self.forget(connection)
             connection.socket.close()
+
+    def let_go(self, *, idle_since: float) -> None:
+        """End those that are idle since that instant of the clock, or longer; those at work end with their answer."""
+        for connection in self:
+            if connection.is_idle and connection.deadline - KEEP_ALIVE_SECONDS <= idle_since:
+                self.end(connection)
+            elif connection.unanswered or connection.outgoing:
+                connection.closing = True
 
     async def wait_none(self) -> None:
         """Return once none is open."""

@@ -132,6 +132,10 @@ BACKLOG: Final = 2_048
 KEEP_ALIVE_SECONDS: Final = 75
 """How long a connection may be idle. Longer than the 60 s after which load balancers close theirs: they go first."""
 
+PARTING_SECONDS: Final = 0.25
+"""How long a drain waits for the next request of a client whose last one is no longer ago, to answer it and to say that
+the connection ends. Closed at once, it would meet a reset. Who asks less often reads of the end before."""
+
 KEEP_ALIVE_REQUESTS_MAX: Final = 1_000_000
 """Requests of one connection: a client that beats sixty times a second is asked to come anew after some hours."""
 

@@ -34,7 +34,9 @@ async def health(parts: ApiParts, call: Call) -> Answer:  # noqa: ARG001
 async def live(parts: ApiParts, call: Call) -> Answer:  # noqa: ARG001
     """Whether Medic has to be restarted."""
     stalled = parts.health.alive()
-    return _probe(parts, "alive" if stalled is None else "stalled", stalled)
+    proven_at = parts.health.proven_at()
+    shown = None if proven_at is None else isoformat(proven_at)
+    return _probe(parts, "alive" if stalled is None else "stalled", stalled, {"progress_at": shown})
 
 
 async def ready(parts: ApiParts, call: Call) -> Answer:  # noqa: ARG001
@@ -59,11 +61,12 @@ def _scrape(page: Page) -> Stream:
     return Stream(page.body, headers=(*headers, ("Vary", "Accept, Accept-Encoding")), content_type=page.content_type)
 
 
-def _probe(parts: ApiParts, status: str, why: str | None) -> Answer:
+def _probe(parts: ApiParts, status: str, why: str | None, beside: JsonObject | None = None) -> Answer:
     shown: JsonObject = {
         "status": status,
         "timestamp": isoformat(parts.clock.now()),
         "version": parts.version,
+        **(beside or {}),
     }
     if why is None:
         return _json(200, shown)

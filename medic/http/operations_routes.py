@@ -40,8 +40,8 @@ OPERATIONS: Final = (
         "Operations",
         "Does Medic have to be restarted",
         {
-            200: Told("No: the loop turns and deadlines are fired.", shapes.ProbeShape),
-            503: Told("Yes: it has stalled.", shapes.ProbeShape),
+            200: Told("No: the loop turns and deadlines are fired.", shapes.LifeShape),
+            503: Told("Yes: it has stalled.", shapes.LifeShape),
         },
         query=None,
         limited=False,

@@ -305,9 +305,22 @@ class HealthShape(Shape):
 class ProbeShape(Shape):
     """The answer to a probe."""
 
-    status: Literal["alive", "stalled", "ready", "not_ready"]
+    status: Literal["ready", "not_ready"]
     timestamp: Time
     version: str
+    reason: str | None = Field(default=None, description="Only with 503.")
+
+
+class LifeShape(Shape):
+    """The answer to the probe that says whether Medic has to be restarted."""
+
+    status: Literal["alive", "stalled"]
+    timestamp: Time
+    version: str
+    progress_at: Time | None = Field(
+        description="When work was last seen to go through journal, wheel and outbox. Each question has it looked at "
+        "anew, at most once a second, so whoever asks again sees another instant. `null`: not yet."
+    )
     reason: str | None = Field(default=None, description="Only with 503.")
 
 

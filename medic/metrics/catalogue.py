@@ -236,7 +236,7 @@ REDIS_FAILURES: Final = Spec("medic_redis_failures_total", "counter", "How often
 REDIS_REFUSED: Final = Spec(
     "medic_redis_refused_total",
     "counter",
-    "How often Redis refused to count one name, which is counted in this Medic alone then. The log says which, and why.",
+    "How often Redis refused to count one name, which then is counted in this Medic alone. The log says which and why.",
 )
 REDIS_CONNECTIONS: Final = Spec("medic_redis_connections", "gauge", "Connections to Redis.")
 
@@ -251,6 +251,25 @@ ACTIVE_LOCK_HELD: Final = Spec(
     "medic_active_lock_held", "gauge", "1 while it has the lock, 0 while it has lost it and takes it back."
 )
 ACTIVE_LOCKS_LOST: Final = Spec("medic_active_locks_lost_total", "counter", "How often it lost the lock.")
+
+# ------------------------------------------------------------------------------------------- Medic is watched too
+
+DEADMAN_CALLS: Final = Spec(
+    "medic_deadman_calls_total",
+    "counter",
+    "Calls to MEDIC_DEADMAN_URL, by status (success, failure; withheld: due, and not made for want of progress).",
+    ("status",),
+)
+DEADMAN_LAST_SUCCESS: Final = Spec(
+    "medic_deadman_last_success_timestamp_seconds",
+    "gauge",
+    "When the last call to MEDIC_DEADMAN_URL was taken; absent before the first one.",
+)
+PROGRESS_PROVEN: Final = Spec(
+    "medic_progress_timestamp_seconds",
+    "gauge",
+    "When work was last seen to go through journal, wheel and outbox; absent before the first time.",
+)
 
 # --------------------------------------------------------------------------------------------------------- API keys
 

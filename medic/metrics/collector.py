@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from medic.actors.host import LATENESS_BOUNDS_SECONDS
-from medic.alerting.statistics import TargetStatistics
+from medic.alerting.statistics import FAILURE, SUCCESS, TargetStatistics
 from medic.core.notification import PAGERDUTY, SLACK
 from medic.core.status import Discount, HeartbeatStatus, Outcome, Status
 from medic.metrics import catalogue
@@ -68,6 +68,7 @@ class MedicCollector(Collector):
         yield from self._redis()
         yield from self._leadership()
         yield from self._keys()
+        yield from self._watched()
         yield from self._medic()
 
     def _services(self) -> Iterator[Metric]:
@@ -228,6 +229,18 @@ class MedicCollector(Collector):
         keys = self._parts.keys()
         yield from _single(catalogue.KEYS, keys.working)
         yield from _single(catalogue.KEYS_ENDING, keys.ending)
+
+    def _watched(self) -> Iterator[Metric]:
+        proven_at = self._health.proven_at()
+        if proven_at is not None:
+            yield from _single(catalogue.PROGRESS_PROVEN, proven_at / 1000)
+        deadman = self._parts.deadman()
+        if deadman is None:
+            return
+        calls = {SUCCESS: deadman.succeeded, FAILURE: deadman.failed, "withheld": deadman.withheld}
+        yield from _by_word(catalogue.DEADMAN_CALLS, calls)
+        if deadman.last_success_at is not None:
+            yield from _single(catalogue.DEADMAN_LAST_SUCCESS, deadman.last_success_at / 1000)
 
     def _medic(self) -> Iterator[Metric]:
         components = self._health.report().components

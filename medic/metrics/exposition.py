@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -46,15 +47,28 @@ class Page:
 class Turns:
     """What listings that are read together share, so that all of them cost others no more than one does.
 
-    Attributes:
-        making: Held while a slice is made: in a turn of the loop there is one.
-        packing: One thread compresses. As many as there are listings would leave the loop a share of one among them
-            where Medic has a core or two.
+    In a turn of the loop one slice is made, and as long as it took none is made after it: half of the loop is always
+    for heartbeats, however little of a core Medic is given. And one thread compresses; as many as there are listings
+    would leave the loop a share of one among them where Medic has a core or two.
     """
 
     def __init__(self) -> None:
-        self.making = trio.Lock()
-        self.packing = trio.CapacityLimiter(1)
+        self._making = trio.Lock()
+        self._rests_until = 0.0
+        self._packing = trio.CapacityLimiter(1)
+
+    async def make(self, pieces: Iterator[bytes]) -> bytes | None:
+        """The next piece, when it is its turn; None at the end."""
+        async with self._making:
+            await trio.sleep_until(self._rests_until)
+            begun = time.perf_counter()
+            piece = next(pieces, None)
+            self._rests_until = trio.current_time() + time.perf_counter() - begun
+        return piece
+
+    async def pack(self, pack: Callable[[bytes], bytes], piece: bytes) -> bytes:
+        """Compress it in the thread."""
+        return await trio.to_thread.run_sync(pack, piece, limiter=self._packing)
 
 
 class Pieces:
@@ -82,14 +96,13 @@ class Pieces:
 
     async def __anext__(self) -> bytes:
         while self._pieces is not None:
-            async with self._turns.making:
-                piece = next(self._pieces, None)
+            piece = await self._turns.make(self._pieces)
             if piece is None:
                 self._end()
                 if self._compressor is not None:
                     return self._compressor.flush()
             elif self._compressor is not None:
-                piece = await trio.to_thread.run_sync(self._compressor.compress, piece, limiter=self._turns.packing)
+                piece = await self._turns.pack(self._compressor.compress, piece)
             if piece:
                 return piece
         raise StopAsyncIteration

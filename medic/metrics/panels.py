@@ -7,96 +7,9 @@ one that stands by has no metrics; a sum is the active one's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-SELECTED: Final = "SELECTED"
-
-HEALTH: Final = "health"
-"""A unit of ours: 1, ½ and 0 in words."""
-
-SERVICE: Final = "heartbeat_name, service_name, team, priority"
-"""What names one service, whichever job scraped it."""
-
-SPAN: Final = "$__rate_interval"
-"""Grafana's: as short as the scrapes allow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One question in PromQL. `legend` names its lines by their labels."""
-
-    expression: str
-    legend: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Where a value becomes orange and red: the runbook's thresholds, as in `dashboards/alerts.yml`."""
-
-    warning: float
-    critical: float
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One panel. Where it lies follows from the widths of those before it.
-
-    Attributes:
-        unit: Grafana's id of the unit, or `HEALTH`.
-        is_stacked: Whether its lines add up to something.
-        is_named: Whether its labels are shown in place of its value.
-    """
-
-    title: str
-    description: str
-    queries: tuple[Query, ...]
-    unit: str = "short"
-    kind: Literal["stat", "timeseries", "table"] = "timeseries"
-    width: int = 8
-    height: int = 8
-    limits: Limits | None = None
-    is_stacked: bool = False
-    is_named: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Panels under one heading."""
-
-    title: str
-    panels: tuple[Panel, ...]
-
-
-def _stat(title: str, description: str, expression: str, *, unit: str = "short", limits: Limits | None = None) -> Panel:
-    return Panel(title, description, (Query(expression),), unit, "stat", width=3, height=4, limits=limits)
-
-
-def _quantiles(metric: str, *shares: str, matchers: str = SELECTED) -> tuple[Query, ...]:
-    return tuple(
-        Query(
-            f"histogram_quantile({share}, sum by (le) (rate({metric}_bucket{{{matchers}}}[{SPAN}])))",
-            f"p{share[2:]:0<2}",
-        )
-        for share in shares
-    )
-
-
-def _rate(metric: str, *labels: str) -> Query:
-    by = f" by ({', '.join(labels)})" if labels else ""
-    legend = " ".join(f"{{{{{label}}}}}" for label in labels)
-    return Query(f"sum{by} (rate({metric}{{{SELECTED}}}[{SPAN}]))", legend or _short(metric))
-
-
-def _sum(metric: str, *labels: str) -> Query:
-    by = f" by ({', '.join(labels)})" if labels else ""
-    legend = " ".join(f"{{{{{label}}}}}" for label in labels)
-    return Query(f"sum{by} ({metric}{{{SELECTED}}})", legend or _short(metric))
-
-
-def _short(metric: str) -> str:
-    return metric.removeprefix("medic_").removesuffix("_total").replace("_", " ")
-
+from medic.metrics.panel import HEALTH, SELECTED, SERVICE, SPAN, Limits, Panel, Query, Row, quantiles, rate, stat, total
 
 NOT_LISTINGS: Final = f'{SELECTED},route!="/metrics/services"'
 """A listing of every service takes seconds by its nature, and nobody waits for it."""
@@ -104,29 +17,29 @@ NOT_LISTINGS: Final = f'{SELECTED},route!="/metrics/services"'
 NOW: Final = Row(
     "Now",
     (
-        _stat(
+        stat(
             "Open alerts",
             "Services that are late or reported down, muted ones included. Many at once have mostly one cause.",
             "sum(medic_alerts_active{SELECTED})",
             limits=Limits(6, 11),
         ),
-        _stat(
+        stat(
             "Told to nobody",
             "Open alerts that no notifier took within a minute. Anything but 0: tell people by hand, then look at the "
             "notifiers.",
             "sum(medic_alerts_untold{SELECTED})",
             limits=Limits(1, 1),
         ),
-        _stat("Services", "Registered.", "sum(medic_registered_services{SELECTED})"),
-        _stat("Watched", "All but the inactive.", "sum(medic_active_services{SELECTED})"),
-        _stat("Muted", "Services with a mute in force.", "sum(medic_services_muted{SELECTED})"),
-        _stat(
+        stat("Services", "Registered.", "sum(medic_registered_services{SELECTED})"),
+        stat("Watched", "All but the inactive.", "sum(medic_active_services{SELECTED})"),
+        stat("Muted", "Services with a mute in force.", "sum(medic_services_muted{SELECTED})"),
+        stat(
             "Heartbeats",
             "Taken a second.",
             f"sum(rate(medic_heartbeats_total{{SELECTED}}[{SPAN}]))",
             unit="cps",
         ),
-        _stat(
+        stat(
             "Running for",
             "Since the start of the process.",
             "time() - max(process_start_time_seconds{SELECTED} and on (job, instance) medic_build_info)",
@@ -159,13 +72,13 @@ SERVICES: Final = Row(
         Panel(
             "Services by status",
             "All that are registered.",
-            (_sum("medic_services", "status"),),
+            (total("medic_services", "status"),),
             is_stacked=True,
         ),
         Panel(
             "Alerts",
             "Open alerts; those of muted services among them, of which nobody is told.",
-            (_sum("medic_alerts_active"), _sum("medic_alerts_active_muted")),
+            (total("medic_alerts_active"), total("medic_alerts_active_muted")),
             limits=Limits(6, 11),
         ),
         Panel(
@@ -207,7 +120,7 @@ HEARTBEATS: Final = Row(
         Panel(
             "Heartbeats",
             "Taken a second, by what they said.",
-            (_rate("medic_heartbeats_total", "status"),),
+            (rate("medic_heartbeats_total", "status"),),
             "cps",
             is_stacked=True,
         ),
@@ -216,7 +129,7 @@ HEARTBEATS: Final = Row(
             "By reason: `not_registered` is a name nobody registered (`medic-cli heartbeat refused` lists them). "
             "Discounted ones were taken and count for nothing.",
             (
-                _rate("medic_heartbeats_refused_total", "reason"),
+                rate("medic_heartbeats_refused_total", "reason"),
                 Query(f"sum(rate(medic_heartbeats_discounted_total{{SELECTED}}[{SPAN}]))", "discounted"),
             ),
             "cps",
@@ -224,14 +137,14 @@ HEARTBEATS: Final = Row(
         Panel(
             "Requests",
             "Answered a second, by status.",
-            (_rate("medic_http_requests_total", "status"),),
+            (rate("medic_http_requests_total", "status"),),
             "reqps",
             is_stacked=True,
         ),
         Panel(
             "Duration of requests",
             "All but listings of every service. The runbook's thresholds are for the p95.",
-            _quantiles("medic_http_request_duration_seconds", "0.5", "0.95", "0.99", matchers=NOT_LISTINGS),
+            quantiles("medic_http_request_duration_seconds", "0.5", "0.95", "0.99", matchers=NOT_LISTINGS),
             "s",
             limits=Limits(1, 5),
         ),
@@ -262,7 +175,7 @@ HEARTBEATS: Final = Row(
         Panel(
             "Callers turned away",
             "For their key, a second, by reason.",
-            (_rate("medic_auth_failures_total", "reason"),),
+            (rate("medic_auth_failures_total", "reason"),),
             "cps",
         ),
     ),
@@ -274,7 +187,7 @@ TELLING: Final = Row(
         Panel(
             "Notifications that wait",
             "Decided and not settled, by target. They wait for their vendor.",
-            (_sum("medic_notifications_pending", "target"),),
+            (total("medic_notifications_pending", "target"),),
         ),
         Panel(
             "Notifiers that fail",
@@ -285,7 +198,7 @@ TELLING: Final = Row(
             "Notifications settled",
             "A second, by target and outcome; tries after which another was needed.",
             (
-                _rate("medic_notifications_total", "target", "outcome"),
+                rate("medic_notifications_total", "target", "outcome"),
                 Query(f"sum by (target) (rate(medic_notifier_retries_total{{SELECTED}}[{SPAN}]))", "{{target}} again"),
             ),
             "cps",
@@ -293,14 +206,14 @@ TELLING: Final = Row(
         Panel(
             "Requests to PagerDuty",
             "A second, by action and whether it was taken.",
-            (_rate("medic_pagerduty_requests_total", "action", "status"),),
+            (rate("medic_pagerduty_requests_total", "action", "status"),),
             "reqps",
         ),
-        Panel("Requests to Slack", "A second.", (_rate("medic_slack_requests_total", "status"),), "reqps"),
+        Panel("Requests to Slack", "A second.", (rate("medic_slack_requests_total", "status"),), "reqps"),
         Panel(
             "Outbox",
             "Notifications that are decided and wait for the journal; should be 0 but for moments.",
-            (_sum("medic_outbox_pending"), _rate("medic_outbox_retries_total"), _rate("medic_notifier_crashes_total")),
+            (total("medic_outbox_pending"), rate("medic_outbox_retries_total"), rate("medic_notifier_crashes_total")),
         ),
     ),
 )
@@ -311,7 +224,7 @@ WATCHING: Final = Row(
         Panel(
             "Lateness of deadlines",
             "How long after its deadline a service was decided. Alerts come late by as much.",
-            _quantiles("medic_wheel_lateness_seconds", "0.5", "0.99"),
+            quantiles("medic_wheel_lateness_seconds", "0.5", "0.99"),
             "s",
         ),
         Panel(
@@ -324,7 +237,7 @@ WATCHING: Final = Row(
         Panel(
             "Deadlines and turns",
             "A second: deadlines decided, events taken by actors.",
-            (_rate("medic_wheel_fired_total"), _rate("medic_actor_turns_total")),
+            (rate("medic_wheel_fired_total"), rate("medic_actor_turns_total")),
             "cps",
         ),
         Panel(
@@ -355,7 +268,7 @@ WATCHING: Final = Row(
             "Actors",
             "Crashes are bugs in Medic; an actor that is being rebuilt watches nothing meanwhile.",
             (
-                _sum("medic_actors_rebuilding"),
+                total("medic_actors_rebuilding"),
                 Query(f"sum(increase(medic_actor_crashes_total{{SELECTED}}[{SPAN}]))", "crashes"),
                 Query(f"sum(increase(medic_actor_restarts_total{{SELECTED}}[{SPAN}]))", "rebuilt"),
             ),
@@ -369,13 +282,13 @@ STORING: Final = Row(
         Panel(
             "Commits of the journal",
             "Write, sync, and the way there and back. With MEDIC_JOURNAL_SYNC=always every heartbeat waits for one.",
-            _quantiles("medic_journal_commit_seconds", "0.5", "0.99"),
+            quantiles("medic_journal_commit_seconds", "0.5", "0.99"),
             "s",
         ),
         Panel(
             "What waits",
             "Journal: appended and not synced. Writer: in the journal and not in PostgreSQL.",
-            (_sum("medic_journal_backlog_bytes"), _sum("medic_writer_backlog_bytes")),
+            (total("medic_journal_backlog_bytes"), total("medic_writer_backlog_bytes")),
             "bytes",
         ),
         Panel(
@@ -388,7 +301,7 @@ STORING: Final = Row(
         Panel(
             "Journal and its limit",
             "At the limit heartbeats are refused. It grows while PostgreSQL is away.",
-            (_sum("medic_journal_held_bytes"), _sum("medic_journal_limit_bytes")),
+            (total("medic_journal_held_bytes"), total("medic_journal_limit_bytes")),
             "bytes",
         ),
         Panel(
@@ -405,9 +318,9 @@ STORING: Final = Row(
             "1 while records or heartbeats are refused, or the writer cannot write. Records set aside, snapshots and "
             "syncs that failed, in each span of the graph.",
             (
-                _sum("medic_journal_refusing"),
-                _sum("medic_journal_refusing_intake"),
-                _sum("medic_writer_failing"),
+                total("medic_journal_refusing"),
+                total("medic_journal_refusing_intake"),
+                total("medic_writer_failing"),
                 Query(f"sum(increase(medic_writer_rejected_total{{SELECTED}}[{SPAN}]))", "records set aside"),
                 Query(f"sum(increase(medic_snapshot_failures_total{{SELECTED}}[{SPAN}]))", "snapshots failed"),
                 Query(f"sum(increase(medic_journal_failures_total{{SELECTED}}[{SPAN}]))", "syncs failed"),
@@ -417,9 +330,9 @@ STORING: Final = Row(
             "Written",
             "A second: records into the journal; rows and states into PostgreSQL.",
             (
-                _rate("medic_journal_records_total"),
-                _rate("medic_writer_rows_total"),
-                _rate("medic_writer_states_total"),
+                rate("medic_journal_records_total"),
+                rate("medic_writer_rows_total"),
+                rate("medic_writer_states_total"),
             ),
             "cps",
         ),
@@ -441,7 +354,7 @@ STORING: Final = Row(
             (Query(f"sum(rate(medic_db_connection_errors_total{{SELECTED}}[{SPAN}])) * 60", "a minute"),),
             limits=Limits(0.1, 1),
         ),
-        Panel("Connections", "To PostgreSQL, by use.", (_sum("medic_db_connections", "state"),), is_stacked=True),
+        Panel("Connections", "To PostgreSQL, by use.", (total("medic_db_connections", "state"),), is_stacked=True),
         Panel(
             "Age of the snapshot",
             "It is written when enough has come to the journal, so an idle Medic's is old.",
@@ -457,7 +370,7 @@ STORING: Final = Row(
                     "(time() - max(medic_cleanup_last_success_timestamp_seconds{SELECTED})) / 3600",
                     "hours since the last",
                 ),
-                _sum("medic_cleanup_failing"),
+                total("medic_cleanup_failing"),
             ),
             limits=Limits(26, 74),
         ),
@@ -467,7 +380,7 @@ STORING: Final = Row(
             "PostgreSQL.",
             (
                 Query("min(medic_active_lock_held{SELECTED})", "lock"),
-                _sum("medic_api_keys_expiring"),
+                total("medic_api_keys_expiring"),
                 Query("sum(medic_ids_ahead{SELECTED}) / 1e6", "million ids ahead"),
             ),
         ),
@@ -505,7 +418,7 @@ REDIS: Final = Row(
         Panel(
             "Redis",
             "1 while limits are counted there, 0 while each Medic counts for itself.",
-            (_sum("medic_redis_up"), _sum("medic_redis_connections")),
+            (total("medic_redis_up"), total("medic_redis_connections")),
             width=12,
         ),
         Panel(

@@ -11,6 +11,7 @@ from medic.actors.host import HostStatistics
 from medic.actors.outbox import OutboxStatistics
 from medic.actors.sight import SightStatistics
 from medic.actors.supervisor import SupervisorStatistics
+from medic.alerting.deadman import DeadmanStatistics
 from medic.alerting.statistics import AlertingStatistics
 from medic.metrics.distribution import Reading
 from medic.metrics.requests import RequestStatistics
@@ -47,4 +48,5 @@ class Parts:
     alerting: Callable[[], AlertingStatistics]
     keys: Callable[[], KeyStatistics]
     redis: Callable[[], RedisStatistics | None]
+    deadman: Callable[[], DeadmanStatistics | None]
     cleanup: Callable[[], CleanupStatistics]

@@ -109,9 +109,9 @@ class Limiter:
             opened.young[name] = left - 1
             return 0
         limit = self._limit_of(service)
-        return (
-            0 if limit is None else self._take(self._service, name, limit, now, 1000 * (at - service.last_heartbeat_at))
-        )
+        if limit is None:
+            return 0
+        return self._take(self._service, name, limit, now, 1000 * (at - service.last_heartbeat_at))
 
     def refuse_unknown(self, caller: Caller) -> RateLimitedError | None:
         """None: the caller may be told that the name is not registered, and it was counted."""
@@ -189,7 +189,7 @@ class Limiter:
             self._urgent.set()
 
     async def _lease(self, redis: Redis, tally: _Tally) -> None:
-        """Ask for what is due now. What falls due meanwhile shares the next round trip, or the loop would never pause."""
+        """Ask for what is due now. What falls due meanwhile shares the next round trip, or there would be no pause."""
         leases = tally.leases
         for _ in range(0, max(1, len(leases.due)), ASKING_MAX):
             due = leases.take_due(most=ASKING_MAX)

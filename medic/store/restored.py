@@ -38,7 +38,7 @@ from medic.core.units import EventId, InstantMs, isoformat
 from medic.errors import ConfigurationError, Fault, InvariantError
 from medic.store.audit.heads import FILE_NAME as HEADS_NAME
 from medic.store.audit.heads import AuditHeads
-from medic.store.journal.files import reached, sync_directory
+from medic.store.journal.files import Reached, reached, sync_directory
 from medic.store.pairing import Gap, kept_database_id
 from medic.store.postgres.database import Database, Row, StatementRefusedError
 from medic.store.postgres.leadership import sight
@@ -64,6 +64,7 @@ SELECT token, incarnation, database_id::text AS database_id,
        (SELECT max(watermark_at) FROM medic.journal_positions) AS until
 FROM medic.medic_instance
 """
+_POSITION: Final = "SELECT position FROM medic.journal_positions WHERE journal_id = $1"
 _HERE: Final = "SELECT medic.incarnation_here() AS here"
 _KEEP: Final = "UPDATE medic.medic_instance SET incarnation = $1"
 _SKIP: Final = """
@@ -136,11 +137,13 @@ async def find_discard(
     if await trio.to_thread.run_sync(kept_database_id, folder) != row["database_id"]:
         return None  # new to each other; or not each other's at all, which pairing says
     older = await _find_older(row, folder, tokens.tokens)
-    if older is None and not _is_copy(row, await _here(database)):
-        if gap is Gap.DISCARD:
-            _log.warning("no journal was discarded: the database is as new as this folder")
-        return None
     journal = await trio.to_thread.run_sync(reached, folder / "journal")
+    if older is None and not _is_copy(row, await _here(database)):
+        if gap is not Gap.DISCARD:
+            return None
+        if not await _lacks_a_span(database, journal):
+            _log.warning("no journal was discarded: the database is as new as this folder")
+            return None
     if journal is not None and journal.position and gap is not Gap.DISCARD:
         if older is None:
             return None
@@ -170,6 +173,14 @@ async def _find_older(row: Row, folder: Path, tokens: Tokens) -> Older | None:
         why = f"its audit ends at place {row['place']}, and this folder has seen place {heads.expected.place}"
         return Older(row["until"], why)
     return None
+
+
+async def _lacks_a_span(database: Database, journal: Reached | None) -> bool:
+    """Whether the journal begins behind what the database has of it."""
+    if journal is None:
+        return False
+    row = await database.fetchrow(_POSITION, journal.journal_id, operation="age")
+    return (0 if row is None else row["position"]) < journal.oldest
 
 
 async def carry_out(database: Database, folder: Path, discard: Discard) -> None:

@@ -10,8 +10,9 @@
 Where a traced request opened the alert (a heartbeat that says DOWN), its span is the parent, and the whole is part of
 that request's trace; what is told after a restart is then in the alert's own (`medic.tracing.identity`).
 
-The three spans of an opening cost some 75 microseconds, the opening itself some twenty. A burst of a hundred thousand must page as fast as it
-does without traces, so no more than `ALERTS_SECOND_MAX` a second have theirs begun; the log says how many had not.
+The three spans of an opening cost some 75 microseconds, the opening itself some twenty. A burst of a hundred thousand
+must page as fast as it does without traces, so no more than `ALERTS_SECOND_MAX` a second have theirs begun; the log
+says how many had not.
 """
 
 from __future__ import annotations

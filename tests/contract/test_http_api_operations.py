@@ -9,6 +9,7 @@ import pytest
 from trio.testing import MockClock
 
 from medic.core.status import Status
+from medic.core.units import InstantMs
 from medic.errors import InvariantError
 from medic.http.parts import ApiSettings
 from medic.http.routes import ROUTES
@@ -45,6 +46,15 @@ async def test_probes_are_200_or_503_with_the_reason(api: Api) -> None:
         assert (answer.status_code, answer.json()["status"]) == (503, word)
         assert why in answer.json()["reason"]
         assert "retry-after" in answer.headers
+
+
+async def test_the_probe_of_life_says_when_progress_was_seen_last(api: Api) -> None:
+    assert (await api.get("/health/live")).json()["progress_at"] is None
+    api.world.health.proven = InstantMs(1_767_225_600_250)
+    assert (await api.get("/health/live")).json()["progress_at"] == "2026-01-01T00:00:00.250Z"
+    api.world.health.stalled = "no progress for 10 s: wheel"
+    assert (await api.get("/health/live")).json()["progress_at"] == "2026-01-01T00:00:00.250Z"
+    assert "progress_at" not in (await api.get("/health/ready")).json()
 
 
 async def test_metrics_are_text(api: Api) -> None:

@@ -20,6 +20,7 @@ from medic.http.lane_connection import LaneConnection
 from medic.http.parts import ApiSettings
 from tests.actors.world import until
 from tests.contract.served import HEARTBEAT, Served, get, post, read_all, read_answer, receive, serve, status_of
+from tests.patience import PATIENCE_SECONDS
 
 CHUNKED = b"POST /heartbeat HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
 
@@ -427,6 +428,25 @@ async def test_a_heartbeat_that_has_arrived_is_answered_although_the_drain_begin
         await stream.send_all(post("/heartbeat", HEARTBEAT))
         served.drain.set()
         assert status_of(await read_all(stream)) == 201
+        await served.ended.wait()
+
+
+async def test_a_client_that_asks_again_at_once_is_told_that_the_connection_ends_and_meets_no_reset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(express_lane, "PARTING_SECONDS", PATIENCE_SECONDS)
+    async with serve() as served, await served.connect() as stream:
+        answers = 0
+        while True:
+            await stream.send_all(post("/heartbeat", HEARTBEAT))
+            answer = await read_answer(stream)
+            assert status_of(answer) == 201
+            answers += 1
+            if b"connection: close" in answer:
+                break
+            served.drain.set()
+        assert answers >= 2
+        assert await read_all(stream) == b""
         await served.ended.wait()
 
 

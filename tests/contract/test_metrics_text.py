@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import re
+import time
+from itertools import pairwise
 
 import pytest
 import trio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
+from medic.alerting.deadman import DeadmanStatistics
 from medic.core.service import Mute
 from medic.core.status import Status
 from medic.errors import OverloadedError
@@ -41,7 +44,7 @@ def exposition(services=(), *, bench=None, services_max=1_000, components=None):
     bench = bench or Bench()
     collector = MedicCollector(
         parts=bench.parts,
-        health=FixedHealth(components or {}),
+        health=FixedHealth(components or {}, NOW),
         version="1.2.3",
         services_max=services_max,
     )
@@ -112,6 +115,7 @@ async def test_both_formats_say_the_same():
 async def test_every_metric_of_the_catalogue_is_there_and_no_other():
     bench = Bench()
     bench.redis = RedisStatistics(failing=None, failures=0, connections=1)
+    bench.deadman = DeadmanStatistics(succeeded=1, last_success_at=NOW)
     text = await text_of(exposition(bench=bench).metrics())
     families = {
         re.sub(r"_(total|created)$", "", family.name) + ("_total" if family.type == "counter" else "")
@@ -124,6 +128,7 @@ async def test_every_metric_of_the_catalogue_is_there_and_no_other():
 async def test_labels_are_those_of_the_catalogue():
     bench = Bench()
     bench.redis = RedisStatistics(failing=None, failures=0, connections=1)
+    bench.deadman = DeadmanStatistics(succeeded=1, last_success_at=NOW)
     bench.meter.observe("GET", "/health", 200, 0.001)
     bench.meter.refuse_heartbeat("not_registered")
     bench.meter.fail_authentication("invalid_key")
@@ -222,6 +227,7 @@ async def test_the_kept_names_carry_what_the_parts_counted():
     assert found["medic_active_locks_lost_total", ()] == 74
     assert (found["medic_api_keys", ()], found["medic_api_keys_expiring", ()]) == (90, 91)
     assert found["medic_outbox_pending", ()] == 36
+    assert found["medic_progress_timestamp_seconds", ()] == NOW / 1000
     assert found["medic_actors", ()] == 21
     assert found["medic_actor_restarts_total", ()] == 42
 
@@ -292,6 +298,11 @@ async def test_a_listing_gives_way_to_others_between_slices():
     assert turns >= pieces - 1
 
 
+async def read_all(pieces: Pieces) -> None:
+    async for _ in pieces:
+        pass
+
+
 class LoopTurns(trio.abc.Instrument):
     """Counts the turns of the loop."""
 
@@ -310,19 +321,34 @@ async def test_listings_that_are_read_together_hold_the_loop_no_longer_than_one(
             seen.append(loop.count)
             yield b"text"
 
-    async def read() -> None:
-        async for _ in Pieces(slices(), turns=turns, gzip=gzip):
-            pass
-
     trio.lowlevel.add_instrument(loop)
     try:
         async with trio.open_nursery() as nursery:
             for _ in range(STREAMS_MAX):
-                nursery.start_soon(read)
+                nursery.start_soon(read_all, Pieces(slices(), turns=turns, gzip=gzip))
     finally:
         trio.lowlevel.remove_instrument(loop)
     assert len(seen) == 5 * STREAMS_MAX
     assert len(set(seen)) == len(seen)
+
+
+async def test_after_a_slice_there_is_none_for_as_long_as_it_took(autojump_clock):
+    turns, took, begun = Turns(), 0.02, []
+
+    def slices():
+        for _ in range(3):
+            begun.append(trio.current_time())
+            until = time.perf_counter() + took
+            while time.perf_counter() < until:
+                pass
+            yield b"text"
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(read_all, Pieces(slices(), turns=turns, gzip=False))
+    # The clock of the test stands still while a slice is made.
+    assert all(later - earlier >= took for earlier, later in pairwise(begun))
+    assert len(begun) == 6
 
 
 async def test_whoever_gives_up_while_it_waits_for_its_turn_lets_the_others_go_on():

@@ -30,16 +30,19 @@ class Span:
 
 
 class Collector:
-    """A context manager. `url` is for OTEL_EXPORTER_OTLP_ENDPOINT."""
+    """A context manager. `url` is for OTEL_EXPORTER_OTLP_ENDPOINT; while `answers` is not set, it hangs."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self.authorizations: set[str] = set()
+        self.answers = threading.Event()
+        self.answers.set()
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                collector.answers.wait()
                 assert self.path == "/v1/traces"
                 assert self.headers["Content-Type"] == "application/x-protobuf"
                 collector.authorizations.add(self.headers.get("Authorization", ""))
@@ -65,6 +68,7 @@ class Collector:
 
     def close(self) -> None:
         """Take no more: connections are refused from now on."""
+        self.answers.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(PATIENCE_SECONDS)

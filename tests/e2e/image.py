@@ -224,10 +224,12 @@ class Builder:
             self.run(["mount", "--bind", str(kept), f"{stage.root}{volume}"])
         self.run(["mount", "-o", "remount,ro", str(stage.root)])
 
-    def start(self, stage: Stage, log: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Run the image as an engine does: its entry point and command, as process 1 of its own."""
+    def start(
+        self, stage: Stage, command: Sequence[str], log: IO[bytes], environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        """Run the image as an engine does: its entry point and a command, as process 1 of its own."""
         alone = ["unshare", "--pid", "--fork", "--kill-child", "--"]
-        words = self.inside(stage, [*stage.entry, *stage.command], user=stage.user, **environment)
+        words = self.inside(stage, [*stage.entry, *command], user=stage.user, **environment)
         return subprocess.Popen(self.enter([*alone, *words]), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 

@@ -70,6 +70,7 @@ class MedicProcess:
         }
         self.log = data_dir.parent / f"{data_dir.name}.log"
         self.child: subprocess.Popen[bytes] | None = None
+        self.command = [sys.executable, "-m", "medic", "serve"]
 
     def start(self, *options: str) -> MedicProcess:
         """Start the process and return once it is ready for heartbeats."""
@@ -79,7 +80,7 @@ class MedicProcess:
         """Start the process and return at once."""
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", "medic", "serve", *options],
+                [*self.command, *options],
                 env=self.environment,
                 cwd=self.data_dir.parent,
                 stdout=log,

@@ -60,19 +60,23 @@ def shell(medic: MedicProcess, folder: Path, *lines: str) -> str:
     return done.stdout
 
 
+def send(medic: MedicProcess, name: str, run_id: str) -> str:
+    """Send a heartbeat, and give its run id back once it was answered 201."""
+    body = {"heartbeat_name": name, "service_name": "", "status": "UP", "run_id": run_id}
+    assert medic.post("/heartbeat", body).status == 201
+    return run_id
+
+
 @contextmanager
 def loaded(medic: MedicProcess, name: str, answered: list[str]) -> Iterator[None]:
-    """Heartbeats all the time, until the block ends; the run id of each is noted once it was answered 201."""
+    """Heartbeats all the time, until the block ends; noted once they were answered."""
     ends = threading.Event()
 
-    def send() -> None:
+    def send_on() -> None:
         while not ends.is_set():
-            run_id = f"run-{len(answered)}"
-            body = {"heartbeat_name": name, "service_name": "", "status": "UP", "run_id": run_id}
-            assert medic.post("/heartbeat", body).status == 201
-            answered.append(run_id)
+            answered.append(send(medic, name, f"run-{len(answered)}"))
 
-    sender = threading.Thread(target=send)
+    sender = threading.Thread(target=send_on)
     sender.start()
     try:
         yield
@@ -102,7 +106,7 @@ def test_a_backup_made_under_load_is_the_same_medic_on_a_fresh_machine_and_pages
 
 
 def _backed_up_and_restored(medic: MedicProcess, fresh: MedicProcess, vendors: VendorProcess, tmp_path: Path) -> None:
-    assert medic.register("busy", seconds=3_600).status == 201
+    assert [medic.register(name, seconds=3_600).status for name in ("busy", "well")] == [201, 201]
     assert medic.register("down", seconds=3_600, team="platform").status == 201
     assert medic.post("/v2/webhooks", {"url": vendors.webhook_url, "heartbeat_name": "busy"}).status == 201
     assert medic.post("/v2/keys", {"name": "ci", "scopes": ["read"]}).status == 201
@@ -113,8 +117,8 @@ def _backed_up_and_restored(medic: MedicProcess, fresh: MedicProcess, vendors: V
     answered: list[str] = []
     with loaded(medic, "busy", answered):
         medic.wait_for(lambda: len(answered) >= 20)
-        before = list(answered)
-        assert "2 services, 1 open alert" in run(medic, "backup", tmp_path / "backup")
+        before = [send(medic, "well", f"before-{number}") for number in range(20)]
+        assert "3 services, 1 open alert" in run(medic, "backup", tmp_path / "backup")
     assert "a Medic runs there" in run(medic, "restore", tmp_path / "backup", status=2)
     # The runbook's lines, as they stand there.
     lines = (
@@ -135,12 +139,12 @@ def _backed_up_and_restored(medic: MedicProcess, fresh: MedicProcess, vendors: V
     assert "MEDIC_SECRETS_KEY is not set: set that of the machine the backup is of" in said
     fresh.start()
     kept = {row["heartbeat_name"]: row for row in fresh.results("/service")}
-    assert kept.keys() == {"busy", "down"}
+    assert kept.keys() == {"busy", "down", "well"}
     for row in services:
         differ = {name for name in row if row[name] != kept[row["heartbeat_name"]][name]}
         assert differ <= {"deadline_at", "last_heartbeat_at"}
-    history = fresh.results("/heartbeat?heartbeat_name=busy&maxCount=250")
-    assert {row["run_id"] for row in history} >= set(before)
+    history = fresh.results("/heartbeat?heartbeat_name=well&maxCount=250")
+    assert [row["run_id"] for row in reversed(history)] == before
     [still] = fresh.results("/alerts?active=1")
     assert still == alert | {"duration": still["duration"]}
     assert [fresh.results(path) for path in OTHERS] == others
@@ -159,7 +163,7 @@ def _backed_up_and_restored(medic: MedicProcess, fresh: MedicProcess, vendors: V
     fresh.wait_for(lambda: all(one["hash"] for one in fresh.results("/v2/audit-logs")["entries"]))
     assert "as it was sealed" in run(fresh, "audit", "verify")
     assert fresh.stop() == 0
-    assert "2 services, 0 open alerts" in run(fresh, "backup", tmp_path / "backup of the fresh one")
+    assert "3 services, 0 open alerts" in run(fresh, "backup", tmp_path / "backup of the fresh one")
     assert "its journal is not empty" in run(fresh, "restore", tmp_path / "backup", status=2)
 
 
@@ -201,10 +205,5 @@ def test_a_database_of_the_operators_is_put_back_by_psql_and_its_medic_says_that
         [aside] = medic.data_dir.glob("journal-discarded-*")
         assert {"audit-heads", "ids", "journal"} == {path.name for path in aside.iterdir()}
         assert "as it was sealed" in run(medic, "audit", "verify")
-
-        # It is a database like any other from then on, and an order that has nothing to do does nothing.
-        medic.start("--discard-journal")
-        assert "no journal was discarded" in medic.output()
-        assert medic.stop() == 0
     finally:
         medic.end()

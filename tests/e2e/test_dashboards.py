@@ -6,7 +6,6 @@ Prometheus scrapes it as `docs/operations.md` has it, but for the addresses and 
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.process import Answer, MedicProcess, free_port
 from tests.prometheus import PrometheusProcess
-from tests.questions import ROOT, RULES, Question, labels_named, matches, panel_questions, rule_questions, selectors
+from tests.questions import (
+    RULES,
+    Question,
+    documented_configuration,
+    labels_named,
+    matches,
+    panel_questions,
+    rule_questions,
+    selectors,
+)
 from tests.redis_server import RedisServer
 from tests.vendors import Refuse, VendorProcess
 
@@ -143,7 +151,7 @@ def prometheus(
 ) -> Iterator[PrometheusProcess]:
     """The real one, as the documentation sets it up."""
     port = free_port()
-    configuration = documented()
+    configuration: dict[str, Any] = yaml.safe_load(documented_configuration())
     key = folder / "medic.key"
     key.write_text(read_key(medic), encoding="ascii")
     configuration["global"] = {"scrape_interval": "200ms", "scrape_timeout": "200ms", "evaluation_interval": "200ms"}
@@ -159,14 +167,6 @@ def prometheus(
         ]
     with PrometheusProcess(prometheus_binary, folder / "prometheus", configuration, port) as process:
         yield process
-
-
-def documented() -> dict[str, Any]:
-    """The configuration in docs/operations.md."""
-    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    [found] = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "scrape_configs:" in block]
-    configuration: dict[str, Any] = yaml.safe_load(found)
-    return configuration
 
 
 def read_key(medic: MedicProcess) -> str:

@@ -16,6 +16,7 @@ from tests.e2e.image import Builder, Stage
 from tests.e2e.process import BASE_ENVIRONMENT, MedicProcess
 from tests.e2e.signals import catches_sigterm
 from tests.patience import PATIENCE_SECONDS
+from tests.shape.kubernetes import container_of, workloads
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +40,13 @@ class Container(MedicProcess):
     def __init__(self, builder: Builder, image: Stage, log: Path, **environment: str) -> None:
         super().__init__(log.parent / "nowhere", **environment)
         self._builder, self._image = builder, image
+        self.command = image.command
         self.log = log
         self._given = {**BASE_ENVIRONMENT, "PORT": str(self.port), "MEDIC_AUTH": "keys", **environment}
 
-    def launch(self) -> MedicProcess:
+    def launch(self, *options: str) -> MedicProcess:
         with self.log.open("ab") as log:
-            self.child = self._builder.start(self._image, log, self._given)
+            self.child = self._builder.start(self._image, [*self.command, *options], log, self._given)
         return self
 
     @property
@@ -131,6 +133,17 @@ def test_process_1_obeys_sigterm_before_it_has_begun_to_start(container: Contain
     container.wait_for(lambda: catches_sigterm(container.first))
     assert container.stop() == 0, container.output()
     assert "stops" in container.output()
+
+
+def test_the_image_is_the_outside_watcher_too(builder: Builder, image: Stage, tmp_path: Path) -> None:
+    worker = container_of(workloads()["medic-worker"])
+    given = {one["name"]: one["value"] for one in worker["env"]}
+    watcher = Container(builder, image, tmp_path / "watcher.log", **given)
+    watcher.command = worker["args"]
+    watcher.launch()
+    watcher.wait_for(lambda: "Watching medic-host:8080 at http://medic-host:8080" in watcher.output())
+    assert watcher.stop() == 0, watcher.output()
+    assert "Traceback" not in watcher.output()
 
 
 def test_the_image_holds_what_is_locked_and_nothing_to_install_with(container: Container) -> None:

@@ -34,6 +34,16 @@ def test_sigterm_before_anything_was_begun_ends_with_0(medic: MedicProcess) -> N
     assert not medic.data_dir.exists()
 
 
+def test_sigterm_before_a_watcher_was_begun_ends_with_0(medic: MedicProcess) -> None:
+    medic.command = [*medic.command[:-1], "watch", medic.url]
+    medic.launch()
+    assert medic.child is not None
+    number = medic.child.pid
+    medic.wait_for(lambda: catches_sigterm(number))
+    assert not medic.data_dir.exists()
+    assert medic.stop() == 0, medic.output()
+
+
 def test_sigterm_while_medic_makes_its_database_ends_with_0_and_the_next_start_works(
     medic: MedicProcess,
 ) -> None:

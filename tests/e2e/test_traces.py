@@ -48,8 +48,14 @@ def test_a_trace_leads_from_request_and_deadline_to_each_delivery(
             alerts_of_requests_are_part_of_them(medic, collector)
             a_restart_goes_on_with_the_trace(medic, collector, vendors)
             assert collector.authorizations == {f"Bearer {SECRET}"}
+            collector.answers.clear()
+            nobody_waits_for_a_collector(medic, vendors, "hangs")
             collector.close()
-            nobody_waits_for_a_collector_that_is_gone(medic, vendors)
+            nobody_waits_for_a_collector(medic, vendors, "is-gone")
+            assert medic.stop() == 0, medic.output()
+            # The line comes once a minute, whoever sends how many spans meanwhile; a slow machine takes some.
+            assert 1 <= medic.output().count("traces are not taken") <= 3
+            assert "opentelemetry" not in medic.output().replace("medic.tracing", "")
         finally:
             medic.end()
     assert SECRET not in medic.output()
@@ -137,13 +143,11 @@ def a_restart_goes_on_with_the_trace(medic: MedicProcess, collector: Collector, 
     assert ended["deliver pagerduty"].parent == root.id
 
 
-def nobody_waits_for_a_collector_that_is_gone(medic: MedicProcess, vendors: VendorProcess) -> None:
-    medic.register("calm", seconds=600)
-    beat(medic, "calm", "DOWN", traceparent=traceparent(6))
-    medic.wait_for(lambda: any(page["document"]["dedup_key"] == "medic-calm" for page in pages(vendors, "trigger")))
+def nobody_waits_for_a_collector(medic: MedicProcess, vendors: VendorProcess, which: str) -> None:
+    name = f"while-it-{which}"
+    medic.register(name, seconds=600)
+    beat(medic, name, "DOWN", traceparent=traceparent(6))
+    medic.wait_for(lambda: any(page["document"]["dedup_key"] == f"medic-{name}" for page in pages(vendors, "trigger")))
     medic.wait_for(lambda: "traces are not taken" in medic.output())
     for number in range(1_000, 1_050):
-        beat(medic, "calm", traceparent=traceparent(number))
-    assert medic.stop() == 0, medic.output()
-    assert medic.output().count("traces are not taken") == 1
-    assert "opentelemetry" not in medic.output().replace("medic.tracing", "")
+        beat(medic, name, traceparent=traceparent(number))

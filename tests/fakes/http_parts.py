@@ -44,6 +44,7 @@ class SaidHealth:
         self.status = "healthy"
         self.stalled: str | None = None
         self.missing: str | None = None
+        self.proven: InstantMs | None = None
 
     def report(self) -> HealthReport:
         since = self._clock.now()
@@ -58,6 +59,9 @@ class SaidHealth:
 
     def ready(self) -> str | None:
         return self.missing
+
+    def proven_at(self) -> InstantMs | None:
+        return self.proven
 
 
 class KeptWebhooks:

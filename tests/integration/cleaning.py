@@ -56,7 +56,7 @@ class Cleaned:
         """Let the writer have passed an instant."""
         await self.database.execute(
             "INSERT INTO medic.journal_positions (journal_id, watermark_at) VALUES ('j', $1)"
-            " ON CONFLICT (journal_id) DO UPDATE SET watermark_at = EXCLUDED.watermark_at",
+            " ON CONFLICT (journal_id) DO UPDATE SET watermark_at = EXCLUDED.watermark_at, updated_at = now()",
             until,
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from tests.patience import PATIENCE_SECONDS
-from tests.questions import ROOT, RULES, rules
+from tests.questions import ROOT, RULES, documented_configuration, rules
 
 CASES = ROOT / "tests" / "integration" / "alert_rules.yml"
 
@@ -22,6 +22,13 @@ def test_promtool_finds_nothing_wrong_with_the_rules(promtool: Path) -> None:
     done = run(promtool, "check", "rules", "--lint=all", "--lint-fatal", RULES)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{len(rules())} rules found" in done.stdout
+
+
+def test_promtool_finds_nothing_wrong_with_the_documented_configuration(promtool: Path, tmp_path: Path) -> None:
+    configuration = tmp_path / "prometheus.yml"
+    configuration.write_text(documented_configuration(), encoding="utf-8")
+    done = run(promtool, "check", "config", "--syntax-only", configuration)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_each_rule_fires_beyond_its_threshold_and_not_at_it(promtool: Path) -> None:

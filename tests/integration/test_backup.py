@@ -179,6 +179,8 @@ async def test_how_far_a_journal_goes_is_read_off_its_files(tmp_path):
         nursery.cancel_scope.cancel()
     FileJournal(directory).go_on_from(Position(9_000))
     assert reached(directory) == Reached(journal.journal_id, Position(9_000))
+    min(directory.glob("*.journal")).unlink()
+    assert reached(directory) == Reached(journal.journal_id, Position(9_000), oldest=Position(9_000))
     with pytest.raises(ConfigurationError, match="its journal is not empty"):
         require_empty(tmp_path)
     (tmp_path / MARKER).touch()

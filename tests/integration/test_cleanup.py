@@ -46,16 +46,21 @@ async def test_days_go_whole_once_all_of_them_is_older_and_not_before_the_writer
     assert report.removed_days == [day(32), day(31)]
     assert await cleaned.days() == [day(30), day(1), day(0), day(-1)]
     assert await cleaned.counted() == 4
+    # Clocks that are wrong: that of who cleans up, and once that of a Medic of long ago.
+    await cleaned.database.execute(
+        "INSERT INTO medic.journal_positions (journal_id, watermark_at, updated_at)"
+        " VALUES ('old', now() + interval '100 years', now() - interval '1 year')"
+    )
+    cleaned.now = NOW + 366 * DAY_MS
     assert (await cleaned.cleanup.run()).removed_days == []
 
 
-async def test_a_clock_that_is_a_year_ahead_removes_nothing_that_the_writer_has_not_passed(cleaned: Cleaned) -> None:
-    await cleaned.beat(instant(1))
-    cleaned.now = NOW + 366 * DAY_MS
+async def test_a_writer_whose_clock_is_ahead_lets_nothing_be_counted_that_is_still_written_to(cleaned: Cleaned) -> None:
+    await cleaned.beat(instant(0))
+    await cleaned.written_until(NOW + 366 * DAY_MS)
 
-    await cleaned.cleanup.run()
-
-    assert await cleaned.days() == [day(1)]
+    assert (await cleaned.cleanup.run()).counted == []
+    assert (await cleaned.cleanup.plan()).to_count == []
 
 
 async def test_without_a_watermark_nothing_is_touched(database: Database) -> None:
@@ -170,13 +175,15 @@ async def test_only_one_cleanup_runs_at_a_time(cleaned: Cleaned) -> None:
 
 
 async def test_closed_alerts_go_with_all_that_belongs_to_them_and_what_medic_goes_on_with_stays(
-    cleaned: Cleaned,
+    database: Database,
 ) -> None:
-    old = await cleaned.alert(instant(500), instant(401, 23))
+    cleaned = Cleaned(database, Retention(alerts=40))
+    await cleaned.written_until(NOW)
+    old = await cleaned.alert(instant(50), instant(41, 23))
     kept = [
-        await cleaned.alert(instant(500), instant(399)),
-        await cleaned.alert(instant(500), None),
-        pending := await cleaned.alert(instant(500), instant(450), 2),
+        await cleaned.alert(instant(50), instant(39)),
+        await cleaned.alert(instant(50), None),
+        pending := await cleaned.alert(instant(50), instant(45), 2),
     ]
     for alert_id, outcome in (
         (old, "delivered"),
@@ -190,12 +197,12 @@ async def test_closed_alerts_go_with_all_that_belongs_to_them_and_what_medic_goe
             " VALUES ($1, 'slack', 'trigger', $2, $3, $4)",
             f"n-{alert_id}-{outcome}",
             alert_id,
-            instant(450),
+            instant(45),
             outcome,
         )
     for alert_id in (old, *kept):
         await cleaned.database.execute(
-            "INSERT INTO medic.alert_events (alert_id, at, change) VALUES ($1, $2, 'opened')", alert_id, instant(500)
+            "INSERT INTO medic.alert_events (alert_id, at, change) VALUES ($1, $2, 'opened')", alert_id, instant(50)
         )
     planned = (await cleaned.cleanup.plan()).rows
     assert planned.get(ALERTS, 0) == 0, "their outages are not counted yet"
@@ -207,9 +214,9 @@ async def test_closed_alerts_go_with_all_that_belongs_to_them_and_what_medic_goe
     assert await cleaned.rows("SELECT alert_id FROM medic.alert_events ORDER BY 1") == [(one,) for one in kept]
     left = await cleaned.rows("SELECT notification_id FROM medic.notifications ORDER BY 1")
     assert set(left) == {("n-None-",), (f"n-{pending}-",), (f"n-{kept[1]}-delivered",)}
-    [(outages,)] = await cleaned.rows("SELECT outages FROM medic.heartbeat_days WHERE service_id = 1 AND outages > 0")
+    [(outages,)] = await cleaned.rows("SELECT outages FROM medic.heartbeat_hours WHERE service_id = 1 AND outages > 0")
     assert outages == 3
-    assert await cleaned.rows("SELECT alerts_from FROM medic.cleanup") == [(TODAY - 400 * DAY_MS,)]
+    assert await cleaned.rows("SELECT alerts_from FROM medic.cleanup") == [(TODAY - 40 * DAY_MS,)]
 
 
 async def test_snapshots_counts_and_names_go_by_their_own_times_and_nothing_that_is_kept_for_ever(

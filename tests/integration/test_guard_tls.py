@@ -26,7 +26,7 @@ def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test's own authority is one this machine trusts."""
     context = ssl.create_default_context()
     CA.configure_trust(context)
-    monkeypatch.setattr(outbound, "_trusted_authorities", lambda: context)
+    monkeypatch.setattr(outbound, "trusted_authorities", lambda: context)
 
 
 class Receiver:

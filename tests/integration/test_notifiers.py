@@ -436,7 +436,7 @@ async def test_tls_that_does_not_come_about_certainly_took_nothing():
 
 
 async def test_certificates_and_host_names_are_verified():
-    trusted = outbound._trusted_authorities()
+    trusted = outbound.trusted_authorities()
     assert trusted.verify_mode is ssl.CERT_REQUIRED
     assert trusted.check_hostname
     failed = ssl.SSLCertVerificationError()

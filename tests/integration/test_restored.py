@@ -16,10 +16,11 @@ from medic.core.draft import ServiceDraft
 from medic.core.status import HeartbeatStatus
 from medic.core.units import DAY_MS
 from medic.errors import ConfigurationError
+from medic.ports import Position
 from medic.store.audit.chain import Head
 from medic.store.audit.heads import AuditHeads
 from medic.store.pairing import Gap
-from medic.store.restored import free_name, settle
+from medic.store.restored import free_name, is_copy, mark_copy, settle
 from medic.store.tokens import TokenFile
 from medic.store.watermark import Mark
 
@@ -188,6 +189,30 @@ async def test_an_order_to_discard_has_nothing_to_do_where_the_database_is_as_ne
         assert not opened.is_afresh
         assert opened.stores.journal.newest > 0
     assert not list(tmp_path.glob("journal-discarded-*"))
+
+
+async def test_a_journal_that_begins_behind_the_database_can_be_discarded_as_well(database, tmp_path):
+    async with opened_on(database.target, tmp_path) as opened:
+        opened.stores.journal.go_on_from(Position(9_000))
+    min((tmp_path / "journal").glob("*.journal")).unlink()
+    with pytest.raises(ConfigurationError, match="are in neither"):
+        async with opened_on(database.target, tmp_path):
+            pass
+    async with opened_on(database.target, tmp_path, Gap.DISCARD) as opened:
+        assert opened.is_afresh
+        assert opened.stores.journal.newest == 0
+
+
+async def test_a_role_that_may_not_ask_which_server_it_is_never_finds_a_copy(database):
+    await database.execute(
+        "CREATE OR REPLACE FUNCTION medic.incarnation_here() RETURNS text LANGUAGE plpgsql STABLE AS"
+        " $$ BEGIN RAISE insufficient_privilege; END $$"
+    )
+    assert not await is_copy(database)
+    await settle(database)
+    assert not await is_copy(database)
+    await mark_copy(database)
+    assert await is_copy(database)
 
 
 async def test_a_database_that_moved_with_its_folder_goes_on_as_it_was(postgres, database, tmp_path):

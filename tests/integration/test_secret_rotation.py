@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from medic.access.caller import Author
-from medic.cli import doctor
+from medic.cli.checks.secrets import look_at_secrets
+from medic.cli.checks.vendors import look_at_slack
 from medic.cli.secrets import rotate_secrets
 from medic.config.load import load_settings
 from medic.config.settings import Settings
@@ -88,7 +89,7 @@ async def test_without_a_key_there_is_nothing_to_seal_with(database: Database, t
 
 
 async def found(settings: Settings, part: str) -> list[Any]:
-    looks = {"secrets": doctor._look_at_secrets, "Slack": doctor._look_at_slack}
+    looks = {"secrets": look_at_secrets, "Slack": look_at_slack}
     return [(finding.verdict.value, finding.found) for finding in await looks[part](settings)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 import pytest
 
@@ -73,6 +74,11 @@ def test_changes_say_which_part_they_are_of():
     entries = re.findall(r"^\* (.*)$", text, re.MULTILINE)
     assert entries
     assert [entry for entry in entries if not re.match(rf"\[(?:{CHANGE_KINDS})\] [\w/ -]+: [A-Z`]", entry)] == []
+
+
+def test_the_release_that_is_built_is_the_newest_in_the_changelog():
+    released = re.findall(r"^## (\d+\.\d+\.\d+), \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released[0] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def test_the_newcomers_two_commands_are_in_the_readme():

@@ -11,6 +11,7 @@ import pytest
 
 from medic.alerting.pipeline import DRAIN_SECONDS
 from medic.app.serve import SNAPSHOT_DRAIN_SECONDS, WRITER_DRAIN_SECONDS
+from medic.cli import medic
 from medic.config.load import load_settings
 from medic.config.variables import Storage
 from medic.http.serving import CUT_SECONDS
@@ -236,6 +237,12 @@ def longest_drain() -> float:
 @pytest.mark.parametrize("name", MEDICS)
 def test_the_grace_of_a_pod_is_longer_than_the_longest_drain(name: str) -> None:
     assert pod_of(workloads()[name])["spec"]["terminationGracePeriodSeconds"] > longest_drain()
+
+
+def test_what_the_pods_run_are_commands() -> None:
+    known = {command.name for command in medic.app.registered_commands}
+    for name in (*MEDICS, "medic-worker"):
+        assert container_of(workloads()[name])["args"][0] in known
 
 
 def test_the_image_is_of_this_release() -> None:

@@ -94,6 +94,11 @@ class AuditHeads:
         return [Checkpoint(kept.head, kept.at) for kept in self._checkpoints]
 
     @property
+    def newest(self) -> Head | None:
+        """The last one."""
+        return self._kept[-1].head if self._kept else None
+
+    @property
     def expected(self) -> Head | None:
         """The last one, where the chain should have it: Medic has not removed it, nor found it contradicted."""
         if not self._kept or self._kept[-1].is_pinned:

@@ -66,6 +66,10 @@ class Commits:
         underway = self._underway
         return self._next if underway is None or position > underway.end else underway
 
+    def next(self) -> Commit:
+        """The one that is not begun yet."""
+        return self._next
+
     def soonest(self) -> Commit:
         """The one that is settled first."""
         return self._underway or self._next

@@ -294,6 +294,20 @@ class FileJournal:
             self._arrived.set()
             await self._commits.soonest().wait_settled()
 
+    async def prove(self) -> None:
+        """Return once a commit and a sync that began from now on came back: records would be kept, though none comes.
+
+        Raises:
+            JournalRefusedError: the disk fails, or does not answer.
+        """
+        await trio.lowlevel.checkpoint()
+        if self._refusal is None:
+            self._must_sync = True
+            self._arrived.set()
+            await self._commits.next().wait_settled()
+        if self._refusal is not None:
+            raise JournalRefusedError(self._refusal)
+
     async def wait_newer(self, position: Position) -> None:
         """Return once `durable > position`."""
         await trio.lowlevel.checkpoint()

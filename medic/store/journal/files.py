@@ -45,6 +45,7 @@ READ_FRAMES_BYTES: Final = 8 << 20
 _FILE_NAME: Final = re.compile(r"(\d{20})-(\d{6})\.journal")
 _IDENTITY: Final = "identity"
 _UNFINISHED: Final = "unfinished"
+_BEGINNING: Final = Position(0)
 
 
 class Disk:
@@ -93,10 +94,12 @@ class Reached:
     Attributes:
         journal_id: Which one it is.
         position: Whatever was answered for stands before it. Some of what stands there may still be on its way.
+        oldest: Where the files begin.
     """
 
     journal_id: str
     position: Position
+    oldest: Position = _BEGINNING
 
 
 def reached(directory: Path) -> Reached | None:
@@ -118,7 +121,8 @@ def reached(directory: Path) -> Reached | None:
         return Reached(journal_id, Position(0))
     # The newest is the one that is written, and the last that would ever be deleted.
     _, start, newest = max(named)
-    return Reached(journal_id, Position(start + max(0, newest.stat().st_size - HEADER_BYTES)))
+    end = start + max(0, newest.stat().st_size - HEADER_BYTES)
+    return Reached(journal_id, Position(end), Position(min(start for _, start, _ in named)))
 
 
 class JournalFiles:

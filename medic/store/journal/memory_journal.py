@@ -1,4 +1,4 @@
-"""A journal in memory, for tests: everything is durable at once, unless a test says otherwise."""
+"""A journal in memory: all is durable at once. For tests, which may say otherwise, and for a watcher without a disk."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ and a call fails at once. One task in the background asks for all of them, once 
 that is needed, so that a server that only answers is not taken for one that works; when that succeeds the breaker is
 closed again. A stall of Medic's own loop is told apart from a slow Redis as well as it can be (`_may_be_our_stall`).
 
-Between a failure and the next use there is always a look, and before it a pause. The pause grows while the breaker
-closes and opens again and again, so that neither the log nor whoever asks has to follow that.
+Between a failure and the next use there is always a look; where the failure is right behind a success, also a pause. It
+grows while the breaker closes and opens again and again, so that neither the log nor whoever asks has to follow that.
 
 A Redis that refuses a single name works. Whoever asked counts that name for itself and says so (`note_refused`): it is
 counted, named in the log once, and Redis is looked at, in case it is every name.
@@ -38,12 +38,12 @@ ANSWER_SECONDS: Final = 0.05
 """How long a request may wait for Redis, connecting included. A Redis nearby answers in under one millisecond."""
 
 LOOK_SECONDS: Final = 0.5
-"""How often a Redis that failed is looked at, and how long after the failure first."""
+"""How often a Redis that failed is looked at."""
 
 LOOK_SECONDS_MAX: Final = 16.0
 STEADY_SECONDS: Final = 10.0
-"""Where it worked for less than `STEADY_SECONDS` before it failed, the pause before a look is twice the one before, up
-to `LOOK_SECONDS_MAX`: two lines in the log in that time."""
+"""Where it worked for longer than `STEADY_SECONDS` before it failed, it is looked at at once. Else after a pause, which
+is twice the one before, up to `LOOK_SECONDS_MAX`: two lines in the log in that time."""
 
 NAMED_MAX: Final = 20
 """Refused names that the log has a line for, since the start."""
@@ -120,7 +120,7 @@ class Redis:
         self._named: set[str] = set()
         self.failing: str | None = NOT_ASKED
         self._works_since = -inf
-        self._pause = LOOK_SECONDS
+        self._pause = 0.0
         self._to_be_looked_at = trio.Event()
 
     async def call(self, ask: Callable[[RedisConnection], Awaitable[_Answer]]) -> _Answer:
@@ -174,6 +174,7 @@ class Redis:
                     await self._to_be_looked_at.wait()
                 await trio.sleep(self._pause)
                 await self._look()
+                self._pause = max(LOOK_SECONDS, self._pause)
         finally:
             with trio.CancelScope(shield=True):
                 await self._close_idle()
@@ -200,7 +201,7 @@ class Redis:
         self._failures += 1
         if self.failing is None:
             was_steady = trio.current_time() - self._works_since >= STEADY_SECONDS
-            self._pause = LOOK_SECONDS if was_steady else min(2 * self._pause, LOOK_SECONDS_MAX)
+            self._pause = 0.0 if was_steady else min(max(LOOK_SECONDS, 2 * self._pause), LOOK_SECONDS_MAX)
         if self.failing != reason:
             _log.warning("Redis is not used: limits are counted in this process", reason=reason)
         self.failing = reason

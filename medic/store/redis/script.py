@@ -7,8 +7,8 @@ A name that has no backlog is not there: each is kept as long as its backlog is,
 a text, an instant further ahead than any backlog, is not ours, and is written over.
 
 One call for hundreds of names costs a third of as many calls with one each. Redis refuses a call for one of its names
-(one that the user may not write, or that another node of a cluster has): then each is asked for alone, in one more round
-trip, so that the others do not pay for it. Commands of Redis 6.2 only.
+(one that the user may not write, or that another node of a cluster has): then each is asked for alone, in one more
+round trip, so that the others do not pay for it. Commands of Redis 6.2 only.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ One at a time, by an advisory lock: the daily run of the active Medic, and `medi
 
 How far. Nothing is counted or removed beyond the writer's watermark, the instant up to which PostgreSQL has everything
 that came. Where PostgreSQL was away for days, the days that the journal still holds are not over for us; and a clock
-that is wrong by a year in the process that cleans up removes nothing the writer has not passed. The newest watermark of
-any journal counts: an old directory that nobody uses any more must not keep all days for ever, and what it may bring
-one day, late, is counted as it comes (`counting`).
+that is wrong by a year in the process that cleans up removes nothing the writer has not passed. The watermark of that
+journal counts that was written last: an old directory that nobody uses any more must not keep all days for ever, nor
+let them go because its clock was wrong once; what it may bring one day, late, is counted as it comes (`counting`).
 
 What it cannot do now, because somebody holds on to a table, is left, said, and done by the next run: in an hour.
 
@@ -40,7 +40,10 @@ _log = structlog.get_logger(__name__)
 # 1296385097 is "MEDI" in ASCII, the first key of all of Medic's advisory locks.
 _LOCK: Final = "SELECT pg_try_advisory_lock(1296385097, 3) AS taken"
 _UNLOCK: Final = "SELECT pg_advisory_unlock(1296385097, 3)"
-_WRITTEN_UNTIL: Final = "SELECT max(watermark_at) AS until FROM medic.journal_positions"
+_WRITTEN_UNTIL: Final = """
+SELECT watermark_at AS until FROM medic.journal_positions
+WHERE watermark_at IS NOT NULL ORDER BY updated_at DESC LIMIT 1
+"""
 _SUCCEEDED: Final = "UPDATE medic.cleanup SET last_success_at = now()"
 _LAST_SUCCESS: Final = "SELECT last_success_at FROM medic.cleanup"
 
@@ -76,8 +79,9 @@ class Cleanup:
         """
         async with self._alone() as session:
             report = Report()
-            until = await self.written_until()
-            if until is not None:
+            written = await self.written_until()
+            if written is not None:
+                until = min(written, self._now())
                 await self._count(until, report)
                 await self._remove_days(session, until, report)
                 await self._remove_rows(until, report)
@@ -91,17 +95,16 @@ class Cleanup:
         Raises:
             DatabaseUnavailableError: PostgreSQL does not answer.
         """
-        until = await self.written_until()
+        written, now = await self.written_until(), self._now()
         days = await days_of(self._database)
-        # Where nothing was ever written, only what a Medic would do that has just begun.
-        reached = InstantMs(0) if until is None else until
-        old = [day for day in days if self._is_old(day.day, self._now())]
+        until = InstantMs(0) if written is None else min(written, now)
+        old = [day for day in days if self._is_old(day.day, now)]
         return Plan(
-            written_until=until,
-            to_count=[day for day in days if not day.is_counted and not day.is_leaving and _is_over(day.day, reached)],
-            to_remove=[day for day in old if self._is_old(day.day, reached)],
-            waiting=[day for day in old if not self._is_old(day.day, reached)],
-            rows=await count_expired(self._database, self._retention, min(reached, self._now())),
+            written_until=written,
+            to_count=[day for day in days if not day.is_counted and not day.is_leaving and _is_over(day.day, until)],
+            to_remove=[day for day in old if self._is_old(day.day, until)],
+            waiting=[day for day in old if not self._is_old(day.day, until)],
+            rows=await count_expired(self._database, self._retention, until),
         )
 
     async def written_until(self) -> InstantMs | None:
@@ -145,10 +148,9 @@ class Cleanup:
         for gone in await removed_days(self._database):
             if not await drop_detached(session, gone):
                 report.left.append(f"{gone} is not dropped: somebody reads it")
-        now = min(until, self._now())
         # PostgreSQL detaches one at a time: what was begun is finished first.
         for day in sorted(await days_of(self._database), key=lambda day: (not day.is_leaving, day.day)):
-            if not day.is_leaving and not (day.is_counted and self._is_old(day.day, now)):
+            if not day.is_leaving and not (day.is_counted and self._is_old(day.day, until)):
                 continue
             if not await remove_day(session, day):
                 # Whoever holds on to this one, a pg_dump, mostly holds on to all of them.
@@ -158,11 +160,10 @@ class Cleanup:
             _log.info("a day was removed", day=str(day.day), heartbeats=day.heartbeats, bytes=day.size)
 
     async def _remove_rows(self, until: InstantMs, report: Report) -> None:
-        now = min(until, self._now())
-        before = kept_from(self._retention.hours, now)
+        before = kept_from(self._retention.hours, until)
         if before is not None:
             report.folded = await fold_hours(self._database, before)
-        report.removed |= await remove_expired(self._database, self._retention, now)
+        report.removed |= await remove_expired(self._database, self._retention, until)
 
     def _is_old(self, day: dt.date, now: InstantMs) -> bool:
         kept = kept_from(self._retention.heartbeats, now)

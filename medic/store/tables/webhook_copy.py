@@ -71,7 +71,7 @@ class CopiedWebhooks:
 
     async def last_seen(self) -> Sequence[Webhook]:
         """Every webhook as PostgreSQL said last; none where nothing is known of them."""
-        return await trio.to_thread.run_sync(self._read)
+        return await trio.to_thread.run_sync(read_copied, self._path)
 
     async def _copy_again(self) -> None:
         try:
@@ -86,11 +86,13 @@ class CopiedWebhooks:
         except OSError as error:
             _log.warning("the copy of the webhooks cannot be written", reason=str(error))
 
-    def _read(self) -> tuple[Webhook, ...]:
-        try:
-            return _STORED.validate_json(self._path.read_bytes(), strict=True)
-        except FileNotFoundError:
-            return ()
-        except (ValidationError, OSError) as error:
-            _log.error("the copy of the webhooks cannot be read; they are not told", reason=str(error))
-            return ()
+
+def read_copied(path: Path) -> tuple[Webhook, ...]:
+    """The webhooks of a copy, as PostgreSQL said last when it was written; none where there is no copy. Blocks."""
+    try:
+        return _STORED.validate_json(path.read_bytes(), strict=True)
+    except FileNotFoundError:
+        return ()
+    except (ValidationError, OSError) as error:
+        _log.error("the copy of the webhooks cannot be read; they are not told", reason=str(error))
+        return ()

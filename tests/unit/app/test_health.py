@@ -8,6 +8,7 @@ import pytest
 
 from medic.access.endings import KeyStatistics
 from medic.actors.sight import BlindReport
+from medic.alerting.deadman import FAILURES_TOLD, DeadmanStatistics
 from medic.alerting.statistics import AlertingStatistics
 from medic.app.health import SystemHealth
 from medic.core.blind import BlindLog, BlindSpan
@@ -48,6 +49,7 @@ class Watched:
         self.bench.keys = KeyStatistics(working=2, ending=0)
         self.clock = HandClock()
         self.refusal = ""
+        self.proven: InstantMs | None = None
         self.health = SystemHealth(
             parts=self.bench.parts,
             clock=self.clock,
@@ -55,6 +57,7 @@ class Watched:
             database="embedded",
             journal_sync="always",
             require_intake=self.require_room,
+            proven_at=lambda: self.proven,
         )
 
     def require_room(self) -> None:
@@ -258,6 +261,35 @@ def test_a_key_about_to_expire_is_degraded_and_not_named():
         "ending": 1,
         "reason": "a key is about to expire: 1 within 14 days",
     }
+
+
+def test_calls_that_go_through_are_configured_and_say_when_the_last_one_did():
+    watched = Watched()
+    watched.bench.deadman = DeadmanStatistics(failures=FAILURES_TOLD - 1, failing_since=NOW, last_error="answered 503")
+    assert watched.component("deadman").status == "configured"
+    watched.bench.deadman = DeadmanStatistics(succeeded=3, withheld=2, last_success_at=NOW)
+    assert watched.facts("deadman") == {"withheld": 2, "last_call": "2026-01-01T00:00:00.000Z"}
+    assert watched.health.report().status == "healthy"
+
+
+def test_calls_that_fail_again_and_again_or_are_not_made_are_degraded():
+    watched = Watched()
+    failing_since = InstantMs(NOW - 5_000)
+    watched.bench.deadman = DeadmanStatistics(failures=4, failing_since=failing_since, last_error="answered 404")
+    assert watched.component("deadman").status == "degraded"
+    assert watched.component("deadman").since == failing_since
+    assert watched.facts("deadman")["reason"] == "4 calls in a row failed: answered 404"
+    watched.bench.deadman = DeadmanStatistics(stuck="journal", withheld=1)
+    assert watched.component("deadman").status == "degraded"
+    assert "journal" in watched.facts("deadman")["reason"]
+    assert watched.health.report().status == "degraded"
+
+
+def test_when_progress_was_seen_is_what_the_proofs_say():
+    watched = Watched()
+    assert watched.health.proven_at() is None
+    watched.proven = NOW
+    assert watched.health.proven_at() == NOW
 
 
 def test_while_nobody_is_told_health_is_degraded_and_says_so():

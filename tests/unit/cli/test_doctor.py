@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from medic.cli import doctor
+from medic.cli.checks import disk
 from medic.cli.doctor import Finding, Verdict, examine
 from medic.config.load import load_settings
 from tests.unit.cli.small_medic import Answer, SmallMedic
@@ -50,10 +51,15 @@ async def test_an_empty_configuration_is_sound_and_full_of_notes(tmp_path: Path)
     assert {part: finding.verdict for part, finding in found.items()} == {
         "configuration": Verdict.OK,
         "data folder": Verdict.NOTE,
+        "lasting": found["lasting"].verdict,  # this machine's own, as is its clock and its limit
+        "clock": found["clock"].verdict,
+        "open files": found["open files"].verdict,
         "PostgreSQL": Verdict.NOTE,
+        "Redis": Verdict.NOTE,
         "PagerDuty": Verdict.NOTE,
         "Slack": Verdict.NOTE,
-        "Redis": Verdict.NOTE,
+        "webhooks": Verdict.OK,
+        "deadman": Verdict.NOTE,
         "Medic": Verdict.NOTE,
     }
     assert "PAGERDUTY_ROUTING_KEY" in found["PagerDuty"].to_do
@@ -67,7 +73,7 @@ async def test_the_disk_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "a sync takes" in found["data folder"].found
     assert "GiB free" in found["disk"].found
     assert list((tmp_path / "data").iterdir()) == []
-    monkeypatch.setattr(doctor, "SLOW_SYNC_MS", 0)
+    monkeypatch.setattr(disk, "SLOW_SYNC_MS", 0)
     assert (await findings(tmp_path))["data folder"].verdict is Verdict.NOTE
 
 
@@ -76,7 +82,7 @@ async def test_the_disk_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     [(1 << 40, Verdict.OK), (5 << 30, Verdict.NOTE), (100 << 20, Verdict.NOTE), (1 << 20, Verdict.BAD)],
 )
 def test_room_on_the_disk_is_judged(free: int, verdict: Verdict) -> None:
-    assert doctor._room(free, 8 << 30).verdict is verdict
+    assert disk.room(free, 8 << 30).verdict is verdict
 
 
 async def test_a_file_where_the_folder_should_be_is_bad(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import trustme
 from medic.access.allowlist import AllowedHost
 from medic.config.load import known_names, load_settings, load_settings_to_serve, secret_names
 from medic.config.secret_rules import references_of, values_of
-from medic.config.variables import NOT_BUILT
 from medic.core.policy import Defaults
 from medic.core.units import HOUR_MS, DurationMs
 from medic.errors import ConfigurationError
@@ -98,14 +97,6 @@ def test_the_runbooks_whole_environment_starts_medic() -> None:
     assert settings.remarks == ()
 
 
-@pytest.mark.parametrize(
-    ("hours", "days", "remarked"), [(92, 91, 1), (0, 5_000, 1), (92, 0, 0), (0, 0, 0), (30, 30, 0)]
-)
-def test_counts_by_the_day_that_could_never_be_are_remarked(hours: int, days: int, remarked: int) -> None:
-    kept = {"MEDIC_HOURS_RETENTION_DAYS": str(hours), "MEDIC_DAYS_RETENTION_DAYS": str(days)}
-    assert [said[:25] for said in load_settings(kept).remarks] == ["MEDIC_DAYS_RETENTION_DAYS"] * remarked
-
-
 def test_no_secret_is_in_the_text_of_the_settings() -> None:
     marked = {name: f"geheim{number}" for number, name in enumerate(sorted(secret_names()))}
     marked["MEDIC_SECRETS_KEY"] = base64.b64encode(b"geheim-geheim-geheim-geheim-gehe").decode()
@@ -113,6 +104,7 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
     marked["MEDIC_WEBHOOK_SECRET"] = "geheim-geheim-geheim"
     marked["REDIS_URL"] = "redis://:geheim@localhost/0"
     marked["MEDIC_ADMIN_API_KEY"] = "geheim" * 6
+    marked["MEDIC_DEADMAN_URL"] = "https://calls.example/geheim-of-the-check"
     marked["DATABASE_URL"] = "postgresql://u:geheim@h/d"
     del marked["PG_PASS"]
     settings = load_settings({**marked, "SLACK_CHANNEL_ID": "C1", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"})
@@ -120,7 +112,7 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
     assert marked["MEDIC_SECRETS_KEY"] not in f"{settings!r}"
     known = values_of(settings)
     assert {value for name, value in marked.items() if name != "DATABASE_URL"} <= known
-    assert "geheim" in known, "the passwords within addresses"
+    assert {"geheim", "geheim-of-the-check"} <= known, "the secrets within addresses"
 
 
 def test_references_to_secrets_need_a_key_and_their_form() -> None:
@@ -393,12 +385,6 @@ def test_a_name_like_no_other_is_a_fault_without_a_guess() -> None:
 def test_notify_off_withholds_and_nothing_else_does(said: str, withheld: bool) -> None:
     assert load_settings({"MEDIC_NOTIFY": said}).telling.withheld is withheld
     assert "MEDIC_NOTIFY" in faults(MEDIC_NOTIFY="0")
-
-
-def test_what_a_later_release_brings_is_refused_and_not_ignored() -> None:
-    found = faults(**dict.fromkeys(NOT_BUILT, "1"))
-    assert found.keys() == NOT_BUILT.keys()
-    assert all(sentence.startswith("is not built yet") for sentence in found.values())
 
 
 def test_what_kubernetes_sets_for_services_named_medic_is_left_alone() -> None:

@@ -11,6 +11,7 @@ from medic.actors.host import LATENESS_BOUNDS_SECONDS, HostStatistics
 from medic.actors.outbox import OutboxStatistics
 from medic.actors.sight import SightStatistics
 from medic.actors.supervisor import SupervisorStatistics
+from medic.alerting.deadman import DeadmanStatistics
 from medic.alerting.statistics import AlertingStatistics, RequestCount, TargetStatistics
 from medic.core.blind import SIGHTED_ALWAYS
 from medic.core.draft import ServiceDraft
@@ -183,6 +184,7 @@ class Bench:
         self.keys = KEYS
         self.cleanup = CLEANUP
         self.redis: RedisStatistics | None = None
+        self.deadman: DeadmanStatistics | None = None
         self.meter = RequestMeter()
         self.operations = OperationMeter()
         self.stall = LoopStall()
@@ -205,6 +207,7 @@ class Bench:
             alerting=lambda: self.alerting,
             keys=lambda: self.keys,
             redis=lambda: self.redis,
+            deadman=lambda: self.deadman,
             cleanup=lambda: self.cleanup,
         )
 
@@ -214,6 +217,7 @@ class FixedHealth:
     """A health that says what it was told."""
 
     components: dict[str, str] = field(default_factory=dict)
+    proven: InstantMs | None = None
 
     def report(self) -> HealthReport:
         parts = {name: ComponentHealth(status, NOW) for name, status in self.components.items()}
@@ -224,6 +228,9 @@ class FixedHealth:
 
     def ready(self) -> str | None:
         return None
+
+    def proven_at(self) -> InstantMs | None:
+        return self.proven
 
 
 class FixedClock:

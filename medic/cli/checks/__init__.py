@@ -1,0 +1,1 @@
+"""What `medic doctor` looks at: a function a check. `medic.cli.doctor` has the table."""
