@@ -10,6 +10,8 @@ import trio
 
 from medic.app.adopted import said_of
 from medic.cli.adoption import plan_lines
+from medic.cli.checks.database import look_at_schema
+from medic.cli.checks.finding import Verdict
 from medic.core.deadline import Cause
 from medic.core.deadline import waits as core_waits
 from medic.core.policy import Defaults
@@ -97,6 +99,9 @@ async def test_such_a_database_is_neither_served_nor_migrated_and_the_hint_says_
     with pytest.raises(ConfigurationError, match=r"schema medic.*medic migrate --plan.*medic migrate --adopt"):
         await migrate(earlier)
     assert await column(earlier, "SELECT count(*) FROM medic.services") == [9]
+    [finding] = await look_at_schema(earlier)
+    assert finding.verdict is Verdict.BAD
+    assert "`medic migrate --adopt` does it" in finding.to_do
 
 
 async def test_the_plan_says_what_would_happen_and_changes_nothing(earlier):
