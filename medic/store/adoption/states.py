@@ -14,8 +14,8 @@ interval from the start on.
     with an alert that is open          late; the alert as it was told, under the key PagerDuty knows it by; its first
                                         reminder not before a whole `renotify` has passed
     not heard of in the retained days   late; an alert that nobody is told of one by one: the first start tells of all
-                                        of them at once. Its end is not told either. An alert that is open already counts
-                                        as acknowledged: it reminds nobody, and is resolved where it was told
+                                        of them at once. Its end is not told either. An alert that is open already
+                                        counts as acknowledged: it reminds nobody, and is resolved where it was told
     inactive, with an open alert        as if it had been made inactive a moment ago: the start closes the alert, and
                                         resolves it where it was told
     inactive                            inactive, since its row was modified
