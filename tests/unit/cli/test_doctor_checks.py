@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import resource
+import socket
 import ssl
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import trio
 import trustme
 
-from medic.cli.checks import disk, machine, vendors
+from medic.cli.checks import disk, machine, targets, vendors
 from medic.cli.checks.database import cleanup
 from medic.cli.checks.disk import Mount, lasting, look_at_mount, mount_of
 from medic.cli.checks.finding import Verdict
@@ -197,6 +198,15 @@ async def test_a_certificate_that_nobody_trusts_is_bad_and_one_that_is_trusted_i
         monkeypatch.setattr(vendors, "trusted_authorities", lambda: trusting)
         assert (await deadman(url))[0] is Verdict.OK
         nursery.cancel_scope.cancel()
+
+
+async def test_a_target_that_hangs_is_bad_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "REACH_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert await deadman(f"https://127.0.0.1:{silent.getsockname()[1]}/") == (
+            Verdict.BAD,
+            "127.0.0.1: it does not answer within 0.1 s",
+        )
 
 
 async def _wait_end(stream: trio.SSLStream) -> None:
