@@ -28,7 +28,7 @@ NOBODY_MEETS = {
     "BULK_SLICE_OTHERS": "how often others have their turn",
     "QUOTED_MAX": "how much of a caller's text is repeated",
     "LINGER_SECONDS": "how a refusal reaches its client",
-    "PARTING_SECONDS": "how the last answer of a connection reaches its client",
+    "PARTING_SECONDS": "how a drain tells its clients that it ends",
     "OVERLAP_DEFAULT_MS": "a default",
     "ENTRIES_DEFAULT": "a default",
     "SERVICES_PER_PIECE": "how often others have their turn",
