@@ -42,6 +42,21 @@ def prepare(folder: Path) -> None:
         raise refused(folder, error) from None
 
 
+def require_sight(folder: Path) -> None:
+    """Return where there is no such folder, or this user may look into it.
+
+    Raises:
+        ConfigurationError: it may not, so that nothing can be said of what is in it.
+    """
+    try:
+        os.scandir(folder).close()
+    except PermissionError:
+        sentence = f"is {folder}, which this user may not look into: run this as Medic's user"
+        raise ConfigurationError((Fault("MEDIC_DATA_DIR", sentence),)) from None
+    except OSError:
+        return
+
+
 def look(folder: Path) -> Iterator[Fault]:
     """What `prepare` would say; makes nothing, and of a folder that is not there tries the one it would stand in."""
     try:
