@@ -14,13 +14,13 @@ from tests.contract.http_api import Api, faults
 from tests.fakes.records import AVAILABILITY, OUTAGES
 
 PATH = "/v2/services/7/availability"
-FROM = 1_767_225_600_000
-"""2026-01-01T00:00Z."""
+FROM = 1_748_736_000_000
+"""2025-06-01T00:00Z, long before the world's clock."""
 
 
 @pytest.fixture
 async def known(api: Api) -> Api:
-    """With a record of service 7, on the first day of 2026."""
+    """With a record of service 7, on one day of 2025."""
     api.world.records.names[7] = ("Pay", "core")
     api.world.records.outages = tuple(
         replace(one, begins=FROM + one.begins, ends=None if one.ends is None else FROM + one.ends) for one in OUTAGES
@@ -29,7 +29,7 @@ async def known(api: Api) -> Api:
 
 
 async def test_it_says_how_the_service_was(known: Api) -> None:
-    answer = await known.get(f"{PATH}?from=2026-01-01&to=2026-01-01")
+    answer = await known.get(f"{PATH}?from=2025-06-01&to=2025-06-01")
 
     assert answer.status_code == 200
     assert answer.json() == {
@@ -40,8 +40,8 @@ async def test_it_says_how_the_service_was(known: Api) -> None:
             "heartbeat_name": "Pay",
             "service_name": "owner",
             "team": "core",
-            "from": "2026-01-01T00:00:00.000Z",
-            "to": "2026-01-02T00:00:00.000Z",
+            "from": "2025-06-01T00:00:00.000Z",
+            "to": "2025-06-02T00:00:00.000Z",
             "availability": 0.916672454,
             "watched_seconds": 86_400,
             "up_seconds": 79_200.5,
@@ -54,12 +54,12 @@ async def test_it_says_how_the_service_was(known: Api) -> None:
             "outages_count": 2,
             "outages": [
                 {
-                    "alert_id": 12, "reason": "reported_down", "from": "2026-01-01T23:00:00.000Z", "to": None,
+                    "alert_id": 12, "reason": "reported_down", "from": "2025-06-01T23:00:00.000Z", "to": None,
                     "seconds": 3_600, "muted": 0,
                 },
                 {
-                    "alert_id": 11, "reason": "late", "from": "2025-12-31T23:00:00.000Z",
-                    "to": "2026-01-01T01:00:00.000Z", "seconds": 3_600, "muted": 1,
+                    "alert_id": 11, "reason": "late", "from": "2025-05-31T23:00:00.000Z",
+                    "to": "2025-06-01T01:00:00.000Z", "seconds": 3_600, "muted": 1,
                 },
             ],
             "outages_kept_from": None,
@@ -71,15 +71,15 @@ async def test_nothing_watched_has_no_availability(known: Api) -> None:
     known.world.records.availability = replace(AVAILABILITY, watched=0, up=0, late=0, reported=0)
     known.world.records.outages_from = FROM
 
-    results = (await known.get(f"{PATH}?from=2026-01-01&to=2026-01-01")).json()["results"]
+    results = (await known.get(f"{PATH}?from=2025-06-01&to=2025-06-01")).json()["results"]
 
-    assert (results["availability"], results["outages_kept_from"]) == (None, "2026-01-01T00:00:00.000Z")
+    assert (results["availability"], results["outages_kept_from"]) == (None, "2025-06-01T00:00:00.000Z")
 
 
 async def test_the_window_ends_now_at_the_latest_and_begins_a_month_before_where_nothing_is_said(known: Api) -> None:
     now = known.world.clock.now()
     assert (await known.get(PATH)).status_code == 200
-    assert (await known.get(f"{PATH}?to=9000-01-01&from=2026-01-01T01:00:00%2B01:00")).status_code == 200
+    assert (await known.get(f"{PATH}?to=9000-01-01&from=2025-06-01T01:00:00%2B01:00")).status_code == 200
 
     (_, month), (_, cut) = known.world.records.asked
 

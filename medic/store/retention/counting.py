@@ -20,7 +20,7 @@ Outages are counted from alerts, day by day, up to a mark (`outages_until` in `m
 transaction. A day that is over changes nothing any more: an alert that is open at midnight was open until then.
 
 Sparse. An hour has a row only if the service was heard of, or was down, in it. At a hundred thousand services that are
-heard of all the time this is 876 million rows a year, 90 GB with their indexes. So hours are folded into days after
+heard of all the time this is 876 million rows a year, 115 GB with their indexes. So hours are folded into days after
 `MEDIC_HOURS_RETENTION_DAYS`: 36 million rows a year.
 
 Numbers, and what was rejected, are in docs/decisions/0024-retention.md.
