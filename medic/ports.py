@@ -495,8 +495,6 @@ class Health(Protocol):
 
     def ready(self) -> str | None:
         """None while heartbeats can be taken in durably; else why not."""
-        ...
 
     def proven_at(self) -> InstantMs | None:
         """When work was last seen to go through journal, wheel and outbox; None: not yet."""
-        ...

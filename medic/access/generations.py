@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 from medic.access.gcra import MINUTE_US
 
 ENTRIES_MAX: Final = 65_536
-"""Names in one generation, so twice as many in all: some 20 MB of addresses, or of services that beat too fast."""
+"""Names in one generation, so twice as many in all: some 20 MB of addresses, 35 MB of services that beat too fast."""
 
 _Kept = TypeVar("_Kept")
 

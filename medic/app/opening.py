@@ -78,6 +78,9 @@ JOIN_EVERY_SECONDS: Final = 1.0
 
 JOIN_CONNECTIONS: Final = 2
 
+AFRESH_SLICE: Final = 1_000
+"""Services given a fresh start between two chances for other tasks: a few milliseconds."""
+
 _UNBOUNDED_MS: Final = DurationMs(1 << 53)
 """Since a backup was made all time counts as blind, however long that is."""
 
@@ -411,8 +414,10 @@ async def _begin_new_journal(joining: _Joining, pairing: Pairing) -> tuple[_Join
 async def _begin_afresh(database: Database, recovered: Recovered, sighted: SightedMs) -> Recovered:
     """What was recovered from a backup, each service owed a fresh start; PostgreSQL of one mind about open alerts."""
     now = wall_now()
-    for service in recovered.services:
+    for number, service in enumerate(recovered.services, start=1):
         begin_afresh(service, at=now, sighted=sighted)
+        if number % AFRESH_SLICE == 0:
+            await trio.lowlevel.checkpoint()
     open_alerts = [service.alert.alert_id for service in recovered.services if service.alert is not None]
     await close_unknown(database, open_alerts, now)
     _log.warning("Medic goes on from a backup: every deadline starts afresh", services=len(recovered.services))

@@ -86,6 +86,7 @@ from medic.store.recovery import recover_one
 from medic.store.restored import settle
 from medic.store.snapshot.keeper import SnapshotKeeper
 from medic.store.tables.change_log import ChangeLog
+from medic.store.tables.state_rows import STATES_AT_ONCE_MAX
 from medic.store.tables.writer import Writer
 from medic.store.watermark import Mark
 
@@ -326,7 +327,10 @@ class _Medic:
     async def _inherit(self, writer: Writer) -> None:
         """Bring what another Medic left into this directory's own records, so that the next start finds it there."""
         await writer.wait_committed(self._opened.stores.journal.newest)
-        await writer.write_states(self._opened.recovered.heard)
+        heard = self._opened.recovered.heard
+        # After a restore these are all services; the writer looks through what it waits for each time it wrote some.
+        for first in range(0, len(heard), STATES_AT_ONCE_MAX):
+            await writer.write_states(heard[first : first + STATES_AT_ONCE_MAX])
         try:
             await self._opened.leadership.end_inheriting()
             if self._opened.is_afresh:

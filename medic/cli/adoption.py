@@ -129,8 +129,8 @@ def _notes(plan: Plan, retention_days: int) -> Iterator[str]:
     unheard = [service.name for service in plan.unheard]
     if unheard:
         yield (
-            f"* {len(unheard)} active services were not heard of in {retention_days} days. They become late, nobody is "
-            f"paged, and Slack is told once: {_named(unheard)}"
+            f"* {len(unheard)} active services were not heard of in {retention_days} days. They are late then, nobody "
+            f"is paged, and Slack is told once: {_named(unheard)}"
         )
     told = [alert for alert in plan.open_alerts if alert.key]
     if plan.open_alerts:

@@ -9,7 +9,7 @@ import typer
 from pydantic_core import PydanticCustomError
 
 from medic.cli import show
-from medic.cli.ending import end_as_it_should, settings_or_end
+from medic.cli.ending import end_as_it_should, say, settings_or_end
 from medic.config.fields import check_web_address
 from medic.config.load import load_settings_to_watch
 
@@ -45,7 +45,7 @@ def watch(urls: Urls, *, name: Name = None) -> None:
 
     called = default_name(addresses[0]) if name is None else name
     if not (called.strip() and called.isprintable() and len(called) <= NAME_MAX):
-        raise show.fail_usage(f"--name must be 1 to {NAME_MAX} printable characters")
+        raise _wrong_usage(f"--name must be 1 to {NAME_MAX} printable characters")
     sigterm.remember()
     end_as_it_should(partial(trio.run, watch_medic, settings, Watched(called, addresses), _announce))
 
@@ -54,7 +54,13 @@ def _address(url: str) -> str:
     try:
         return check_web_address(url)
     except PydanticCustomError as error:
-        raise show.fail_usage(f"the address {error.message()}") from None
+        raise _wrong_usage(f"the address {error.message()}") from None
+
+
+def _wrong_usage(sentence: str) -> typer.Exit:
+    """Say what is wrong with the command line; raise what is returned."""
+    say(sentence)
+    return typer.Exit(show.EXIT_USAGE)
 
 
 def _announce(line: str) -> None:

@@ -211,6 +211,12 @@ TELLING: Final = Row(
         ),
         Panel("Requests to Slack", "A second.", (rate("medic_slack_requests_total", "status"),), "reqps"),
         Panel(
+            "Calls of MEDIC_DEADMAN_URL",
+            "A second. Withheld: nothing went through journal, wheel and outbox, so the call was not made.",
+            (rate("medic_deadman_calls_total", "status"),),
+            "reqps",
+        ),
+        Panel(
             "Outbox",
             "Notifications that are decided and wait for the journal; should be 0 but for moments.",
             (total("medic_outbox_pending"), rate("medic_outbox_retries_total"), rate("medic_notifier_crashes_total")),

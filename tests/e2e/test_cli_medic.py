@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -21,6 +22,7 @@ from medic.store.postgres.bridge import open_bridge
 from medic.store.postgres.database import open_database
 from tests.e2e.process import BASE_ENVIRONMENT, MedicProcess, free_port
 from tests.patience import PATIENCE_SECONDS
+from tests.vendors.pagerduty import ROUTING_KEY, PagerDutyServer
 
 COMMAND = str(Path(sys.executable).parent / "medic")
 
@@ -74,9 +76,15 @@ def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
     url = f"postgresql://me:geheim@127.0.0.1:{free_port()}/medic"
     env = environment(tmp_path / "data", DATABASE_URL=url)
     assert "PostgreSQL" in run(["migrate"], env, status=1)
-    said = run(["doctor"], env, status=1)
-    assert re.search(r"PostgreSQL\s+bad", said)
+    with PagerDutyServer() as pagerduty:
+        vendor = {"PAGERDUTY_ROUTING_KEY": ROUTING_KEY, "PAGERDUTY_EVENTS_URL": pagerduty.url}
+        said = run(["doctor", "--send-test", "--output", "json"], {**env, **vendor}, status=1)
+        assert [arrival.document["event_action"] for arrival in pagerduty.taken] == ["trigger", "resolve"]
+        assert pagerduty.faults() == []
+    verdicts = {finding["part"]: finding["verdict"] for finding in json.loads(said)}
+    assert (verdicts["PostgreSQL"], verdicts["PagerDuty"], verdicts["test page"]) == ("bad", "ok", "ok")
     assert "geheim" not in said
+    assert ROUTING_KEY not in said
 
 
 def test_migrate_makes_the_schema_once(tmp_path: Path) -> None:

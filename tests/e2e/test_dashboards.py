@@ -74,6 +74,7 @@ def medic(folder: Path, first_data_dir: Path) -> Iterator[MedicProcess]:
             MEDIC_AUTH="keys",
             MEDIC_ADMIN_API_KEY=ADMIN,
             REDIS_URL=redis.url,
+            MEDIC_DEADMAN_URL=vendors.webhook_url,
         )
         words = [sys.executable, "-m", "medic", "cleanup"]
         subprocess.run(words, env=medic.environment, cwd=folder, capture_output=True, check=True)

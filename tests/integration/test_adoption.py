@@ -10,11 +10,13 @@ import trio
 
 from medic.app.adopted import said_of
 from medic.cli.adoption import plan_lines
+from medic.cli.checks.database import look_at_schema
+from medic.cli.checks.finding import Verdict
 from medic.core.deadline import Cause
 from medic.core.deadline import waits as core_waits
 from medic.core.policy import Defaults
 from medic.core.status import Status
-from medic.core.units import HOUR_MS, MINUTE_MS, SkewMs
+from medic.core.units import HOUR_MS, MINUTE_MS, ServiceId, SkewMs
 from medic.errors import ConfigurationError
 from medic.store.adoption import adopt as steps
 from medic.store.adoption import heartbeats as batches
@@ -97,6 +99,9 @@ async def test_such_a_database_is_neither_served_nor_migrated_and_the_hint_says_
     with pytest.raises(ConfigurationError, match=r"schema medic.*medic migrate --plan.*medic migrate --adopt"):
         await migrate(earlier)
     assert await column(earlier, "SELECT count(*) FROM medic.services") == [9]
+    [finding] = await look_at_schema(earlier)
+    assert finding.verdict is Verdict.BAD
+    assert "`medic migrate --adopt` does it" in finding.to_do
 
 
 async def test_the_plan_says_what_would_happen_and_changes_nothing(earlier):
@@ -283,6 +288,11 @@ async def test_times_without_a_zone_are_read_in_the_zone_that_is_said(postgres):
         assert await column(database, "SELECT date_added::text FROM medic.services") == ["2025-07-01 17:00:00+00"]
 
 
+async def test_a_zone_that_postgresql_does_not_know_is_refused(earlier):
+    with pytest.raises(ConfigurationError, match="knows no time zone Mars/Olympus"):
+        await look(earlier, "Mars/Olympus")
+
+
 async def test_dates_of_alerts_that_were_written_in_chicagos_time_are_found(postgres):
     statements = small_fleet()
     statements.append("UPDATE medic.alerts SET created_date = created_date - interval '5 hours' WHERE alert_id = 4")
@@ -461,6 +471,46 @@ async def test_nothing_is_due_before_a_whole_interval_has_passed(adopted):
     assert services[1].heartbeats_total == 500
     assert services[3].alert is not None
     assert (services[4].alert.key, services[3].alert.key) == ("Q1ANOTHERKEY", "")
+
+
+async def test_an_alert_that_everybody_gave_up_reminds_nobody_and_is_resolved_all_the_same(postgres):
+    long_dead = (
+        "INSERT INTO medic.services (service_id, heartbeat_name, alert_interval) VALUES (10, 'long-dead', 5);"
+        "INSERT INTO medic.alerts (alert_id, service_id, alert_name, external_reference_id, alert_cycle, created_date)"
+        " VALUES (10, 10, 'n', 'medic-long-dead', 9, now() - interval '90 days')"
+    )
+    async with filled(postgres, *small_fleet(), long_dead) as database:
+        await take(database)
+        unheard = await read_unheard(database)
+        assert unheard is not None
+        assert unheard.names == ("given-up", "given-up-and-muted", "long-dead")
+        found = await PgServiceStore(database, None, StillClock(), DEFAULTS).load_one(ServiceId(10))
+        assert found is not None
+        alert = found.service.alert
+        assert alert is not None
+        assert (alert.alert_id, alert.told, alert.acknowledged_by) == (10, True, "the earlier system")
+        assert core_waits(found.service, SkewMs(0)) == ()
+        assert await column(database, "SELECT acknowledged_by FROM medic.alerts WHERE alert_id = 10") == [
+            "the earlier system"
+        ]
+
+
+async def test_a_row_that_breaks_a_rule_nobody_knew_of_is_told_and_can_be_settled(postgres):
+    # As a rule would be that the plan does not know of: it is broken once the plan has looked.
+    async with filled(postgres, *small_fleet()) as database:
+
+        def stop(line: str) -> None:
+            if line.startswith("moved"):
+                raise _Killed
+
+        with pytest.raises(_Killed):
+            await take(database, stop)
+        await database.execute("UPDATE medic_before.services SET threshold = 4000 WHERE service_id = 1")
+        with pytest.raises(ConfigurationError, match=r"threshold_bounds.*Settle that in schema medic_before"):
+            await take(database)
+        await database.execute("UPDATE medic_before.services SET threshold = 4 WHERE service_id = 1")
+        await take(database)
+        assert await column(database, "SELECT threshold FROM medic.services WHERE service_id = 1") == [4]
 
 
 async def test_a_role_that_may_not_move_the_tables_is_told(earlier):

@@ -182,19 +182,19 @@ async def test_webhooks_are_those_of_postgresql_and_of_the_copy_while_it_is_away
     there, gone = listener.socket.getsockname()[1], free_port()
     store = PgWebhookStore(database, WallClock())
     urls = [f"http://127.0.0.1:{there}/{PASSWORD}", f"http://127.0.0.1:{gone}/{PASSWORD}", "http://10.1.2.3/x"]
-    urls += [f"https://127.0.0.1:{there}/", "http://nowhere.invalid/x"]
+    urls.append(f"https://127.0.0.1:{there}/")
     for url in urls:
         await store.insert(url=url, heartbeat_name=None, headers=(("Authorization", PASSWORD),), by=Author("test"))
     async with listener, trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, _hang_up, [listener])
         findings = await look_at_webhooks(load_settings({**where, **folder}))
         nursery.cancel_scope.cancel()
-    assert findings[0] == Finding("webhooks", Verdict.OK, "1 of 5 can be reached")
+    assert findings[0] == Finding("webhooks", Verdict.OK, "1 of 4 can be reached")
     troubles = "\n".join(finding.found for finding in findings[1:])
     assert {finding.verdict for finding in findings[1:]} == {Verdict.BAD}
-    for word in ("cannot be reached: connection refused", "nothing is sent there", "could not|was not resolved"):
+    for word in ("cannot be reached: connection refused", "nothing is sent there", "cannot be reached: .*eof"):
         assert re.search(word, troubles), troubles
-    assert len(findings) == 5
+    assert len(findings) == 4
     assert PASSWORD not in str(findings)
 
     kept = await known_webhooks(load_settings({**where, **folder}))

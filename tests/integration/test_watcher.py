@@ -30,6 +30,9 @@ from tests.actors.world import Ear
 from tests.e2e.process import free_port
 from tests.patience import PATIENCE_SECONDS
 
+UNREACHABLE = ("255.255.255.255", 443)
+"""No connection leads to the address of everybody, on whatever network."""
+
 FAST = WatchSettings(seconds=0.02, grace_seconds=0.3)
 
 
@@ -149,7 +152,7 @@ async def test_a_watcher_that_reaches_nothing_pages_for_nobody_and_says_so_after
     port = free_port()
     telling = Telling()
     gone = Watched("a", (f"http://127.0.0.1:{port}",))
-    async with telling.watching(gone, references=(("nowhere.invalid", 443),)):
+    async with telling.watching(gone, references=(UNREACHABLE,)):
         with trio.move_on_after(1.0):
             await telling.wait_told(1)
         assert telling.told == []
@@ -249,7 +252,7 @@ async def test_whoever_takes_a_connection_and_says_nothing_does_not_answer(monke
 async def test_a_refused_connection_is_somebody_who_is_there(life: SmallLife) -> None:
     assert await is_there("127.0.0.1", life.port)
     assert await is_there("127.0.0.1", free_port())
-    assert not await is_there("nowhere.invalid", 443)
+    assert not await is_there(*UNREACHABLE)
 
 
 # ---------------------------------------------------------------------------------------------------------- settings

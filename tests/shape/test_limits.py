@@ -28,6 +28,7 @@ NOBODY_MEETS = {
     "BULK_SLICE_OTHERS": "how often others have their turn",
     "QUOTED_MAX": "how much of a caller's text is repeated",
     "LINGER_SECONDS": "how a refusal reaches its client",
+    "PARTING_SECONDS": "how a drain tells its clients that it ends",
     "OVERLAP_DEFAULT_MS": "a default",
     "ENTRIES_DEFAULT": "a default",
     "SERVICES_PER_PIECE": "how often others have their turn",
@@ -85,5 +86,7 @@ def test_every_limit_of_the_http_side_is_on_the_page_or_nobodys() -> None:
 
 def test_every_limit_that_is_a_variable_is_on_the_page() -> None:
     variables = {name.upper() for table in TABLES for name in table.model_fields}
-    limits_set = {name for name in variables if name.startswith("RATE_LIMIT_") or name.endswith("_MAX")}
+    limits_set = {
+        name for name in variables if name.startswith("RATE_LIMIT_") or name.endswith(("_MAX", "_RETENTION_DAYS"))
+    }
     assert limits_set - {row["held"] for row in rows()} == set()

@@ -18,6 +18,7 @@ from medic.cli.environment import database_in_use
 from medic.config.settings import Settings
 from medic.core.units import DAY_MS, HOUR_MS, DurationMs, InstantMs, isoformat
 from medic.errors import ConfigurationError, DatabaseUnavailableError
+from medic.store.adoption.earlier import require_no_earlier
 from medic.store.postgres.database import CONNECTIONS_MAX, Database, Row, StatementRefusedError, open_database
 from medic.store.postgres.leadership import sight
 from medic.store.postgres.migrate import SERVER_VERSION_MIN, known_migrations
@@ -126,6 +127,11 @@ async def look_at_server(database: Database, kind: str) -> Finding:
 
 async def look_at_schema(database: Database) -> list[Finding]:
     """Which migration it is at, and, where it is this release's, who watches on it."""
+    try:
+        await require_no_earlier(database)
+    except ConfigurationError as earlier:
+        found = "the earlier system's tables are in it, or were taken over only in part"
+        return [Finding("schema", Verdict.BAD, found, "; ".join(one.message for one in earlier.faults))]
     newest = known_migrations()[-1].version
     made = _row(await database.fetchrow("SELECT to_regclass('medic.migrations') IS NOT NULL AS made"))["made"]
     if not made:

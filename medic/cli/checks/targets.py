@@ -28,8 +28,8 @@ from medic.store.tables.webhooks import PgWebhookStore
 WEBHOOKS_MAX: Final = 100
 """Webhooks that are connected to: a person reads the table."""
 
-AT_ONCE_MAX: Final = 16
-"""Connections under way at a time."""
+REACH_SECONDS: Final = 5.0
+"""How long one of them may take, all at once: one that hangs must not hide what was found of the others."""
 
 ALLOWLIST: Final = "MEDIC_ALLOWED_WEBHOOK_HOSTS says where requests may go"
 
@@ -39,12 +39,11 @@ async def look_at_webhooks(settings: Settings) -> list[Finding]:
     webhooks = await known_webhooks(settings)
     if not webhooks:
         return [Finding("webhooks", Verdict.OK, "none are stored")]
-    guard, turns = Guard(settings.telling.webhook_hosts), trio.CapacityLimiter(AT_ONCE_MAX)
+    guard = Guard(settings.telling.webhook_hosts)
     troubles: dict[int, tuple[str, str]] = {}
 
     async def look(webhook: Webhook) -> None:
-        async with turns:
-            trouble = await trouble_with(webhook.url, guard)
+        trouble = await trouble_with(webhook.url, guard)
         if trouble is not None:
             troubles[webhook.webhook_id] = trouble
 
@@ -73,7 +72,13 @@ async def look_at_deadman(settings: Settings) -> list[Finding]:
 
 
 async def trouble_with(url: str, guard: Guard) -> tuple[str, str] | None:
-    """Why nothing would arrive there, and what to do about it; None where it would."""
+    """Why nothing would arrive there, and what to do about it; None where it would. Takes `REACH_SECONDS` at most."""
+    with trio.move_on_after(REACH_SECONDS):
+        return await _trouble_with(url, guard)
+    return f"it does not answer within {REACH_SECONDS:g} s", "see that it is up, and to DNS and the firewall"
+
+
+async def _trouble_with(url: str, guard: Guard) -> tuple[str, str] | None:
     try:
         parsed = httpx.URL(url)
         place = place_of(parsed)

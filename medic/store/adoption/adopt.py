@@ -33,7 +33,7 @@ from medic.store.adoption.heartbeats import take_heartbeats
 from medic.store.adoption.plan import Plan, read_plan
 from medic.store.adoption.states import JOURNAL, States, take_ids
 from medic.store.adoption.taking import take_rows
-from medic.store.postgres.database import Database, StatementRefusedError, Transaction
+from medic.store.postgres.database import Database, RowRefusedError, StatementRefusedError, Transaction
 from medic.store.postgres.leadership import takes_lock
 from medic.store.postgres.migrate import bring_forward, require_fit_server
 from medic.store.postgres.session import SHOW_AS_OWN
@@ -130,6 +130,7 @@ async def plan_adoption(database: Database, defaults: Defaults, *, zone: str, re
         DatabaseUnavailableError: PostgreSQL does not answer.
     """
     await require_fit_server(database)
+    await _require_zone(database, zone)
     found = await standing(database)
     if found.place is None:
         raise fault(NOTHING if found.adoption is None else "the earlier system's tables were moved already.")
@@ -155,6 +156,7 @@ async def adopt(
         DatabaseUnavailableError: PostgreSQL does not answer. What was done stays done.
     """
     await require_fit_server(database)
+    await _require_zone(database, zone)
     async with _alone(database):
         found = await standing(database)
         if found.adoption is None:
@@ -271,9 +273,15 @@ async def _go_on(
     plan = await read_plan(database, tables, defaults, retention_days, at=adoption.adopted_at)
     snapshots_left = 0
     if not adoption.rows_taken:
-        async with database.transaction() as transaction:
-            await transaction.execute(SHOW_AS_OWN)
-            snapshots_left = await take_rows(transaction, plan, adoption, defaults)
+        try:
+            async with database.transaction() as transaction:
+                await transaction.execute(SHOW_AS_OWN)
+                snapshots_left = await take_rows(transaction, plan, adoption, defaults)
+        except RowRefusedError as refused:
+            raise fault(
+                f"{refused.message}. Settle that in schema {BEFORE} and go on with `medic migrate --adopt`, or go back "
+                "with `medic migrate --back`."
+            ) from None
         announce(f"services: {len(plan.services)}; alerts: {plan.alerts}, {len(plan.open_alerts)} of them open")
     await take_heartbeats(database, tables, after=adoption.heartbeats_until, announce=announce)
     await _hand_over(database, plan, adoption, defaults, retention_days)
@@ -301,6 +309,15 @@ async def _progress(database: Database) -> Adoption:
     if adoption is None:
         raise fault(NOTHING)
     return adoption
+
+
+async def _require_zone(database: Database, zone: str) -> None:
+    """Return if PostgreSQL knows the zone; Python knows a few more."""
+    row = await database.fetchrow(
+        "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1) AS known", zone, operation="adopt"
+    )
+    if row is None or not row["known"]:
+        raise fault(f"PostgreSQL knows no time zone {zone}.")
 
 
 async def _require_room(database: Database) -> None:

@@ -119,7 +119,6 @@ async def read_plan(
         *unsettled_names(services, table, heartbeats.last_heard),
         *[one async for one in _unsettled_rows(database, tables)],
     ]
-    told = {alert.service_id for alert in open_alerts}
     return Plan(
         tables=tables,
         at=at,
@@ -133,8 +132,7 @@ async def read_plan(
         unheard=[
             service
             for service in services
-            if service.service_id not in told
-            and is_unheard(service, heartbeats.last_heard.get(service.service_id), at, defaults, retention_days)
+            if is_unheard(service, heartbeats.last_heard.get(service.service_id), at, defaults, retention_days)
         ],
     )
 

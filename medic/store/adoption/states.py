@@ -14,7 +14,8 @@ interval from the start on.
     with an alert that is open          late; the alert as it was told, under the key PagerDuty knows it by; its first
                                         reminder not before a whole `renotify` has passed
     not heard of in the retained days   late; an alert that nobody is told of one by one: the first start tells of all
-                                        of them at once. Its end is not told either
+                                        of them at once. Its end is not told either. An alert that is open already
+                                        counts as acknowledged: it reminds nobody, and is resolved where it was told
     inactive, with an open alert        as if it had been made inactive a moment ago: the start closes the alert, and
                                         resolves it where it was told
     inactive                            inactive, since its row was modified
@@ -84,7 +85,10 @@ INSERT INTO medic.alert_events (alert_id, at, change, note) SELECT n.alert_id, $
 FROM unnest($2::bigint[], $3::text[]) AS n (alert_id, reason)
 """
 _BODIES: Final = """
-UPDATE medic.alerts a SET body = n.body FROM unnest($1::bigint[], $2::jsonb[]) AS n (alert_id, body)
+UPDATE medic.alerts a
+SET body = n.body, acknowledged_date = n.acknowledged_date, acknowledged_by = n.acknowledged_by
+FROM unnest($1::bigint[], $2::jsonb[], $3::timestamptz[], $4::text[])
+     AS n (alert_id, body, acknowledged_date, acknowledged_by)
 WHERE a.alert_id = n.alert_id
 """
 _NOTIFICATIONS: Final = (
@@ -195,6 +199,7 @@ class States:
         row = service.row
         # What it was due since is not known; its first heartbeat missing is.
         late_since = created if not service.heard else InstantMs(service.last_heartbeat_at + service.policy.patience_ms)
+        is_given_up = row.service_id in self._unheard
         return Alert(
             alert_id=EventId(record["alert_id"]),
             reason=OpenedReason.LATE,
@@ -206,6 +211,8 @@ class States:
             runbook=row.runbook,
             told=told,
             told_priority=row.priority if told else "",
+            acknowledged_at=self._at if is_given_up else None,
+            acknowledged_by=EARLIER if is_given_up else "",
             reminded_ms=DurationMs(max(0, self._at - created) + service.policy.renotify_ms),
             notifications=int(told),
             key="" if record["key"] in ("", alert_key(row.heartbeat_name)) else record["key"],
@@ -256,8 +263,14 @@ class States:
         states = [state_row(service, _NO_SKEW) for service in services]
         await store_states(self._transaction, JOURNAL, [_before_its_edit(state) for state in states], self._at)
         alerts = [service.alert for service in services if service.alert is not None]
-        bodies = [orjson.dumps(alert).decode() for alert in alerts]
-        await self._transaction.execute(_BODIES, [alert.alert_id for alert in alerts], bodies, operation="adopt")
+        await self._transaction.execute(
+            _BODIES,
+            [alert.alert_id for alert in alerts],
+            [orjson.dumps(alert).decode() for alert in alerts],
+            [alert.acknowledged_at for alert in alerts],
+            [alert.acknowledged_by for alert in alerts],
+            operation="adopt",
+        )
 
     async def _store_unheard(self, services: Sequence[Service]) -> None:
         alerts = [service.alert for service in services if service.alert is not None]

@@ -81,6 +81,19 @@ def test_it_takes_what_a_log_of_every_instant_would_take(requests, gaps):
             assert twin.take(now + wait)
 
 
+def test_a_backlog_is_over_after_as_many_emissions():
+    counters, limit = Counters(), Limit(60)
+    assert counters.backlog_us("name", 0) == 0
+    for _ in range(3):
+        counters.take("name", limit, 0)
+    assert [counters.backlog_us("name", seconds * SECOND_US) for seconds in (0, 2, 3, 9)] == [
+        3_000_000,
+        SECOND_US,
+        0,
+        0,
+    ]
+
+
 def test_names_are_counted_apart():
     counters = Counters()
     assert [counters.take(name, Limit(1), 0) for name in ("a", "b", "a")] == [0, 0, MINUTE_US]

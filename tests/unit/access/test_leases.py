@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medic.access.gcra import MINUTE_US, SECOND_US, Limit, take
-from medic.access.leases import ALONE, CREDIT, LEASE_US, REFUSED_US, SHARE, Leases
+from medic.access.leases import ALONE, CREDIT, LEASE_US, REFUSED_US, SHARE, SHARE_IN_A_HURRY, Leases
 
 LIMIT = Limit(600)
 NAME = "caller"
@@ -127,6 +127,33 @@ def test_who_asks_redis_is_told_when_there_is_something_to_ask():
     for _ in range(LIMIT.requests):
         leases.take(NAME, LIMIT, 0)
     assert told == [(1, False), (1, True), (0, True)]
+
+
+def test_names_that_fall_due_while_others_are_due_are_asked_for_with_them():
+    told = []
+    leases = Leases(lambda: told.append(len(leases.due)))
+    for name in ("a", "b", "c"):
+        for _ in range(LIMIT.requests // CREDIT + 1):
+            leases.take(name, LIMIT, 0)
+    assert told == [1]
+    assert [asking.name for asking in leases.take_due(most=2)] == ["a", "b"]
+    assert [asking.name for asking in leases.take_due(most=2)] == ["c"]
+
+
+def test_who_uses_up_a_lease_soon_leases_more_the_next_time():
+    sizes = {}
+    for pause_us in (LIMIT.emission_us, 5 * LIMIT.emission_us):
+        leases, redis, now = Leases(), SmallRedis(), 0
+        asked = []
+        for _ in range(400):
+            now += pause_us
+            assert leases.count_down(NAME, now) or leases.take(NAME, LIMIT, now, pause_us) == 0
+            counted = redis.counted
+            redis.answer(leases, now)
+            asked.append(redis.counted - counted)
+        sizes[pause_us] = max(asked)
+    assert sizes[LIMIT.emission_us] == LIMIT.requests // SHARE_IN_A_HURRY
+    assert sizes[5 * LIMIT.emission_us] < LIMIT.requests // SHARE_IN_A_HURRY
 
 
 def test_a_lease_ends():
@@ -254,6 +281,7 @@ def test_an_answer_for_a_name_that_was_forgotten_means_nothing():
     leases = Leases()
     leases.settle("stranger", 3, 0)
     leases.fail("stranger")
+    leases.refuse("stranger")
     assert not leases.due
 
 

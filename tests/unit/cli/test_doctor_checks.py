@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import resource
+import socket
 import ssl
 from functools import partial
 from pathlib import Path
@@ -13,16 +14,17 @@ import pytest
 import trio
 import trustme
 
-from medic.cli.checks import disk, machine, vendors
+from medic.cli.checks import disk, machine, targets, vendors
 from medic.cli.checks.database import cleanup
 from medic.cli.checks.disk import Mount, lasting, look_at_mount, mount_of
 from medic.cli.checks.finding import Verdict
 from medic.cli.checks.machine import Kept, clock, files
-from medic.cli.checks.targets import look_at_deadman
+from medic.cli.checks.targets import look_at_deadman, trouble_with
 from medic.cli.checks.vendors import look_at_slack
 from medic.config.load import load_settings
 from medic.core.units import HOUR_MS, InstantMs
 from medic.http.limits import CONNECTIONS_MAX, FILES_RESERVED
+from tests.fakes.names import Names, guard
 from tests.shape.checkout import at, parsed, python_files
 from tests.unit.cli.small_medic import Answer, SmallMedic
 
@@ -162,6 +164,24 @@ async def test_whom_medic_calls_is_connected_to_and_not_called(small: SmallMedic
     assert "secret-of-the-check" not in said
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://gone.example/x", "the name was not resolved"),
+        ("http://inside.example/x", "nothing is sent there: the address"),
+        ("http://me:secret@public.example/x", "must not have a user name"),
+        ("http://[::1/x", "cannot be read in one way only"),
+    ],
+)
+async def test_a_target_that_cannot_be_told_says_why_and_what_to_do(url: str, said: str) -> None:
+    names = Names(gone_example=("",), inside_example=("10.0.0.1",))
+    trouble = await trouble_with(url, guard(names=names))
+    assert trouble is not None
+    assert said in trouble[0]
+    assert trouble[1]
+    assert "secret" not in str(trouble)
+
+
 async def test_a_certificate_that_nobody_trusts_is_bad_and_one_that_is_trusted_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -178,6 +198,15 @@ async def test_a_certificate_that_nobody_trusts_is_bad_and_one_that_is_trusted_i
         monkeypatch.setattr(vendors, "trusted_authorities", lambda: trusting)
         assert (await deadman(url))[0] is Verdict.OK
         nursery.cancel_scope.cancel()
+
+
+async def test_a_target_that_hangs_is_bad_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "REACH_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert await deadman(f"https://127.0.0.1:{silent.getsockname()[1]}/") == (
+            Verdict.BAD,
+            "127.0.0.1: it does not answer within 0.1 s",
+        )
 
 
 async def _wait_end(stream: trio.SSLStream) -> None:

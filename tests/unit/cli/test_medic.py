@@ -108,6 +108,22 @@ def test_a_wrong_environment_ends_every_command_with_every_fault(
     assert "MEDIC_JOURNAL_SYNC: must be always or interval" in said
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "Missing argument 'URL"),
+        (["ftp://medic.example"], "medic: the address must be a http or https address"),
+        (["http://medic.example/?x=1"], "without ? and #"),
+        (["http://medic.example", "--name", " "], "--name must be"),
+    ],
+)
+def test_a_watcher_that_is_not_told_whom_to_watch_ends_with_2(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_medic("watch", *words, monkeypatch=monkeypatch) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_version_and_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_medic("--version", monkeypatch=monkeypatch) == 0
     assert capsys.readouterr().out.startswith("Medic ")
