@@ -3,12 +3,13 @@
 The SDK's batch processor keeps `OTEL_BSP_MAX_QUEUE_SIZE` spans (2 048) and loses what is beyond; a thread of its own
 sends them. The exporter tries for some seconds and gives up. All that is lost while nobody takes spans is spans, and
 the log has one line about it a minute at most. Why is only in the SDK's own lines, one or more for each batch: these
-are kept out of the log, and the last of them is the reason in ours.
+are kept out of the log, and the last two of them are the reason in ours: what failed, and that it was given up.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
@@ -32,7 +33,7 @@ SAID_AGAIN_SECONDS: Final = 60.0
 
 
 class LastWords(logging.Handler):
-    """Keeps the last line of a logger, and lets none of them through.
+    """Keeps the last two lines of a logger, and lets none of them through.
 
     Args:
         name: The logger.
@@ -40,15 +41,21 @@ class LastWords(logging.Handler):
 
     def __init__(self, name: str) -> None:
         super().__init__(logging.WARNING)
-        self.text = ""
+        self._lines: deque[str] = deque(maxlen=2)
         logger = logging.getLogger(name)
         logger.handlers[:] = [self]
         logger.setLevel(logging.WARNING)
         logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take the place of the line before."""
-        self.text = safe(record.getMessage())
+        """Keep this one."""
+        self._lines.append(record.getMessage())
+
+    def take(self) -> str:
+        """What was said since this was called before."""
+        said = safe(" ".join(self._lines))
+        self._lines.clear()
+        return said
 
 
 class ReportingExporter(SpanExporter):
@@ -71,13 +78,14 @@ class ReportingExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send them, or lose them."""
         ending = self._exporter.export(spans)
+        reason = self._last_words.take()
         if ending is not SpanExportResult.SUCCESS:
             self._lost += len(spans)
             if self._now() >= self._quiet_until:
                 self._is_told = True
                 self._quiet_until = self._now() + SAID_AGAIN_SECONDS
                 event = "traces are not taken; nothing waits for that, and spans are lost"
-                _log.warning(event, lost=self._lost, reason=self._last_words.text)
+                _log.warning(event, lost=self._lost, reason=reason)
         elif self._is_told:
             self._is_told = False
             _log.info("traces are taken again", lost=self._lost)
