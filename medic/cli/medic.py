@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 
 from medic.cli import show
+from medic.cli.announcing import announce, let_go_of_streams
 from medic.cli.doctor_live import Live, say_life
 from medic.cli.ending import end_as_it_should, say, settings_or_end
 from medic.cli.show import Format, Output, Version
@@ -340,14 +341,12 @@ def zone_of(name: str) -> ZoneInfo | None:
         raise typer.BadParameter(f"--zone: {name!r} is no time zone, as America/Chicago is") from None
 
 
-def announce(line: str) -> None:
-    """Say it on stdout at once: somebody may be reading through a pipe."""
-    print(line, flush=True)
-
-
 def main() -> None:
     """Run the command line and end with its exit status."""
-    app()
+    try:
+        app()
+    finally:
+        let_go_of_streams()
 
 
 if __name__ == "__main__":

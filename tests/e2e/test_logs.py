@@ -79,3 +79,17 @@ def test_a_thousand_heartbeats_of_every_form_write_no_line(tmp_path: Path, first
         assert medic.stop() == 0, medic.output()
     finally:
         medic.end()
+
+
+def test_medic_serves_and_drains_where_nothing_takes_what_it_says(tmp_path: Path, first_data_dir: Path) -> None:
+    subprocess.run(["cp", "-a", first_data_dir, tmp_path / "data"], check=True)
+    medic = MedicProcess(tmp_path / "data")
+    # As where the disk of the log is full; the same comes of a pipe that nobody reads any more.
+    medic.command = ["sh", "-c", 'exec "$@" >/dev/full 2>/dev/full', "sh", *medic.command]
+    medic.start()
+    try:
+        assert medic.register("job").status == 201
+        assert medic.beat("job").status == 201
+        assert medic.stop() == 0
+    finally:
+        medic.end()
