@@ -9,12 +9,24 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from typing import Final
+
+from medic.alerting.outlet import Outlet
+
+READER_SECONDS: Final = 0.02
+"""How long the loop waits for a reader who is merely slow."""
 
 
 def announce(line: str) -> None:
     """Say it on stdout at once: somebody may be reading through a pipe."""
     with contextlib.suppress(OSError):
         print(line, flush=True)
+
+
+def announce_nowait(line: str) -> None:
+    """The same for whoever must not wait: Medic while it serves. A reader who stands still misses the line."""
+    with contextlib.suppress(OSError):
+        Outlet(sys.stdout).write(f"{line}\n", seconds=READER_SECONDS)
 
 
 def let_go_of_streams() -> None:

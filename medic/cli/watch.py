@@ -9,7 +9,7 @@ import typer
 from pydantic_core import PydanticCustomError
 
 from medic.cli import show
-from medic.cli.announcing import announce
+from medic.cli.announcing import announce_nowait
 from medic.cli.ending import end_as_it_should, say, settings_or_end
 from medic.config.fields import check_web_address
 from medic.config.load import load_settings_to_watch
@@ -48,7 +48,7 @@ def watch(urls: Urls, *, name: Name = None) -> None:
     if not (called.strip() and called.isprintable() and len(called) <= NAME_MAX):
         raise _wrong_usage(f"--name must be 1 to {NAME_MAX} printable characters")
     sigterm.remember()
-    end_as_it_should(partial(trio.run, watch_medic, settings, Watched(called, addresses), announce))
+    end_as_it_should(partial(trio.run, watch_medic, settings, Watched(called, addresses), announce_nowait))
 
 
 def _address(url: str) -> str:
