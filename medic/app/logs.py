@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import traceback
 from io import StringIO
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TextIO
@@ -124,7 +123,7 @@ def configure_logs(*, level: str, as_json: bool, debug: bool) -> None:
     root.setLevel(threshold)
     for name in TALKATIVE_LIBRARIES if debug else (*TALKATIVE_LIBRARIES, *NOISY_LIBRARIES):
         logging.getLogger(name).setLevel(logging.WARNING)
-    sys.excepthook = _print_crash
+    sys.excepthook = _log_crash
 
 
 def _conceal(_logger: WrappedLogger, _method: str, rendered: EventDict | str) -> str:
@@ -132,9 +131,9 @@ def _conceal(_logger: WrappedLogger, _method: str, rendered: EventDict | str) ->
     return CONCEALER.conceal(str(rendered))
 
 
-def _print_crash(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
-    """As Python prints it, without secrets: the text of a foreign error may quote what it was given."""
-    sys.stderr.write(CONCEALER.conceal("".join(traceback.format_exception(kind, error, at))))
+def _log_crash(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    """As every other line: the text of a foreign error may quote what it was given, secrets and ends of lines too."""
+    _log.critical("this process ends by an error that nobody expected", exc_info=(kind, error, at))
 
 
 def _show_unprintable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

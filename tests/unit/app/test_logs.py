@@ -156,21 +156,29 @@ try:
     raise ValueError(forged)
 except ValueError as error:
     log.error("a fault", exc_info=error)
+raise ValueError(forged)
 """
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_nothing_a_caller_sends_ends_a_line_or_reaches_a_terminal_as_a_command(form: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", FORGING, form], capture_output=True, check=True, timeout=PATIENCE_SECONDS
+        [sys.executable, "-c", FORGING, form], capture_output=True, check=False, timeout=PATIENCE_SECONDS
     )
+    assert done.returncode == 1
     said = done.stderr.decode()
     assert "Logging error" not in said
     assert all(letter.isprintable() for letter in said.replace("\n", ""))
     lines = [line for line in said.split("\n") if line and not line.startswith("    | ")]
     if form == "json":
-        assert [json.loads(line)["event"] for line in lines] == ["a caller", f"it says {FORGED}", "a fault"]
+        assert [json.loads(line)["event"] for line in lines] == [
+            "a caller",
+            f"it says {FORGED}",
+            "a fault",
+            "this process ends by an error that nobody expected",
+        ]
+        assert json.loads(lines[-1])["level"] == "critical"
         assert json.loads(lines[0])["name"] == FORGED
     else:
-        assert [line.split("] ")[1].strip().split(" ")[0] for line in lines] == ["a", "it", "a"]
+        assert [line.split("] ")[1].strip().split(" ")[0] for line in lines] == ["a", "it", "a", "this"]
         assert '\n    | ValueError: {"level":"error"}x' in said
