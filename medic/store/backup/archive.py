@@ -19,6 +19,7 @@ writing was cut short begins with no header, whatever follows.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -91,6 +92,9 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be written.
     """
+    if path.exists() and not path.is_file():
+        # A name in /dev, most likely: a file in its place would be missed by the whole machine.
+        raise OSError(errno.EINVAL, "is there already, and is not a file")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
     try:

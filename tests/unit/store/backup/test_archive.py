@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -113,3 +114,14 @@ def test_half_a_backup_begins_with_no_header(tmp_path: Path) -> None:
     with replaced(tmp_path / "backup") as file:
         write_archive(file, at=AT, dump=watched(), heads=bytes, manifest=bytes)
     assert not any(b"".join(written))
+
+
+def test_nothing_takes_the_place_of_a_device_or_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("/dev/null")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "link", "pipe"):
+        with pytest.raises(OSError, match="is not a file"):
+            write(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link", "pipe"]
+    assert (tmp_path / "link").is_char_device()
