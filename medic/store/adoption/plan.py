@@ -235,6 +235,13 @@ class _RowRule:
 def _row_rules(tables: EarlierTables) -> Iterator[_RowRule]:
     heartbeats, alerts = f"{tables.table('heartbeatEvents')} h", f"{tables.table('alerts')} a"
     at = tables.moment("heartbeatEvents", "time")
+    # A serial that was let go on below zero when its 32 bits were used up. Those came last.
+    yield _RowRule(
+        "heartbeats whose id is negative",
+        f"FROM {heartbeats} WHERE h.heartbeat_id < 0",
+        f"ALTER TABLE {tables.table('heartbeatEvents')} ALTER heartbeat_id TYPE bigint; "  # noqa: S608 - names of tables
+        f"UPDATE {heartbeats} SET heartbeat_id = heartbeat_id + {1 << 32} WHERE h.heartbeat_id < 0;",
+    )
     wrong = f"WHERE {at} IS NULL OR {at} < '1970-01-01T00:00:00Z' OR {at} >= now() + interval '{FUTURE_DAYS} day'"
     yield _RowRule(
         f"heartbeats whose time is before 1970 or more than {FUTURE_DAYS} day ahead",
@@ -247,6 +254,11 @@ def _row_rules(tables: EarlierTables) -> Iterator[_RowRule]:
         f"heartbeats whose status has no letter, or more than {STATUS_MAX}",
         f"FROM {heartbeats} {wrong}",
         f"UPDATE {heartbeats} SET status = {settled} {wrong};",  # noqa: S608 - names of columns
+    )
+    yield _RowRule(
+        "alerts of no service",
+        f"FROM {alerts} WHERE a.service_id IS NULL",
+        f"DELETE FROM {alerts} WHERE a.service_id IS NULL;",  # noqa: S608 - names of tables
     )
     moments = (tables.moment("alerts", "created_date"), tables.moment("alerts", "closed_date"))
     wrong = "WHERE " + " OR ".join(

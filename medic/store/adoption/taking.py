@@ -125,7 +125,7 @@ def _alerts(tables: EarlierTables) -> str:
     SELECT r.alert_id, coalesce(r.alert_name, '{alert_name("")}' || n.heartbeat_name), r.service_id, n.heartbeat_name,
            n.service_name, n.team, n.priority, coalesce(s.runbook, ''), (k.is_open)::int,
            r.key, r.alert_cycle, 'late', coalesce(r.created, r.closed, $1),
-           CASE WHEN k.is_open THEN NULL WHEN r.was_open THEN $1 ELSE coalesce(r.closed, r.created, $1) END,
+           CASE WHEN k.is_open THEN NULL WHEN r.was_open THEN $1 ELSE coalesce(greatest(r.closed, r.created), $1) END,
            CASE WHEN k.is_open THEN '' WHEN NOT r.was_open THEN 'recovered'
                 WHEN s.service_id IS NULL THEN 'deleted' ELSE 'superseded' END,
            CASE WHEN k.is_open THEN coalesce(r.created, $1) END, coalesce(s.muted, 0)
@@ -273,13 +273,12 @@ def _has_types(service: EarlierService) -> bool:
         service.priority,
         service.runbook,
     )
-    numbers: tuple[object, ...] = (
-        service.alert_interval,
-        service.grace_period_seconds,
-        service.threshold,
-        service.active,
-        service.muted,
-    )
-    return all(text is None or isinstance(text, str) for text in texts) and all(
-        number is None or (isinstance(number, int | float) and not isinstance(number, bool)) for number in numbers
+    whole: tuple[object, ...] = (service.threshold, service.active, service.muted)
+    fractions: tuple[object, ...] = (service.alert_interval, service.grace_period_seconds)
+    return (
+        all(text is None or isinstance(text, str) for text in texts)
+        and all(number is None or (isinstance(number, int) and not isinstance(number, bool)) for number in whole)
+        and all(
+            number is None or (isinstance(number, int | float) and not isinstance(number, bool)) for number in fractions
+        )
     )
