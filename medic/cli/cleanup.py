@@ -60,7 +60,7 @@ def print_report(report: Report) -> None:
     if not (report.counted or report.removed_days or report.folded or any(report.removed.values()) or report.left):
         show.say("Nothing was old enough.")
     for sentence in report.left:
-        show.print_note(f"left: {sentence}. The Medic that runs tries again within an hour.")
+        show.print_note(f"left: {sentence}. The next cleanup goes on with it.")
 
 
 def report_json(report: Report) -> JsonObject:
