@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 
 class Reply(StrEnum):
@@ -149,3 +150,5 @@ def _matter(one: Seen) -> str:
             return "stands by"
         case Reply.STALLED | Reply.OTHER | Reply.NONE:
             return one.detail
+        case _:
+            assert_never(one.reply)

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Self
 
@@ -59,15 +60,19 @@ class PostgresProcess:
             return
         self._child.send_signal(signal.SIGTERM)
         self._child.wait(PATIENCE_SECONDS)
+        # On a busy machine whoever keeps it may give up waiting a moment before the server is through.
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (self._directory / "postgres" / "data" / "postmaster.pid").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
         if self._child.stdout is not None:
             self._child.stdout.close()
         self._child = None
 
-    def ask(self, sql: str) -> str:
-        """What it answers, as psql prints it without ornaments."""
-        where = self.environment
+    def ask(self, sql: str, *, database: str = "") -> str:
+        """What its owner is answered, as psql prints it without ornaments."""
+        where = self.environment | ({"DB_NAME": database} if database else {})
         names = ["-h", where["DB_HOST"], "-p", where["DB_PORT"], "-U", where["PG_USER"], "-d", where["DB_NAME"]]
-        done = subprocess.run([find_tool("psql"), *names, "-Atc", sql], check=True, capture_output=True, text=True)
+        done = subprocess.run([find_tool("psql"), *names, "-AtXc", sql], check=True, capture_output=True, text=True)
         return done.stdout
 
     def freeze(self) -> None:

@@ -155,20 +155,6 @@ def shell(medic: MedicProcess, script: str, *, status: int = 0, cwd: Path | None
     return done.stdout + done.stderr
 
 
-def ask(postgres: PostgresProcess, statement: str, *, database: str = "") -> str:
-    """What the owner of the server is answered by psql."""
-    environment = postgres.environment
-    words = ["-h", environment["DB_HOST"], "-U", environment["PG_USER"], "-d", database or environment["DB_NAME"]]
-    done = subprocess.run(
-        [find_tool("psql"), *words, "-AtXc", statement],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=PATIENCE_SECONDS,
-    )
-    return done.stdout.strip()
-
-
 def make_database(postgres: PostgresProcess, folder: Path, *, password: str = "") -> dict[str, str]:
     """The database `watch` of the ordinary role `watchman`, as an operator makes them; the variables that lead there.
 
@@ -177,13 +163,13 @@ def make_database(postgres: PostgresProcess, folder: Path, *, password: str = ""
         folder: Where it keeps its data.
         password: Asked for where it is given.
     """
-    ask(postgres, f"CREATE ROLE watchman LOGIN PASSWORD '{password or 'none'}'")
-    ask(postgres, "CREATE ROLE crowd LOGIN")
-    ask(postgres, "CREATE DATABASE watch OWNER watchman TEMPLATE template0 ENCODING 'UTF8'")
+    postgres.ask(f"CREATE ROLE watchman LOGIN PASSWORD '{password or 'none'}'")
+    postgres.ask("CREATE ROLE crowd LOGIN")
+    postgres.ask("CREATE DATABASE watch OWNER watchman TEMPLATE template0 ENCODING 'UTF8'")
     access = folder / "postgres" / "data" / "pg_hba.conf"
     method = "scram-sha-256" if password else "trust"
     access.write_text(f"local watch watchman,crowd {method}\n{access.read_text()}")
-    ask(postgres, "SELECT pg_reload_conf()")
+    postgres.ask("SELECT pg_reload_conf()")
     return {**postgres.environment, "DB_NAME": "watch", "PG_USER": "watchman", "PG_PASS": password, "DB_PORT": "5432"}
 
 

@@ -19,7 +19,7 @@ from medic.config.variables import TABLES
 from tests.e2e.pages import wait_for_pages
 from tests.e2e.postgres import PostgresProcess
 from tests.e2e.process import MedicProcess, free_port
-from tests.e2e.runbook_walk import Walk, ask, make_database, metric, shell
+from tests.e2e.runbook_walk import Walk, make_database, metric, shell
 from tests.redis_server import RedisServer
 from tests.vendors import VendorProcess
 from tests.vendors.pagerduty import ROUTING_KEY
@@ -112,7 +112,7 @@ def _components(walk: Walk, medic: MedicProcess, postgres: PostgresProcess) -> N
         "| Worker | Background process monitoring heartbeats | N/A |",
         "no process of its own: the same one arms a deadline for each service",
     )
-    assert ask(postgres, "SELECT count(*) FROM medic.services", database="watch") == "0"
+    assert postgres.ask("SELECT count(*) FROM medic.services", database="watch") == "0\n"
     walk.saw("| PostgreSQL | Database storing heartbeats and alerts | 5432 |", "the schema medic is there")
     assert medic.get("/health").json["components"]["redis"]["status"] == "healthy"
     walk.saw("| Redis | Distributed rate limiting cache | 6379 |", "/health: redis is healthy")
@@ -137,7 +137,7 @@ def _endpoints(walk: Walk, medic: MedicProcess) -> None:
 def _database(walk: Walk, medic: MedicProcess, postgres: PostgresProcess) -> None:
     assert medic.get("/health").json["components"]["database"]["kind"] == "external"
     medic.register("walked", seconds=600)
-    row = ask(postgres, "SELECT heartbeat_name FROM medic.services", database="watch")
+    row = postgres.ask("SELECT heartbeat_name FROM medic.services", database="watch").strip()
     walk.saw("| `DB_HOST` | Yes | PostgreSQL host |", f"{row} stands in the server there")
     said = shell(medic, "medic doctor || true", DB_PORT="5999")
     assert "PostgreSQL does not answer" in said
@@ -145,12 +145,12 @@ def _database(walk: Walk, medic: MedicProcess, postgres: PostgresProcess) -> Non
         "| `DB_PORT` | Yes | PostgreSQL port (default: 5432) |",
         "5432 is taken; with 5999 medic doctor says that nobody listens",
     )
-    assert ask(postgres, "SELECT count(*) FROM pg_namespace WHERE nspname = 'medic'") == "0"
+    assert postgres.ask("SELECT count(*) FROM pg_namespace WHERE nspname = 'medic'") == "0\n"
     walk.saw(
         "| `DB_NAME` | Yes | PostgreSQL database name |",
         "the schema is in that database, and not in the server's other one",
     )
-    owner = ask(postgres, "SELECT tableowner FROM pg_tables WHERE tablename = 'services'", database="watch")
+    owner = postgres.ask("SELECT tableowner FROM pg_tables WHERE tablename = 'services'", database="watch").strip()
     walk.saw("| `PG_USER` | Yes | PostgreSQL username |", f"the tables are {owner}'s")
     assert owner == "watchman"
     said = shell(medic, "medic doctor || true", PG_PASS="wrong")

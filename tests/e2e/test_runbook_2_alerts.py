@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.pages import wait_for_pages
 from tests.e2e.postgres import PostgresProcess
 from tests.e2e.process import MedicProcess
-from tests.e2e.runbook_walk import Walk, ask, make_database, metric, shell
+from tests.e2e.runbook_walk import Walk, make_database, metric, shell
 from tests.patience import PATIENCE_SECONDS
 from tests.postgres_server import find_tool
 from tests.shape.kubernetes import missing
@@ -163,7 +163,7 @@ def test_the_database_connection_alert(
     walk.saw("kubectl logs -l app=medic-db", "the manifests' PostgreSQL has that label")
     postgres.start()
     medic.wait_for(lambda: medic.get("/health").status == 200)
-    said = ask(postgres, f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{ROLE}'")
+    said = postgres.ask(f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{ROLE}'")
     assert 1 <= int(said) <= 12
     walk.saw("Connection count", f"{int(said)} connections are Medic's")
     _exhausted(walk, medic, postgres, crowd)
@@ -181,7 +181,7 @@ def _exhausted(walk: Walk, medic: MedicProcess, postgres: PostgresProcess, crowd
     """Somebody else takes every connection there is, and Medic's are ended one after the other."""
     while len(crowd.inside) < CONNECTIONS:
         if not crowd.one_more():
-            ask(postgres, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'")
+            postgres.ask(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'")
     medic.wait_for(lambda: medic.get("/health").json["components"]["database"]["status"] == "unhealthy")
     assert [medic.beat("well").status for _ in range(20)] == [201] * 20
     crowd.leave()

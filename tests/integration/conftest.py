@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from medic.alerting import guard, outbound, supervision
+from tests.integration.adopting import adopted, earlier, templates
 from tests.patience import PATIENCE_SECONDS
+
+__all__ = ["adopted", "earlier", "patient_with_vendors", "templates"]
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 import trio
 
+from medic.cli.cleanup import clean_up
+from medic.config.load import load_settings
 from medic.core.units import DAY_MS
+from medic.errors import ConfigurationError, UnavailableError
 from medic.store.postgres.database import Database, LockedError, StatementRefusedError, open_database
 from medic.store.retention import removing
 from medic.store.retention.ages import Retention
@@ -163,6 +166,8 @@ async def test_only_one_cleanup_runs_at_a_time(cleaned: Cleaned) -> None:
         await session.execute("SELECT pg_advisory_lock(1296385097, 3)")
         with pytest.raises(CleanupBusyError):
             await cleaned.cleanup.run()
+        with pytest.raises(UnavailableError, match="under way; nothing was done"):
+            await clean_up(load_settings(cleaned.database.target.environment()))
         session.end()
         with trio.fail_after(PATIENCE_SECONDS):
             while True:
@@ -172,6 +177,12 @@ async def test_only_one_cleanup_runs_at_a_time(cleaned: Cleaned) -> None:
                     await trio.sleep(0.01)
                 else:
                     break
+
+
+async def test_a_database_without_the_schema_is_told_what_to_do(database: Database) -> None:
+    await database.execute("DROP TABLE medic.cleanup")
+    with pytest.raises(ConfigurationError, match="medic migrate"):
+        await clean_up(load_settings(database.target.environment()))
 
 
 async def test_closed_alerts_go_with_all_that_belongs_to_them_and_what_medic_goes_on_with_stays(

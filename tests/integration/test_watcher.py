@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 import trio
 
@@ -247,6 +248,19 @@ async def test_whoever_takes_a_connection_and_says_nothing_does_not_answer(monke
     async with listener, outbound_client() as client:
         seen = await seen_at(client, f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
     assert (seen.reply, seen.detail) == (Reply.NONE, "does not answer within 0.1 s")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (httpx.ConnectTimeout("slow"), "does not take a connection in time"),
+        (httpx.ReadTimeout("slow"), "does not answer within 5 s"),
+        (httpx.ConnectError("no"), "cannot be connected to"),
+        (httpx.RemoteProtocolError("gone"), "ends the connection without an answer"),
+    ],
+)
+def test_silence_is_said_in_words(error: httpx.HTTPError, words: str) -> None:
+    assert looking._why(error) == words
 
 
 async def test_a_refused_connection_is_somebody_who_is_there(life: SmallLife) -> None:

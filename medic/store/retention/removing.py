@@ -39,6 +39,9 @@ PAUSE_SECONDS: Final = 5.0
 """Attempts at one day, and the pause between two: half a minute, which long queries take. A pg_dump takes longer, and
 then the day goes an hour later."""
 
+REMOVE_SECONDS: Final = 600.0
+"""Longest statement: files of a hundred gigabytes are not gone at once. Locks are waited for no longer all the same."""
+
 MARK: Final = "Medic removes this day."
 """The comment on a table that is about to go; migration 0008 knows it as well."""
 
@@ -90,14 +93,15 @@ async def drop_detached(session: Session, day: dt.date) -> bool:
     """Drop the table of a day that was detached; False where somebody reads it still."""
     await session.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
     try:
-        await session.execute("SELECT medic.drop_removed_day($1)", day, operation="drop day")
+        await session.execute("SELECT medic.drop_removed_day($1)", day, operation="drop day", seconds=REMOVE_SECONDS)
     except LockedError:
         return False
     return True
 
 
 async def _detach(session: Session, partition: str) -> None:
-    await session.execute(f'ALTER TABLE medic."heartbeatEvents" DETACH PARTITION {partition}', operation="detach day")
+    sql = f'ALTER TABLE medic."heartbeatEvents" DETACH PARTITION {partition}'
+    await session.execute(sql, operation="detach day", seconds=REMOVE_SECONDS)
 
 
 async def _is_leaving(session: Session, day: dt.date) -> bool:
