@@ -56,6 +56,19 @@ async def test_the_plan_says_what_would_happen_and_changes_nothing(earlier):
     assert await column(earlier, "SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'medic%'") == ["medic"]
 
 
+async def test_the_plan_says_who_else_is_connected_and_may_be_the_earlier_system(earlier):
+    assert (await look(earlier)).sessions == []
+    session = await earlier.open_session()
+    try:
+        await session.execute("SET application_name = 'gunicorn'")
+        row = await session.fetchrow("SELECT pg_backend_pid() AS pid")
+        plan = await look(earlier)
+        assert plan.sessions == [row["pid"]]
+        assert f"(pid {row['pid']}). Should one be the earlier system, stop it" in "\n".join(plan_lines(plan, DAYS))
+    finally:
+        session.end()
+
+
 async def test_a_hundred_thousand_heartbeats_are_in_the_partitions_of_their_days_with_their_ids(postgres, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_ROWS", 20_000)
     lines: list[str] = []

@@ -91,6 +91,7 @@ class Plan:
     unsettled: Sequence[Unsettled]
     unheard: Sequence[EarlierService]
     views: Sequence[str]
+    sessions: Sequence[int]
 
     @property
     def is_settled(self) -> bool:
@@ -128,6 +129,7 @@ async def read_plan(
         open_alerts=open_alerts,
         senders=await _senders(database, tables),
         views=await _views(database, tables),
+        sessions=await _sessions(database),
         unsettled=unsettled,
         unheard=[
             service
@@ -300,3 +302,16 @@ async def _views(database: Asked, tables: EarlierTables) -> list[str]:
         operation="adopt",
     )
     return [row["name"] for row in rows]
+
+
+async def _sessions(database: Asked) -> list[int]:
+    """Process ids of other sessions in this database: the earlier system's may be among them."""
+    rows = await database.fetch(
+        """
+        SELECT pid FROM pg_stat_activity
+        WHERE datname = current_database() AND coalesce(backend_type, 'client backend') = 'client backend'
+          AND coalesce(application_name, '') <> 'medic' ORDER BY 1
+        """,
+        operation="adopt",
+    )
+    return [row["pid"] for row in rows]
