@@ -26,7 +26,7 @@ else (a request that takes a task of its own, a hand-over, the end) waits until 
 connection with `LANE_UNANSWERED_MAX` unanswered heartbeats is read no further.
 
 The hand-over. What framing does not take goes to Hypercorn, with the bytes that were read of it, and stays there. The
-lane refuses nothing itself but what has begun and does not go on: a body that is not there in time is a 408.
+lane refuses nothing itself but what has begun and does not go on: a body that is late is a 408, a head a 400.
 
 A client may leave at any moment. A half that was closed is an end of requests: what was asked is answered. A reset is
 the end; what was taken stays taken. A connection over which code of ours raises is closed and counted, and no other
@@ -57,6 +57,7 @@ from medic.http.caller import caller_address
 from medic.http.crowd import Waiting
 from medic.http.door import Door
 from medic.http.framing import Framing, HotHead, HotRoute, Verdict
+from medic.http.framing_refusals import refuse_unfinished
 from medic.http.heartbeats import accepted, note_refused, read_heartbeat
 from medic.http.hot_routes import HEARTBEAT, HOT_ROUTES, Take, refuse_late
 from medic.http.lane_connection import READ, WRITE, LaneConnection, LaneConnections
@@ -212,11 +213,11 @@ class ExpressLane:
                     self._run_out(connection)
 
     def _run_out(self, connection: LaneConnection) -> None:
-        if connection.outgoing or not (connection.unanswered or connection.head):
+        if connection.outgoing or not (connection.unanswered or connection.kept):
             self._connections.end(connection)
-        elif connection.head and not connection.unanswered:
+        elif not connection.unanswered:
             head, connection.head, connection.closing = connection.head, None, True
-            self._answer(connection, refuse_late(self._parts, head))
+            self._answer(connection, refuse_unfinished() if head is None else refuse_late(self._parts, head))
 
     # ---------------------------------------------------------------------------------------------------------- reading
 

@@ -62,6 +62,11 @@ def as_pairs(answer: Answer) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode()) for name, value in _headers(answer)]
 
 
+def refuse_unfinished() -> Answer:
+    """The refusal of a head that was begun and does not go on, as Hypercorn refuses one."""
+    return refusal(400, _MESSAGES[400])
+
+
 def refuse_framing(scope: Scope) -> Answer | None:
     """The refusal of a request whose end two readers may find in two places, or whose head is too long; else None."""
     if scope["type"] != "http":

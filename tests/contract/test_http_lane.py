@@ -301,11 +301,13 @@ async def test_a_client_that_resets_its_connection_costs_nothing_and_what_was_ta
         assert status_of(await served.exchange(post("/heartbeat", HEARTBEAT, "Connection: close"))) == 201
 
 
-async def test_a_head_that_does_not_come_in_time_ends_and_a_body_is_a_408(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_head_that_does_not_come_in_time_is_a_400_and_a_body_a_408(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(express_lane, "REQUEST_SECONDS_MAX", 0.1)
     monkeypatch.setattr(express_lane, "LANE_LOOK_SECONDS", 0.05)
     async with serve() as served:
-        assert await served.exchange(b"POST /heartbeat HT") == b""
+        answer = await served.exchange(b"POST /heartbeat HT")
+        assert status_of(answer) == 400
+        assert b"connection: close" in answer
         answer = await served.exchange(post("/heartbeat", HEARTBEAT)[:-1])
         assert status_of(answer) == 408
         assert b"connection: close" in answer
