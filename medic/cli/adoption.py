@@ -159,8 +159,8 @@ def _sessions_note(plan: Plan) -> Iterator[str]:
     if plan.sessions:
         pids = _named([str(pid) for pid in plan.sessions])
         yield (
-            f"* Others are connected to this database (pid {pids}). Should one be the earlier system, stop it: it would "
-            "go on with Medic's tables, which have the same names."
+            f"* Others are connected to this database (pid {pids}). Should one be the earlier system, stop it: it "
+            "would go on with Medic's tables, which have the same names."
         )
 
 

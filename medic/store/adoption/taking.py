@@ -47,6 +47,7 @@ async def take_rows(transaction: Transaction, plan: Plan, adoption: Adoption, de
     author = orjson.dumps({"name": EARLIER, "action": "adopt"}).decode()
     await transaction.execute(_services(tables), at, defaults.auto_unmute_ms, unheard, author, operation="adopt")
     await transaction.execute(_gone(tables), at, operation="adopt")
+    await transaction.execute(_COUNT_FROM_THE_FIRST, operation="adopt")
     await transaction.execute(_alerts(tables), at, operation="adopt")
     await transaction.execute(_MOMENTS, operation="adopt")
     left = await _take_snapshots(transaction, tables) if tables.has("service_snapshots") else 0
@@ -139,6 +140,11 @@ def _alerts(tables: EarlierTables) -> str:
     CROSS JOIN LATERAL (SELECT r.was_open AND r.place = 1 AND s.service_id IS NOT NULL AS is_open) k
     """  # noqa: S608 - names of columns, and constants
 
+
+# A cleanup of a Medic that was tried here before has counted the outages of nobody up to today.
+_COUNT_FROM_THE_FIRST: Final = """
+UPDATE medic.cleanup SET outages_until = NULL WHERE NOT EXISTS (SELECT FROM medic.alerts)
+"""
 
 _MOMENTS: Final = """
 INSERT INTO medic.alert_events (alert_id, at, change, note)
