@@ -10,7 +10,7 @@ WORKDIR /src
 COPY requirements/ requirements/
 # Without a pip of its own: what can be reached through Medic cannot install anything.
 RUN python -m venv --without-pip /opt/medic
-RUN pip --python /opt/medic/bin/python install --no-cache-dir --no-deps --require-hashes --only-binary :all: -r requirements/runtime.txt
+RUN pip --python /opt/medic/bin/python install --no-cache-dir --no-deps --require-hashes --only-binary :all: -r requirements/runtime.txt -r requirements/traces.txt
 COPY . .
 RUN pip --python /opt/medic/bin/python wheel --no-deps --no-index --no-build-isolation --wheel-dir /dist .
 RUN pip --python /opt/medic/bin/python install --no-deps --no-index /dist/*.whl

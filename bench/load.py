@@ -63,6 +63,9 @@ RATE_MAX = 20_000
 SERVICES_MAX = 100_000
 """Beyond what one Python client can send, and what anybody would wait for to be removed."""
 
+SECONDS_MAX = 30 * 86_400
+"""A month: beyond it a load is a service of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -229,9 +232,8 @@ async def register(plan: Plan, made: list[str]) -> None:
         }
         made.append(name)
         reply = await insist(line, "POST", "/service", body)
-        if reply.status == 200:
-            made.remove(name)  # somebody else's
-        elif reply.status != 201:
+        # 200 is registered already: by an attempt before this one, whose answer was lost. Nobody else has such a name.
+        if reply.status not in {200, 201}:
             raise NoAnswerError(f"{name} was not registered: {reply.status} {_message(reply)}")
 
     await _share(plan, list(plan.names()), register_one)
@@ -434,8 +436,8 @@ def _plan(parser: argparse.ArgumentParser) -> tuple[Plan, bool]:
         parser.error("--url must be a http or https address")
     if not 1 <= given.services <= SERVICES_MAX:
         parser.error(f"--services must be from 1 to {SERVICES_MAX}")
-    if not 0 < given.rate <= RATE_MAX or not given.seconds > 0:
-        parser.error(f"--rate must be over 0 and at most {RATE_MAX}, --seconds over 0")
+    if not 0 < given.rate <= RATE_MAX or not 0 < given.seconds <= SECONDS_MAX:
+        parser.error(f"--rate must be over 0 and at most {RATE_MAX}, --seconds over 0 and at most {SECONDS_MAX}")
     key = given.key or os.environ.get("MEDIC_API_KEY", "")
     return Plan(given.url, given.services, given.rate, given.seconds, key), given.json
 

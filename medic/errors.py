@@ -27,6 +27,7 @@
     │   └── DatabaseUnavailableError
     ├── OvertakenError          nobody: another Medic is active, this process ends (503, exit 1)
     ├── ConfigurationError      the operator, before any socket is opened (exit 2)
+    │   ├── PassingError            or nobody: the machine may give a moment later what it lacks (exit 1)
     │   └── UnreadableRecordError   a later release wrote the data directory
     └── InvariantError          us: a bug (500)
 
@@ -272,6 +273,14 @@ class ConfigurationError(MedicError):
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         super().__init__("\n".join(f"  {fault.field}: {fault.message}" for fault in faults))
         self.faults = faults
+
+
+class PassingError(ConfigurationError):
+    """The machine lacks what Medic needs to start: room on the disk, a port, an address, a folder that is in use.
+
+    The operator may have to change something. Or the disk is cleared, the network comes up, the other process ends; so
+    unlike a wrong setting this is no reason to try no more.
+    """
 
 
 class UnreadableRecordError(ConfigurationError):

@@ -1,6 +1,7 @@
 """The terminal that Medic was started from: told when nobody else is configured, so that a newcomer sees an alert.
 
-Writing to a terminal can wait for ever (Ctrl-S, a full pipe), so it happens in a thread of its own, one at a time.
+Writing to a terminal can wait for long (Ctrl-S, a full pipe), so it happens in a thread of its own, one at a time, and
+without the lock of Python's stream (`medic.alerting.outlet`).
 
 A storm of alerts would fill the terminal with a hundred thousand lines, and a thread's hop for each takes longer than
 anybody watches. So no more than `LINES_A_SECOND` are printed, the most urgent ones as always; the first that has no
@@ -15,7 +16,8 @@ from zoneinfo import ZoneInfo
 
 import trio
 
-from medic.alerting.attempt import Attempt, Delivered, Refused
+from medic.alerting.attempt import Attempt, Delivered, Refused, Retry
+from medic.alerting.outlet import Outlet
 from medic.alerting.wording import headline, printable, shown_at, summary
 from medic.core.notification import CONSOLE, Notification
 from medic.core.status import NotificationKind
@@ -25,6 +27,9 @@ HEADLINE_WIDTH: Final = 12
 
 LINES_A_SECOND: Final = 50
 """A screen full: more than anybody reads in that time."""
+
+WRITE_SECONDS: Final = 1.0
+"""How long a line waits to be taken before it is tried again as one for any other target. A drain waits as long."""
 
 _RED, _GREEN, _YELLOW, _PLAIN = "\x1b[1;31m", "\x1b[1;32m", "\x1b[1;33m", "\x1b[0m"
 _COLOURS: Final = {
@@ -48,6 +53,7 @@ class Console:
 
     def __init__(self, stream: TextIO, zone: ZoneInfo) -> None:
         self._stream = stream
+        self._outlet = Outlet(stream)
         self._zone = zone
         self._one_writer = trio.CapacityLimiter(1)
         self._second_ends = 0.0
@@ -67,6 +73,8 @@ class Console:
         try:
             line = (self.line(notification) if self._has_line() else await self._gather(notification)) + "\n"
             await trio.to_thread.run_sync(self._write, line, limiter=self._one_writer, abandon_on_cancel=True)
+        except TimeoutError:
+            return Retry("nobody reads the terminal", maybe_taken=False)
         except (OSError, ValueError):
             # A pipe nobody reads any more, or a stream that is closed.
             return Refused("the terminal is gone")
@@ -114,6 +122,4 @@ class Console:
         await trio.lowlevel.checkpoint()
 
     def _write(self, line: str) -> None:
-        encoding = self._stream.encoding or "utf-8"
-        self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
-        self._stream.flush()
+        self._outlet.write(line, seconds=WRITE_SECONDS)

@@ -10,6 +10,9 @@ What a line concerns are its fields: `request_id` (the answer's X-Request-Id, an
 `service_id`, `alert_id`. Where a whole task is about one of them, it says so once (structlog's contextvars), and each
 line that is written within it has the field, whichever part writes it.
 
+Nor does a log that nobody reads hold Medic up: what is not taken at once is lost, and how many lines that were is said
+once there is room again.
+
 Tracebacks are plain: one with local variables would show what a request carried, and took the loop a second to draw.
 
 The last step of every line, and of the traceback a crash ends with, takes out the secrets that are known
@@ -28,10 +31,13 @@ from typing import TYPE_CHECKING, Final, TextIO
 import structlog
 
 from medic.access.concealment import Concealer
+from medic.alerting.outlet import Outlet
 from medic.alerting.wording import printable
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+_log = structlog.get_logger(__name__)
 
 NOISY_LIBRARIES: Final = ("hypercorn", "asyncio", "quart")
 """Libraries whose info lines repeat what Medic says itself."""
@@ -45,6 +51,36 @@ CONCEALER: Final = Concealer()
 
 TRACEBACK_MARGIN: Final = "    | "
 """Before each line of a traceback."""
+
+
+LINE_SECONDS: Final = 0.02
+"""How long a line may wait in the loop for whoever reads the log, before it is lost."""
+
+
+class LogStream:
+    """What `logging` writes to: a line or nothing, and never an exception.
+
+    Args:
+        outlet: Where the lines go.
+    """
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+        self._lost = 0
+
+    def write(self, line: str) -> None:
+        """Write the line, or count it. While nobody reads, lines do not wait one after the other."""
+        try:
+            self._outlet.write(line, seconds=0.0 if self._lost else LINE_SECONDS)
+        except (OSError, ValueError):
+            self._lost += 1
+            return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            _log.warning("lines of this log are lost: nobody took them", lines=lost)
+
+    def flush(self) -> None:
+        """Nothing is kept."""
 
 
 def configure_logs(*, level: str, as_json: bool, debug: bool) -> None:
@@ -76,7 +112,7 @@ def configure_logs(*, level: str, as_json: bool, debug: bool) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(LogStream(Outlet(sys.stderr)))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -11,20 +11,23 @@ from typing import Final, TypeVar
 import typer
 
 from medic.alerting.wording import printable
+from medic.config.folder import NO_ROOM
 from medic.config.load import load_settings
 from medic.config.settings import Settings
-from medic.errors import ConfigurationError, Fault, OvertakenError, UnavailableError
+from medic.errors import ConfigurationError, Fault, OvertakenError, PassingError, UnavailableError
 
 EXIT_UNAVAILABLE: Final = 1
+"""Also for what the machine lacks and may give a moment later. A process manager tries again."""
 EXIT_OVERTAKEN: Final = 1
 """The same: a process manager starts Medic again, and it stands by."""
 EXIT_CONFIGURATION: Final = 2
+"""Trying again does not help: `deploy/systemd/medic.service` does not."""
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, as shells have it: somebody stopped it before it had begun to serve."""
 
 _Error = TypeVar("_Error", bound=BaseException)
 
-_DISK: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
+_DISK: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS}) | NO_ROOM
 
 
 def settings_or_end(load: Callable[[Mapping[str, str]], Settings] = load_settings) -> Settings:
@@ -44,6 +47,9 @@ def end_as_it_should(act: Callable[[], None]) -> None:
     status = 0
     try:
         act()
+    except* PassingError as group:
+        status = EXIT_UNAVAILABLE
+        say_faults(tuple(fault for error in leaves(group) for fault in error.faults))
     except* ConfigurationError as group:
         status = EXIT_CONFIGURATION
         say_faults(tuple(fault for error in leaves(group) for fault in error.faults))
@@ -56,8 +62,8 @@ def end_as_it_should(act: Callable[[], None]) -> None:
         for sentence in dict.fromkeys(overtaken.message for overtaken in leaves(group)):
             say(sentence)
     except* OSError as group:
-        status = EXIT_CONFIGURATION
         errors = leaves(group)
+        status = EXIT_UNAVAILABLE if all(error.errno in NO_ROOM for error in errors) else EXIT_CONFIGURATION
         foreign = [error for error in errors if error.errno not in _DISK]
         if foreign:
             raise

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from medic.config.folder import require_sight
 from medic.config.settings import Settings
 from medic.store.embedded.cluster import embedded_target
 from medic.store.embedded.server import running_target
@@ -15,9 +16,14 @@ SECRET_VARIABLES: Final = frozenset({"PG_PASS", "PGPASSWORD"})
 
 
 def database_in_use(settings: Settings) -> tuple[ConnectionTarget, bool]:
-    """Where the database is, and whether it can be expected to run: of an embedded one that is known."""
+    """Where the database is, and whether it can be expected to run: of an embedded one that is known.
+
+    Raises:
+        ConfigurationError: it is an embedded one in a folder that this user may not look into.
+    """
     if settings.database.target is not None:
         return settings.database.target, True
+    require_sight(settings.storage.folder)
     running = running_target(settings.storage.folder)
     return (embedded_target(settings.storage.folder), False) if running is None else (running, True)
 

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 
 from medic.cli import show
+from medic.cli.announcing import announce, announce_nowait, let_go_of_streams
 from medic.cli.doctor_live import Live, say_life
 from medic.cli.ending import end_as_it_should, say, settings_or_end
 from medic.cli.show import Format, Output, Version
@@ -90,7 +91,7 @@ def serve(
 
     gap = Gap.DISCARD if discard_journal else Gap.ACCEPT if accept_gap else Gap.REFUSE
     sigterm.remember()
-    end_as_it_should(partial(trio.run, serve_medic, settings, announce, gap))
+    end_as_it_should(partial(trio.run, serve_medic, settings, announce_nowait, gap))
 
 
 @app.command("migrate")
@@ -318,7 +319,7 @@ def demo(
     def act() -> None:
         with demo_folder(folder) as place:
             settings = demo_settings(os.environ, port=port, folder=place)
-            trio.run(partial(run_demo, settings, announce, seconds=seconds))
+            trio.run(partial(run_demo, settings, announce_nowait, seconds=seconds))
 
     end_as_it_should(act)
 
@@ -340,14 +341,12 @@ def zone_of(name: str) -> ZoneInfo | None:
         raise typer.BadParameter(f"--zone: {name!r} is no time zone, as America/Chicago is") from None
 
 
-def announce(line: str) -> None:
-    """Say it on stdout at once: somebody may be reading through a pipe."""
-    print(line, flush=True)
-
-
 def main() -> None:
     """Run the command line and end with its exit status."""
-    app()
+    try:
+        app()
+    finally:
+        let_go_of_streams()
 
 
 if __name__ == "__main__":

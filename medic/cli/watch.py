@@ -9,6 +9,7 @@ import typer
 from pydantic_core import PydanticCustomError
 
 from medic.cli import show
+from medic.cli.announcing import announce_nowait
 from medic.cli.ending import end_as_it_should, say, settings_or_end
 from medic.config.fields import check_web_address
 from medic.config.load import load_settings_to_watch
@@ -47,7 +48,7 @@ def watch(urls: Urls, *, name: Name = None) -> None:
     if not (called.strip() and called.isprintable() and len(called) <= NAME_MAX):
         raise _wrong_usage(f"--name must be 1 to {NAME_MAX} printable characters")
     sigterm.remember()
-    end_as_it_should(partial(trio.run, watch_medic, settings, Watched(called, addresses), _announce))
+    end_as_it_should(partial(trio.run, watch_medic, settings, Watched(called, addresses), announce_nowait))
 
 
 def _address(url: str) -> str:
@@ -61,7 +62,3 @@ def _wrong_usage(sentence: str) -> typer.Exit:
     """Say what is wrong with the command line; raise what is returned."""
     say(sentence)
     return typer.Exit(show.EXIT_USAGE)
-
-
-def _announce(line: str) -> None:
-    print(line, flush=True)

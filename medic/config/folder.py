@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from medic.errors import ConfigurationError, Fault
+from medic.errors import ConfigurationError, Fault, PassingError
 
 FOLDER_MODE: Final = 0o700
 """What is in it is the business of Medic's user only. A folder that is there already keeps its permissions."""
+
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Numbers of errors that end once somebody makes room."""
 
 _REASONS: Final = {
     errno.EACCES: "this user may not write there",
@@ -39,6 +42,21 @@ def prepare(folder: Path) -> None:
         raise refused(folder, error) from None
 
 
+def require_sight(folder: Path) -> None:
+    """Return where there is no such folder, or this user may look into it.
+
+    Raises:
+        ConfigurationError: it may not, so that nothing can be said of what is in it.
+    """
+    try:
+        os.scandir(folder).close()
+    except PermissionError:
+        sentence = f"is {folder}, which this user may not look into: run this as Medic's user"
+        raise ConfigurationError((Fault("MEDIC_DATA_DIR", sentence),)) from None
+    except OSError:
+        return
+
+
 def look(folder: Path) -> Iterator[Fault]:
     """What `prepare` would say; makes nothing, and of a folder that is not there tries the one it would stand in."""
     try:
@@ -57,4 +75,5 @@ def refused(folder: Path, error: OSError) -> ConfigurationError:
     """The sentence for an operating system that does not let Medic write in its folder."""
     reason = _REASONS.get(error.errno or 0, (error.strerror or "it does not work").lower())
     sentence = f"is {folder}, and Medic cannot keep its data there: {reason}. Set it to a folder that can be written"
-    return ConfigurationError((Fault("MEDIC_DATA_DIR", sentence),))
+    kind = PassingError if error.errno in NO_ROOM else ConfigurationError
+    return kind((Fault("MEDIC_DATA_DIR", sentence),))

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from medic.errors import ConfigurationError, Fault
+from medic.errors import ConfigurationError, Fault, PassingError
 from medic.http.limits import BACKLOG, CONNECTIONS_MAX, FILES_RESERVED
 
 EVERY_ADDRESS: Final = "::"
@@ -29,15 +29,17 @@ def bind_sockets(addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
     """
     bound: list[socket.socket] = []
     faults: list[Fault] = []
+    kinds: set[type[ConfigurationError]] = set()
     for host, port in addresses:
         try:
             bound.append(_bind(host, port))
         except OSError as error:
             faults.append(Fault(f"{host}:{port}", _sentence(error, port)))
+            kinds.add(_kind(error))
     if faults:
         for opened in bound:
             opened.close()
-        raise ConfigurationError(tuple(faults))
+        raise (ConfigurationError if ConfigurationError in kinds else PassingError)(tuple(faults))
     return bound
 
 
@@ -52,7 +54,7 @@ def listen(bound: Sequence[socket.socket]) -> None:
             opened.listen(BACKLOG)
         except OSError as error:
             host, port = opened.getsockname()[:2]
-            raise ConfigurationError((Fault(f"{host}:{port}", _sentence(error, port)),)) from None
+            raise _kind(error)((Fault(f"{host}:{port}", _sentence(error, port)),)) from None
 
 
 def connections_allowed() -> int:
@@ -85,6 +87,11 @@ def _bind(host: str, port: int) -> socket.socket:
         raise
     opened.setblocking(False)
     return opened
+
+
+def _kind(error: OSError) -> type[ConfigurationError]:
+    """A port is given back and a network comes up; a right does not come by itself."""
+    return ConfigurationError if error.errno == errno.EACCES else PassingError
 
 
 def _sentence(error: OSError, port: int) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from medic.errors import ConfigurationError, Fault
+from medic.errors import ConfigurationError, Fault, PassingError
 
 _LOCK: Final = "lock"
 
 
-class DirectoryInUseError(ConfigurationError):
+class DirectoryInUseError(PassingError):
     """Another process has the lock; `holder` is its id, as far as it is known."""
 
     def __init__(self, directory: Path, holder: str) -> None:

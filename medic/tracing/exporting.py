@@ -2,12 +2,14 @@
 
 The SDK's batch processor keeps `OTEL_BSP_MAX_QUEUE_SIZE` spans (2 048) and loses what is beyond; a thread of its own
 sends them. The exporter tries for some seconds and gives up. All that is lost while nobody takes spans is spans, and
-the log has one line about it a minute at most: the SDK's own, one for each batch, are kept quiet.
+the log has one line about it a minute at most. Why is only in the SDK's own lines, one or more for each batch: these
+are kept out of the log, and the last two of them are the reason in ours: what failed, and that it was given up.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
@@ -19,6 +21,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.util.re import parse_env_headers
 
+from medic.alerting.outbound import safe
+
 _log = structlog.get_logger(__name__)
 
 TRACES_PATH: Final = "/v1/traces"
@@ -28,16 +32,44 @@ SAID_AGAIN_SECONDS: Final = 60.0
 """A collector that fails now and then makes no more lines than one that is gone."""
 
 
+class LastWords(logging.Handler):
+    """Keeps the last two lines of a logger, and lets none of them through.
+
+    Args:
+        name: The logger.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(logging.WARNING)
+        self._lines: deque[str] = deque(maxlen=2)
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [self]
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep this one."""
+        self._lines.append(record.getMessage())
+
+    def take(self) -> str:
+        """What was said since this was called before."""
+        said = safe(" ".join(self._lines))
+        self._lines.clear()
+        return said
+
+
 class ReportingExporter(SpanExporter):
     """An exporter whose failures are told once and counted.
 
     Args:
         exporter: Sends the spans; called in the processor's thread.
+        last_words: Of the logger in which the exporter says why it failed.
         now: Seconds that never run backwards.
     """
 
-    def __init__(self, exporter: SpanExporter, now: Callable[[], float] = monotonic) -> None:
+    def __init__(self, exporter: SpanExporter, last_words: LastWords, now: Callable[[], float] = monotonic) -> None:
         self._exporter = exporter
+        self._last_words = last_words
         self._now = now
         self._quiet_until = 0.0
         self._is_told = False
@@ -46,12 +78,14 @@ class ReportingExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send them, or lose them."""
         ending = self._exporter.export(spans)
+        reason = self._last_words.take()
         if ending is not SpanExportResult.SUCCESS:
             self._lost += len(spans)
             if self._now() >= self._quiet_until:
                 self._is_told = True
                 self._quiet_until = self._now() + SAID_AGAIN_SECONDS
-                _log.warning("traces are not taken; nothing waits for that, and spans are lost", lost=self._lost)
+                event = "traces are not taken; nothing waits for that, and spans are lost"
+                _log.warning(event, lost=self._lost, reason=reason)
         elif self._is_told:
             self._is_told = False
             _log.info("traces are taken again", lost=self._lost)
@@ -76,7 +110,8 @@ def batches_to(endpoint: str, headers: str) -> BatchSpanProcessor:
     """
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     sent = parse_env_headers(headers, liberal=True)
-    return BatchSpanProcessor(ReportingExporter(OTLPSpanExporter(endpoint.rstrip("/") + TRACES_PATH, headers=sent)))
+    exporter = OTLPSpanExporter(endpoint.rstrip("/") + TRACES_PATH, headers=sent)
+    return BatchSpanProcessor(ReportingExporter(exporter, LastWords(OTLPSpanExporter.__module__)))
 
 
 def resource_of(service_name: str, version: str) -> Resource:

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 DOWNLOAD = (
     "pip --python /opt/medic/bin/python install --no-cache-dir --no-deps --require-hashes --only-binary :all: "
-    "-r requirements/runtime.txt"
+    "-r requirements/runtime.txt -r requirements/traces.txt"
 )
 """The only step that needs a network, word for word."""
 
@@ -52,8 +52,9 @@ exec cat
 
 
 def locked_names() -> set[str]:
-    """The packages that `requirements/runtime.txt` locks for Linux."""
-    lines = (ROOT / "requirements" / "runtime.txt").read_text("utf-8").splitlines()
+    """The packages that `requirements/runtime.txt` and `traces.txt` lock for Linux."""
+    files = (ROOT / "requirements" / name for name in ("runtime.txt", "traces.txt"))
+    lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
     return {line.partition("==")[0] for line in lines if re.match(r"\w", line) and "'win32'" not in line}
 
 

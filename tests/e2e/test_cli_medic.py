@@ -57,12 +57,38 @@ def test_wrong_settings_are_one_message_exit_2_and_no_trace(tmp_path: Path) -> N
     assert not (tmp_path / "data").exists()
 
 
-def test_a_taken_port_is_one_sentence_and_exit_2(tmp_path: Path) -> None:
+def test_a_taken_port_is_one_sentence_and_exit_1(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        said = run(["serve"], environment(tmp_path / "data", PORT=port), status=2)
+        said = run(["serve"], environment(tmp_path / "data", PORT=port), status=1)
     assert port in said
     assert len(said.splitlines()) == 1
+
+
+def test_another_user_is_told_that_he_may_not_look(tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    (hidden / "data").mkdir(parents=True)
+    hidden.chmod(0)
+    # Without capabilities root is asked for permissions like anybody.
+    bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    env = environment(hidden / "data")
+
+    def ask(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [*bare, COMMAND, *words]
+        return subprocess.run(
+            command, env=env, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False, cwd=tmp_path
+        )
+
+    doctor = ask("doctor", "--output", "json")
+    asked = ask("env")
+    hidden.chmod(0o700)
+    found = {finding["part"]: finding for finding in json.loads(doctor.stdout)}
+    assert doctor.returncode == 1
+    assert "may not look into" in found["data folder"]["found"]
+    assert found["PostgreSQL"]["found"] == "embedded; this user may not look into its folder"
+    assert asked.returncode == 2
+    assert asked.stdout == ""
+    assert "run this as Medic's user" in asked.stderr
 
 
 def test_a_data_folder_that_cannot_be_written_is_one_sentence_and_exit_2(tmp_path: Path) -> None:

@@ -152,3 +152,5 @@ def test_the_image_holds_what_is_locked_and_nothing_to_install_with(container: C
     assert not [name for name in listed.stdout.split() if name.startswith("pip")]
     assert container.execute("medic", "--version").stdout.startswith("Medic ")
     assert "# Running Medic" in container.execute("medic", "docs", "operations").stdout
+    # OTEL_EXPORTER_OTLP_ENDPOINT is enough here, where nobody can install an extra.
+    assert container.execute("python", "-c", "import medic.tracing.assembly").returncode == 0

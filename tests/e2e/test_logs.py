@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
+import os
+import select
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from medic.alerting.console import LINES_A_SECOND
 from tests.e2e.process import MedicProcess
 from tests.patience import PATIENCE_SECONDS
 
@@ -77,5 +83,35 @@ def test_a_thousand_heartbeats_of_every_form_write_no_line(tmp_path: Path, first
         assert [line for line in said if "job" in line or "away" in line] == []
         assert len(said) <= LINES_MAX, said
         assert medic.stop() == 0, medic.output()
+    finally:
+        medic.end()
+
+
+@pytest.fixture
+def unread() -> Iterator[int]:
+    """One end of a pipe that nobody reads at the other, and that is full after a few lines."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, select.PIPE_BUF)
+    yield writing
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.parametrize("goes_to", ["/dev/full", "a pipe that nobody reads"])
+def test_medic_serves_and_drains_where_nothing_takes_what_it_says(
+    tmp_path: Path, first_data_dir: Path, unread: int, goes_to: str
+) -> None:
+    subprocess.run(["cp", "-a", first_data_dir, tmp_path / "data"], check=True)
+    medic = MedicProcess(tmp_path / "data", LOG_LEVEL="DEBUG")
+    # As where the disk of the log is full, and as where a terminal was stopped or a container's log is stuck.
+    file = goes_to if goes_to.startswith("/dev/") else f"/proc/{os.getpid()}/fd/{unread}"
+    medic.command = ["sh", "-c", f'exec "$@" >{file} 2>&1', "sh", *medic.command]
+    medic.start()
+    try:
+        for number in range(LINES_A_SECOND // 2):
+            name = f"{number}-{'long' * 50}"
+            assert medic.register(name).status == 201
+            assert medic.beat(name, "DOWN").status == 201
+        assert medic.stop() == 0
     finally:
         medic.end()

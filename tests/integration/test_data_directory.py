@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from medic.errors import ConfigurationError, DatabaseUnavailableError, OverloadedError
+from medic.errors import ConfigurationError, DatabaseUnavailableError, OverloadedError, PassingError
 from medic.store.directory_lock import DirectoryLock
 from medic.store.tables import ids as ids_module
 from medic.store.tables.ids import BLOCK_IDS, BLOCKS_AHEAD, RESERVE_IDS, BlockIds
@@ -37,7 +37,7 @@ def holder(tmp_path):
 
 
 def test_a_second_process_is_refused_and_told_which_one_is_first(tmp_path, holder):
-    with pytest.raises(ConfigurationError, match=f"in use by another Medic, process {holder.pid}") as refused:
+    with pytest.raises(PassingError, match=f"in use by another Medic, process {holder.pid}") as refused:
         DirectoryLock(tmp_path).__enter__()
     assert refused.value.faults[0].field == "MEDIC_DATA_DIR"
 

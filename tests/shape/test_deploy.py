@@ -75,7 +75,13 @@ def test_compose_sets_medic_to_what_it_takes() -> None:
         name: Template(re.sub(r"\$\{(\w+)(?::[?-]([^}]*))?\}", default_or_name(given), text)).substitute(given)
         for name, text in medic["environment"].items()
     }
-    settings = load_settings(environment_of_image() | filled)
+    # The file that the head of compose.yaml has made, and nothing less: a name that is left out there reaches nobody.
+    assert medic["env_file"] == [".env"]
+    assert "> deploy/.env" in (ROOT / "deploy" / "compose.yaml").read_text("utf-8")
+    asked = {"MEDIC_DEADMAN_URL": "https://hc.example/4f6b9a6e", "PORT": "9000", "DB_HOST": "elsewhere"}
+    settings = load_settings(environment_of_image() | asked | filled)
+    assert settings.deadman is not None
+    assert settings.listen.addresses[0].port == 8080
     assert settings.database.target is not None
     assert settings.database.target.host in COMPOSE["services"]
     database = COMPOSE["services"]["postgres"]["environment"]

@@ -118,7 +118,8 @@ def test_tests_and_benches_import_only_what_the_scripts_install():
 
 
 def test_what_is_locked_is_what_is_asked_for_and_every_line_has_its_hash():
-    for name, source in (("runtime.txt", ("runtime.in", "build.in")), ("dev.txt", ("dev.in",))):
+    made_of = {"runtime.txt": ("runtime.in", "build.in"), "traces.txt": ("traces.in",), "dev.txt": ("dev.in",)}
+    for name, source in made_of.items():
         text = (ROOT / "requirements" / name).read_text(encoding="utf-8").replace("\\\n", "")
         lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
         assert [line for line in lines if "--hash=sha256:" not in line or "==" not in line] == []

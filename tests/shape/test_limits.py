@@ -84,6 +84,11 @@ def test_every_limit_of_the_http_side_is_on_the_page_or_nobodys() -> None:
     assert there - held == NOBODY_MEETS.keys()
 
 
+def test_no_limit_is_on_the_page_twice() -> None:
+    lines = [(row["what"], row["held"]) for row in rows()]
+    assert [line for line in lines if lines.count(line) > 1] == []
+
+
 def test_every_limit_that_is_a_variable_is_on_the_page() -> None:
     variables = {name.upper() for table in TABLES for name in table.model_fields}
     limits_set = {

@@ -24,6 +24,7 @@ from medic.store.postgres.leadership import sight
 from medic.store.postgres.migrate import SERVER_VERSION_MIN, known_migrations
 
 EXTERNAL: Final = "check DB_HOST, DB_PORT, DB_NAME, PG_USER, PG_PASS, and that it is up"
+OWN_USER: Final = "run this as Medic's user"
 EMBEDDED_LOG: Final = "see postgres.log in MEDIC_DATA_DIR"
 
 QUESTIONS: Final = 5
@@ -75,13 +76,13 @@ WHERE rolname = current_user AND pg_database.datname = current_database()
 
 async def look_at_database(settings: Settings) -> list[Finding]:
     """All there is to say of PostgreSQL."""
-    if settings.database.target is None and not settings.storage.folder.exists():
-        return [Finding("PostgreSQL", Verdict.NOTE, "embedded, and not there yet", "medic serve makes it")]
     kind = settings.database.kind
     try:
         target, runs = database_in_use(settings)
-    except ConfigurationError as error:
-        return [Finding("PostgreSQL", Verdict.BAD, fault.message, EMBEDDED_LOG) for fault in error.faults]
+    except ConfigurationError:
+        return [Finding("PostgreSQL", Verdict.BAD, "embedded; this user may not look into its folder", OWN_USER)]
+    if settings.database.target is None and not settings.storage.folder.exists():
+        return [Finding("PostgreSQL", Verdict.NOTE, "embedded, and not there yet", "medic serve makes it")]
     if not runs:
         found = "embedded; it runs while medic serve does, and that does not run now"
         return [Finding("PostgreSQL", Verdict.NOTE, found, "medic serve starts it")]

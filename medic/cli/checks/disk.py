@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from medic.cli.checks.finding import Finding, Verdict
-from medic.config.folder import prepare
+from medic.config.folder import prepare, require_sight
 from medic.config.settings import Settings
 from medic.errors import ConfigurationError
 
@@ -28,7 +28,7 @@ ROOM_LOW_BYTES: Final = 1 << 30
 ROOM_NONE_BYTES: Final = 64 << 20
 """Under 1 GiB there is room for hours of PostgreSQL being away, under 64 MiB for none."""
 
-WRITABLE: Final = "set MEDIC_DATA_DIR to a folder that can be written"
+WRITABLE: Final = "run this as Medic's user, or set MEDIC_DATA_DIR to a folder that can be written"
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 
@@ -102,6 +102,10 @@ def _plain(escaped: str) -> str:
 
 
 def _examine(folder: Path, journal_bytes_max: int) -> list[Finding]:
+    try:
+        require_sight(folder)
+    except ConfigurationError as error:
+        return [Finding("data folder", Verdict.BAD, fault.message, WRITABLE) for fault in error.faults]
     if not folder.exists():
         there = next(parent for parent in folder.parents if parent.exists())
         if os.access(there, os.W_OK | os.X_OK):

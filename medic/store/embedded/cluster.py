@@ -35,7 +35,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from medic.errors import ConfigurationError, Fault
+from medic.errors import ConfigurationError, Fault, PassingError
 from medic.store.postgres.target import ConnectionTarget
 
 POSTGRES_MAJOR: Final = 18
@@ -405,17 +405,19 @@ def _initialise(cluster: Cluster) -> None:
     done = _run_as_server(cluster, command, making, b"")
     if done.returncode != 0:
         shutil.rmtree(making, ignore_errors=True)
-        raise _fault("MEDIC_DATA_DIR", _initdb_fault(cluster, done.stderr.decode(errors="replace")))
+        raise _initdb_error(cluster, done.stderr.decode(errors="replace"))
     hba = b"# Written by Medic. Whoever may enter this directory, and is named in pg_ident.conf, is let in.\n"
     _write_as_server(cluster, making, "pg_hba.conf", hba + b"local all all peer map=medic\n")
     making.rename(cluster.pgdata)
 
 
-def _initdb_fault(cluster: Cluster, said: str) -> str:
+def _initdb_error(cluster: Cluster, said: str) -> ConfigurationError:
     if "No space left on device" in said:
-        return f"there is no room on the disk that holds {cluster.folder}: PostgreSQL needs some 60 MB to begin with."
+        full = f"there is no room on the disk that holds {cluster.folder}: PostgreSQL needs some 60 MB to begin with."
+        return PassingError((Fault("MEDIC_DATA_DIR", full),))
     lines = [line for line in said.splitlines() if "error" in line or "FATAL" in line] or said.splitlines() or ["?"]
-    return f"PostgreSQL could not make its files in {cluster.folder}: {lines[0].removeprefix('initdb: error: ')}"
+    failed = f"PostgreSQL could not make its files in {cluster.folder}: {lines[0].removeprefix('initdb: error: ')}"
+    return _fault("MEDIC_DATA_DIR", failed)
 
 
 def _require_version(cluster: Cluster) -> None:

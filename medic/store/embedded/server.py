@@ -36,7 +36,7 @@ import asyncpg
 import structlog
 import trio
 
-from medic.errors import ConfigurationError, Fault
+from medic.errors import ConfigurationError, Fault, PassingError
 from medic.store.embedded.cluster import (
     DATABASE,
     Cluster,
@@ -219,7 +219,9 @@ class EmbeddedServer:
             self._enter(ServerState.STARTING)
             await self._stop(process)
         if is_first and not became_ready:
-            raise _fault(f"PostgreSQL does not start: {self._last_words()}")
+            # Mostly for want of room, memory or shared memory, which others may give back.
+            sentence = f"PostgreSQL does not start: {self._last_words()}"
+            raise PassingError((Fault("MEDIC_DATA_DIR", sentence),))
         return became_ready
 
     async def _launch(self) -> trio.Process:
@@ -385,9 +387,8 @@ def _held(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _fault(
-                f"another Medic uses {path.parent}: stop it, or give this one a directory of its own."
-            ) from None
+            sentence = f"another Medic uses {path.parent}: stop it, or give this one a directory of its own."
+            raise PassingError((Fault("MEDIC_DATA_DIR", sentence),)) from None
         yield
     finally:
         os.close(handle)
@@ -405,7 +406,3 @@ async def _identify(target: ConnectionTarget) -> int:
     finally:
         connection.terminate()
     return identifier
-
-
-def _fault(message: str) -> ConfigurationError:
-    return ConfigurationError((Fault("MEDIC_DATA_DIR", message),))

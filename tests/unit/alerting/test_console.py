@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import trio
 
-from medic.alerting.attempt import Delivered, Refused
+from medic.alerting.attempt import Delivered, Refused, Retry
 from medic.alerting.console import LINES_A_SECOND, Console
 from medic.core.status import NotificationKind, Outcome
 from tests.fakes.alerting import Bench, follow, trigger, until
@@ -18,6 +18,13 @@ UTC = ZoneInfo("UTC")
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+class Stopped(io.StringIO):
+    """A terminal at which somebody pressed Ctrl-S."""
+
+    def write(self, text: str) -> int:
+        raise TimeoutError(text)
 
 
 class Gone(io.StringIO):
@@ -56,6 +63,11 @@ async def test_a_name_the_terminal_cannot_show_is_shown_as_escapes():
     assert await Console(stream, UTC).send(trigger(name="naïve-監")) == Delivered()
     assert b"na\\xefve-\\u76e3" in raw.getvalue()
     stream.detach()
+
+
+async def test_a_terminal_that_was_stopped_is_told_another_time() -> None:
+    attempt = await Console(Stopped(), UTC).send(trigger())
+    assert attempt == Retry("nobody reads the terminal", maybe_taken=False)
 
 
 async def test_a_terminal_that_is_gone_is_no_crash():

@@ -22,7 +22,7 @@ from medic.cli.demo import beats_of, demo_folder, demo_settings, live, simulated
 from medic.cli.ending import EXIT_CONFIGURATION, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, end_as_it_should
 from medic.cli.environment import database_in_use, exports
 from medic.config.load import load_settings
-from medic.errors import ConfigurationError, DatabaseUnavailableError, Fault
+from medic.errors import ConfigurationError, DatabaseUnavailableError, Fault, PassingError
 from medic.store.postgres.target import ConnectionTarget
 from tests.patience import PATIENCE_SECONDS
 from tests.unit.cli.small_medic import Answer, SmallMedic
@@ -62,10 +62,16 @@ def run_medic(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
             EXIT_CONFIGURATION,
             "medic: 127.0.0.1:80: another program listens there. Set PORT.\n",
         ),
+        (
+            PassingError((Fault("MEDIC_DATA_DIR", "is in use by another Medic."),)),
+            EXIT_UNAVAILABLE,
+            "medic: MEDIC_DATA_DIR: is in use by another Medic.\n",
+        ),
+        (BaseExceptionGroup("", [PassingError(PORT_FAULT.faults), TWO_FAULTS]), EXIT_CONFIGURATION, None),
         (DatabaseUnavailableError("PostgreSQL is away."), EXIT_UNAVAILABLE, "medic: PostgreSQL is away.\n"),
         (
             OSError(errno.ENOSPC, "No space left on device", "/data/journal"),
-            EXIT_CONFIGURATION,
+            EXIT_UNAVAILABLE,
             "medic: the disk does not take what Medic has to write: no space left on device (/data/journal).\n",
         ),
         (PermissionError(errno.EACCES, "Permission denied"), EXIT_CONFIGURATION, None),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medic.config.folder import look, prepare, refused
-from medic.errors import ConfigurationError
+from medic.errors import ConfigurationError, PassingError
 
 
 def test_a_folder_is_made_for_medics_user_only(tmp_path: Path) -> None:
@@ -47,6 +47,11 @@ def test_a_file_in_the_way_is_one_sentence(tmp_path: Path, path: str) -> None:
 def test_each_reason_has_its_words(number: int, reason: str) -> None:
     error = OSError(number, "Input/output error")
     assert reason in refused(Path("/data"), error).faults[0].message
+
+
+@pytest.mark.parametrize(("number", "passes"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EACCES, False)])
+def test_a_full_disk_is_nothing_that_stays_so(number: int, passes: bool) -> None:
+    assert isinstance(refused(Path("/data"), OSError(number, "")), PassingError) is passes
 
 
 def test_a_look_makes_nothing_and_finds_nothing_wrong_where_the_folder_can_be_made(tmp_path: Path) -> None:

@@ -40,6 +40,25 @@ def test_what_medic_cannot_do_is_a_fault(name: str, text: str) -> None:
     assert [fault.field for fault in refused.value.faults] == [name]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "5000", "max_export_batch_size"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "-5", "schedule_delay"),
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "many", "OTEL_SPAN_EVENT_COUNT_LIMIT"),
+    ],
+)
+def test_what_the_sdk_refuses_of_its_own_variables_is_a_sentence(
+    name: str, text: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(ConfigurationError) as refused:
+        open_traces(load_settings(COLLECTOR).traces, "1")
+    [fault] = refused.value.faults
+    assert "OpenTelemetry refuses" in fault.message
+    assert said in fault.message
+
+
 def test_without_the_extra_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "opentelemetry"]:
         monkeypatch.delitem(sys.modules, name)
