@@ -106,6 +106,8 @@ class DailyCleanup:
         while (wait_ms := due - self._clock.now()) > 0:
             await trio.sleep(min(wait_ms / 1000, LOOK_EVERY_SECONDS))
             await self._take_note_of_another()
+            # A clock that was a year ahead when this was reckoned, and was put right, must not make it wait for a year.
+            due = self._due = min(due, next_midnight(self._clock.now()))
 
     async def _take_note_of_another(self) -> None:
         """`medic cleanup` may have run meanwhile, and ended what was failing."""

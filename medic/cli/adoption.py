@@ -125,6 +125,7 @@ def plan_lines(plan: Plan, retention_days: int) -> Iterator[str]:
 
 
 def _notes(plan: Plan, retention_days: int) -> Iterator[str]:
+    yield from _sessions_note(plan)
     yield from _zone_note(plan)
     unheard = [service.name for service in plan.unheard]
     if unheard:
@@ -152,6 +153,15 @@ def _notes(plan: Plan, retention_days: int) -> Iterator[str]:
         yield f"* These views go on reading the old tables, and are dropped with them by --finish: {_named(plan.views)}"
     if plan.heartbeats.orphans:
         yield f"* {plan.heartbeats.orphans} heartbeats are of services that are gone."
+
+
+def _sessions_note(plan: Plan) -> Iterator[str]:
+    if plan.sessions:
+        pids = _named([str(pid) for pid in plan.sessions])
+        yield (
+            f"* Others are connected to this database (pid {pids}). Should one be the earlier system, stop it: it "
+            "would go on with Medic's tables, which have the same names."
+        )
 
 
 def _zone_note(plan: Plan) -> Iterator[str]:
@@ -216,6 +226,7 @@ def _adopted(adopted: Adopted, retention_days: int) -> Iterator[str]:
         if plan.unheard:
             names = _named([service.name for service in plan.unheard])
             yield f"Not heard of in {retention_days} days, and told of once by the first start: {names}"
+        yield from _sessions_note(plan)
         yield from _senders(plan)
     yield ""
     yield (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import trio
 
 from medic.cli import show
-from medic.cli.migration import open_target
+from medic.cli.migration import open_target, require_table
 from medic.config.settings import Settings
 from medic.errors import ConfigurationError, Fault
 from medic.http.answers import JsonObject
@@ -42,6 +42,7 @@ async def verify_audit(settings: Settings) -> Verified:
         open_target(settings, bridge) as target,
         open_database(target, connections_max=2, bridge=bridge) as database,
     ):
+        await require_table(database, "medic.audit_checkpoints")
         begun = trio.current_time()
         verdict = await verify(database, kept, heads.checkpoints)
         return Verified(verdict, trio.current_time() - begun)

@@ -8,10 +8,10 @@ from typing import Final
 
 from medic.actors.clock import wall_now
 from medic.cli import show
-from medic.cli.migration import open_target
+from medic.cli.migration import open_target, require_table
 from medic.config.settings import Settings
 from medic.core.units import isoformat
-from medic.errors import ConfigurationError, Fault, UnavailableError
+from medic.errors import UnavailableError
 from medic.http.answers import JsonObject, JsonValue
 from medic.store.postgres.bridge import open_bridge
 from medic.store.postgres.database import Database, open_database
@@ -20,8 +20,6 @@ from medic.store.retention.report import Day, Plan, Report
 
 CONNECTIONS: Final = 3
 """One that holds the lock and detaches, one for transactions, one to spare."""
-
-_HAS_CLEANUP: Final = "SELECT to_regclass('medic.cleanup') IS NOT NULL AS has_cleanup"
 
 
 async def clean_up(settings: Settings) -> Report:
@@ -60,7 +58,7 @@ def print_report(report: Report) -> None:
     if not (report.counted or report.removed_days or report.folded or any(report.removed.values()) or report.left):
         show.say("Nothing was old enough.")
     for sentence in report.left:
-        show.print_note(f"left: {sentence}. The Medic that runs tries again within an hour.")
+        show.print_note(f"left: {sentence}. The next cleanup goes on with it.")
 
 
 def report_json(report: Report) -> JsonObject:
@@ -112,10 +110,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Database]:
         open_target(settings, bridge) as target,
         open_database(target, connections_max=CONNECTIONS, bridge=bridge) as database,
     ):
-        row = await database.fetchrow(_HAS_CLEANUP)
-        if row is None or not row["has_cleanup"]:
-            sentence = "has no schema of this release: start `medic serve` or run `medic migrate` first"
-            raise ConfigurationError((Fault("database", sentence),))
+        await require_table(database, "medic.cleanup")
         yield database
 
 

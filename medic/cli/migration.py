@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 
 from medic.config.folder import prepare
 from medic.config.settings import Settings
+from medic.errors import ConfigurationError, Fault
 from medic.store.embedded.server import ServerState, open_embedded_server, running_target
 from medic.store.postgres.bridge import Bridge, open_bridge
-from medic.store.postgres.database import open_database
+from medic.store.postgres.database import Database, open_database
 from medic.store.postgres.migrate import migrate
 from medic.store.postgres.target import ConnectionTarget
 
@@ -30,6 +31,18 @@ async def migrate_database(settings: Settings, announce: Callable[[str], None]) 
         announce(f"applied {name}")
     if not applied:
         announce("The schema is up to date.")
+
+
+async def require_table(database: Database, name: str) -> None:
+    """Return if the schema has that table: a command that only looks brings no schema forward.
+
+    Raises:
+        ConfigurationError: it has not.
+    """
+    row = await database.fetchrow("SELECT to_regclass($1) IS NOT NULL AS is_there", name)
+    if row is None or not row["is_there"]:
+        sentence = "has no schema of this release: start `medic serve` or run `medic migrate` first"
+        raise ConfigurationError((Fault("database", sentence),))
 
 
 @asynccontextmanager

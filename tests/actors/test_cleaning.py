@@ -165,6 +165,19 @@ async def test_a_clock_that_was_put_forward_or_back_moves_it_by_no_more_than_a_m
     assert 0 <= began - (MIDNIGHT + DAY_MS) <= 60_000
 
 
+async def test_a_clock_that_was_a_year_ahead_at_the_start_delays_it_to_the_next_midnight_and_not_by_a_year(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    kept = Kept(last=TEN, at=TEN + 365 * DAY_MS)
+    await nursery.start(kept.daily.run)
+    await trio.sleep(1)
+    kept.clock.step(-365 * DAY_MS)
+    await trio.sleep(120)
+    assert kept.daily.statistics().next_at == MIDNIGHT + DAY_MS
+
+    assert await kept.wait_runs(1) == [MIDNIGHT + DAY_MS]
+
+
 @pytest.mark.parametrize(
     ("outcome", "reason"),
     [

@@ -56,6 +56,19 @@ async def test_the_plan_says_what_would_happen_and_changes_nothing(earlier):
     assert await column(earlier, "SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'medic%'") == ["medic"]
 
 
+async def test_the_plan_says_who_else_is_connected_and_may_be_the_earlier_system(earlier):
+    assert (await look(earlier)).sessions == []
+    session = await earlier.open_session()
+    try:
+        await session.execute("SET application_name = 'gunicorn'")
+        row = await session.fetchrow("SELECT pg_backend_pid() AS pid")
+        plan = await look(earlier)
+        assert plan.sessions == [row["pid"]]
+        assert f"(pid {row['pid']}). Should one be the earlier system, stop it" in "\n".join(plan_lines(plan, DAYS))
+    finally:
+        session.end()
+
+
 async def test_a_hundred_thousand_heartbeats_are_in_the_partitions_of_their_days_with_their_ids(postgres, monkeypatch):
     monkeypatch.setattr(batches, "BATCH_ROWS", 20_000)
     lines: list[str] = []
@@ -163,11 +176,12 @@ async def test_snapshots_can_be_restored_and_what_cannot_stays_behind(postgres):
         "INSERT INTO medic.service_snapshots (service_id, snapshot_data, action_type, actor) VALUES"
         f""" (1, '{kept} "threshold": 2, "team": "payments", "priority": "P2", "muted": 0}}', 'edit', 'kim'),"""
         f""" (1, '{kept} "threshold": 0, "team": "payments", "priority": "p2", "muted": 0}}', 'edit', NULL),"""
+        f""" (1, '{kept} "threshold": 1.5, "team": "payments", "priority": "p2", "muted": 0}}', 'edit', NULL),"""
         " (1, '[]', 'edit', NULL), (1, '{\"alert_interval\": \"often\"}', 'edit', NULL)"
     )
     async with filled(postgres, *small_fleet(), snapshots) as database:
         adopted = await take(database)
-        assert adopted.snapshots_left == 3
+        assert adopted.snapshots_left == 4
         [row] = await database.fetch("SELECT * FROM medic.service_snapshots")
         assert (row["snapshot_id"], row["actor"], row["action_type"]) == (1, "kim", "edit")
         assert '"interval_ms": 900000' in row["snapshot_data"]
@@ -189,14 +203,17 @@ UPDATE medic.services SET grace_period_seconds = -5 WHERE service_id = 27;
 UPDATE medic.services SET date_added = '1871-01-01Z' WHERE service_id = 28;
 INSERT INTO medic."heartbeatEvents" (service_id, "time", status) VALUES
     (1, '1969-07-20Z', 'UP'), (1, now() + interval '3 days', 'UP'), (1, now(), ''), (1, now(), repeat('x', 99));
-INSERT INTO medic.alerts (alert_id, service_id, active, alert_cycle, created_date) VALUES (90, 1, 0, 1, 'infinity')
+INSERT INTO medic.alerts (alert_id, service_id, active, alert_cycle, created_date) VALUES (90, 1, 0, 1, 'infinity');
+ALTER TABLE medic.alerts ALTER service_id DROP NOT NULL;
+INSERT INTO medic.alerts (alert_id, service_id, active, alert_cycle, created_date) VALUES (91, NULL, 1, 1, now());
+INSERT INTO medic."heartbeatEvents" (heartbeat_id, service_id, "time", status) VALUES (-7, 1, now(), 'UP')
 """
 
 
 async def test_what_is_out_of_bounds_is_listed_refused_and_settled_by_the_sql_beside_it(postgres):
     async with filled(postgres, *small_fleet(), WRONG) as database:
         plan = await look(database)
-        assert len(plan.unsettled) == 9 + 3
+        assert len(plan.unsettled) == 9 + 5
         assert "does not tell apart" in " ".join(one.what for one in plan.unsettled)
         with pytest.raises(UnsettledError) as refused:
             await take(database)
@@ -209,6 +226,20 @@ async def test_what_is_out_of_bounds_is_listed_refused_and_settled_by_the_sql_be
         await take(database)
         names = await column(database, "SELECT heartbeat_name FROM medic.services WHERE service_id = 20")
         assert names == ["PAY-nightly-20"]
+        # What came after the last id of 32 bits is behind all others.
+        assert await column(database, 'SELECT max(heartbeat_id) FROM "heartbeatEvents"') == [(1 << 32) - 7]
+
+
+async def test_an_alert_ends_not_before_it_began(postgres):
+    # As where its dates were written in local time, on the night when clocks are put back.
+    dates = (
+        "INSERT INTO medic.alerts (alert_id, service_id, active, alert_cycle, created_date, closed_date)"
+        " VALUES (90, 1, 0, 1, '2025-11-02T01:50Z', '2025-11-02T01:10Z')"
+    )
+    async with filled(postgres, *small_fleet(), dates) as database:
+        await take(database)
+        lasted = "SELECT closed_date - created_date = '0' FROM medic.alerts WHERE alert_id = 90"
+        assert await column(database, lasted) == [True]
 
 
 async def test_times_without_a_zone_are_read_in_the_zone_that_is_said(postgres):

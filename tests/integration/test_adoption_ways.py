@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from medic.actors.clock import wall_now
 from medic.errors import ConfigurationError
 from medic.store.adoption import adopt as steps
 from medic.store.adoption import heartbeats as batches
@@ -11,6 +12,8 @@ from medic.store.adoption.adopt import finish, go_back
 from medic.store.adoption.unheard import read_unheard
 from medic.store.postgres.database import Database, open_database
 from medic.store.postgres.migrate import migrate
+from medic.store.retention.ages import day_begins
+from medic.store.retention.counting import count_outages
 from tests.earlier_system import A_SMALL_FLEET, schema, small_fleet
 from tests.integration.adopting import column, filled, look, take
 from tests.patience import PATIENCE_SECONDS
@@ -58,6 +61,9 @@ async def test_after_the_end_there_is_no_way_back_and_the_old_tables_are_gone(ea
     with pytest.raises(ConfigurationError, match="no tables of the earlier system were taken over"):
         await finish(earlier)
     assert (await take(adopted)).was_finished
+    with pytest.raises(ConfigurationError, match="no Medic was started on what was taken over yet"):
+        await finish(adopted)
+    await adopted.execute("UPDATE medic.medic_instance SET active_directory = 'of a Medic'")
     await finish(adopted)
     assert await column(adopted, "SELECT to_regnamespace('medic_before') IS NULL") == [True]
     with pytest.raises(ConfigurationError, match="removed already"):
@@ -135,6 +141,17 @@ async def test_a_medic_with_services_of_its_own_takes_nothing_over(postgres):
         )
         with pytest.raises(ConfigurationError, match="services of its own"):
             await take(database)
+
+
+async def test_where_a_medic_was_tried_before_the_outages_of_the_earlier_system_are_counted_all_the_same(postgres):
+    async with postgres.fresh_database() as (database, _):
+        await database.execute("UPDATE medic.cleanup SET outages_until = now()")
+        for statement in small_fleet("public"):
+            await database.execute(statement)
+        await take(database)
+        await count_outages(database, day_begins(wall_now()))
+        counted = "SELECT outages FROM medic.heartbeat_hours WHERE service_id = 1 AND outages > 0"
+        assert await column(database, counted) == [1]
 
 
 async def test_a_schema_in_the_way_is_named(earlier):

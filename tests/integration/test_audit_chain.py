@@ -359,6 +359,13 @@ async def test_the_command_verifies_what_the_environment_names(audited: Audited)
         await verify_audit(settings)
 
 
+async def test_the_command_says_of_a_database_without_the_schema_what_to_do(audited: Audited) -> None:
+    await audited.database.execute("DROP SCHEMA medic CASCADE")
+    folder = {"MEDIC_DATA_DIR": str(audited.folder)}
+    with pytest.raises(ConfigurationError, match="medic migrate"):
+        await verify_audit(load_settings({**audited.database.target.environment(), **folder}))
+
+
 async def test_heads_that_cannot_be_read_stop_no_sealing_of_others_and_are_told(audited: Audited) -> None:
     (audited.folder / FILE_NAME).write_text("no head\n")
 

@@ -191,6 +191,7 @@ async def test_how_far_a_journal_goes_is_read_off_its_files(tmp_path):
 
 
 THERE = {"journal": "old", "postgres": "old", "postgres.log": "old", "token": "old", "audit-heads": "old"}
+BACKUP = Path("/elsewhere/backup")
 MADE = {"postgres": "new", "postgres.log": "new", "audit-heads": "new"}
 
 
@@ -221,7 +222,7 @@ def test_places_are_changed_whenever_the_machine_goes_away_meanwhile(tmp_path, m
 
         patch.setattr(Path, "rename", rename)
         try:
-            aside = _change_places(tmp_path, AT)
+            aside = _change_places(tmp_path, BACKUP, AT)
         except PulledPlugError:
             with pytest.raises(ConfigurationError, match="run medic restore once more"):
                 require_finished(tmp_path)
@@ -231,7 +232,7 @@ def test_places_are_changed_whenever_the_machine_goes_away_meanwhile(tmp_path, m
             path.unlink()
         (tmp_path / STAGED).rmdir()
         stage(tmp_path)
-        aside = _change_places(tmp_path, AT + 60_000)
+        aside = _change_places(tmp_path, BACKUP, AT + 60_000)
     require_finished(tmp_path)
     assert aside == tmp_path / "before-restore-20260921T141320Z"
     assert {name: (aside / name).read_text() for name in THERE} == THERE
@@ -241,5 +242,28 @@ def test_places_are_changed_whenever_the_machine_goes_away_meanwhile(tmp_path, m
 
 def test_into_an_empty_directory_nothing_is_put_aside(tmp_path):
     stage(tmp_path)
-    assert _change_places(tmp_path, AT) is None
+    assert _change_places(tmp_path, BACKUP, AT) is None
     assert {path.name for path in tmp_path.iterdir()} == set(MADE)
+
+
+@pytest.mark.parametrize("place", ["backup", "backups/daily/backup"])
+def test_a_backup_within_the_directory_and_what_the_file_system_has_there_stay_where_they_are(tmp_path, place):
+    backup = tmp_path / place
+    backup.parent.mkdir(parents=True, exist_ok=True)
+    backup.write_text("backup")
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "token").write_text("old")
+    stage(tmp_path)
+    aside = _change_places(tmp_path, backup, AT)
+    assert [path.name for path in aside.iterdir()] == ["token"]
+    assert backup.read_text() == "backup"
+    assert (tmp_path / "lost+found").is_dir()
+
+
+def test_a_backup_among_medics_own_files_keeps_these_from_nothing(tmp_path):
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "backup").write_text("backup")
+    stage(tmp_path)
+    aside = _change_places(tmp_path, tmp_path / "journal" / "backup", AT)
+    assert (aside / "journal" / "backup").exists()
+    assert not (tmp_path / "journal").exists()

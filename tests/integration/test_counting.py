@@ -152,6 +152,22 @@ async def test_outages_are_counted_by_the_hour_and_a_day_without_heartbeats_has_
     ]
 
 
+async def test_alerts_that_lie_on_top_of_each_other_are_down_time_once(cleaned: Cleaned) -> None:
+    await cleaned.alert(instant(2, 23), instant(1, 1.5))
+    await cleaned.alert(instant(2, 23.5), instant(1, 0.5), reason="reported_down")
+    await cleaned.alert(instant(1, 0.75), instant(1, 2))
+    await cleaned.alert(instant(1, 1), instant(1, 2), 2)
+
+    await cleaned.cleanup.run()
+
+    assert await cleaned.rows(OUTAGES) == [
+        (1, instant(2, 23), HOUR_MS, 0, 2),
+        (1, instant(1, 0), HOUR_MS, 0, 1),
+        (1, instant(1, 1), HOUR_MS, 0, 0),
+        (2, instant(1, 1), HOUR_MS, 0, 1),
+    ]
+
+
 async def test_outages_are_counted_once_however_often_it_runs(cleaned: Cleaned) -> None:
     await cleaned.alert(instant(1, 5), None)
     for _ in range(3):

@@ -40,8 +40,8 @@ CLEANUP_DUE_MS: Final = DurationMs(26 * HOUR_MS)
 CLEANUP_MISSED_MS: Final = DurationMs(4 * DAY_MS)
 """More than a weekend without one: heartbeats fill the disk of PostgreSQL."""
 
-CONNECTIONS_NEEDED: Final = CONNECTIONS_MAX + 1
-"""The pool, and the session that holds the lock of the active Medic."""
+CONNECTIONS_NEEDED: Final = CONNECTIONS_MAX + 2
+"""The pool, the session that holds the lock of the active Medic, and that of a cleanup."""
 
 _SERVER: Final = """
 SELECT current_setting('server_version') AS shown, current_setting('server_version_num')::integer AS version,
@@ -205,7 +205,8 @@ def cleanup(last: InstantMs | None, now: InstantMs) -> Finding:
     """What the last cleanup means: it comes once a day, by the active Medic."""
     to_do = "medic cleanup does it now and says what it finds; see the log of the active Medic"
     if last is None:
-        return Finding("last cleanup", Verdict.NOTE, "none yet", "medic serve does it at 00:00 UTC")
+        soon = "medic serve does it five minutes after its start, then at 00:00 UTC"
+        return Finding("last cleanup", Verdict.NOTE, "none yet", soon)
     ago = DurationMs(max(0, now - last))
     found = f"{duration_words(ago)} ago, at {isoformat(last)}"
     if ago <= CLEANUP_DUE_MS:

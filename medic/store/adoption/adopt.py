@@ -71,6 +71,7 @@ _SUCCESSION: Final = """
 UPDATE medic.medic_instance
 SET token = token + 1, active_directory = $1, active_name = '', active_address = '', active_since = NULL
 """
+_IS_UNTRIED: Final = "SELECT active_directory = $1 AS is_untried FROM medic.medic_instance"
 _USERS: Final = """
 SELECT DISTINCT l.pid FROM pg_locks l
 JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -176,7 +177,7 @@ async def finish(database: Database) -> None:
     """Remove the old tables for good.
 
     Raises:
-        ConfigurationError: there are none, or not all of them were taken over.
+        ConfigurationError: there are none, not all of them were taken over, or no Medic ever began on it.
     """
     adoption = (await standing(database)).adoption
     if adoption is None:
@@ -184,6 +185,12 @@ async def finish(database: Database) -> None:
     if adoption.finished_at is None:
         raise fault(
             "not all of the earlier system's tables were taken over yet: `medic migrate --adopt` goes on with it."
+        )
+    row = await database.fetchrow(_IS_UNTRIED, JOURNAL, operation="adopt")
+    if row is not None and row["is_untried"]:
+        raise fault(
+            "no Medic was started on what was taken over yet. Without the old tables there is no way back: start it "
+            "and look first."
         )
     await database.execute(f"DROP SCHEMA {BEFORE} CASCADE", operation="adopt")
 

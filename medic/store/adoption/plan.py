@@ -91,6 +91,7 @@ class Plan:
     unsettled: Sequence[Unsettled]
     unheard: Sequence[EarlierService]
     views: Sequence[str]
+    sessions: Sequence[int]
 
     @property
     def is_settled(self) -> bool:
@@ -128,6 +129,7 @@ async def read_plan(
         open_alerts=open_alerts,
         senders=await _senders(database, tables),
         views=await _views(database, tables),
+        sessions=await _sessions(database),
         unsettled=unsettled,
         unheard=[
             service
@@ -235,6 +237,13 @@ class _RowRule:
 def _row_rules(tables: EarlierTables) -> Iterator[_RowRule]:
     heartbeats, alerts = f"{tables.table('heartbeatEvents')} h", f"{tables.table('alerts')} a"
     at = tables.moment("heartbeatEvents", "time")
+    # A serial that was let go on below zero when its 32 bits were used up. Those came last.
+    yield _RowRule(
+        "heartbeats whose id is negative",
+        f"FROM {heartbeats} WHERE h.heartbeat_id < 0",
+        f"ALTER TABLE {tables.table('heartbeatEvents')} ALTER heartbeat_id TYPE bigint; "  # noqa: S608 - names of tables
+        f"UPDATE {heartbeats} SET heartbeat_id = heartbeat_id + {1 << 32} WHERE h.heartbeat_id < 0;",
+    )
     wrong = f"WHERE {at} IS NULL OR {at} < '1970-01-01T00:00:00Z' OR {at} >= now() + interval '{FUTURE_DAYS} day'"
     yield _RowRule(
         f"heartbeats whose time is before 1970 or more than {FUTURE_DAYS} day ahead",
@@ -247,6 +256,11 @@ def _row_rules(tables: EarlierTables) -> Iterator[_RowRule]:
         f"heartbeats whose status has no letter, or more than {STATUS_MAX}",
         f"FROM {heartbeats} {wrong}",
         f"UPDATE {heartbeats} SET status = {settled} {wrong};",  # noqa: S608 - names of columns
+    )
+    yield _RowRule(
+        "alerts of no service",
+        f"FROM {alerts} WHERE a.service_id IS NULL",
+        f"DELETE FROM {alerts} WHERE a.service_id IS NULL;",  # noqa: S608 - names of tables
     )
     moments = (tables.moment("alerts", "created_date"), tables.moment("alerts", "closed_date"))
     wrong = "WHERE " + " OR ".join(
@@ -288,3 +302,16 @@ async def _views(database: Asked, tables: EarlierTables) -> list[str]:
         operation="adopt",
     )
     return [row["name"] for row in rows]
+
+
+async def _sessions(database: Asked) -> list[int]:
+    """Process ids of other sessions in this database: the earlier system's may be among them."""
+    rows = await database.fetch(
+        """
+        SELECT pid FROM pg_stat_activity
+        WHERE datname = current_database() AND coalesce(backend_type, 'client backend') = 'client backend'
+          AND coalesce(application_name, '') <> 'medic' ORDER BY 1
+        """,
+        operation="adopt",
+    )
+    return [row["pid"] for row in rows]

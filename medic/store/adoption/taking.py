@@ -47,6 +47,7 @@ async def take_rows(transaction: Transaction, plan: Plan, adoption: Adoption, de
     author = orjson.dumps({"name": EARLIER, "action": "adopt"}).decode()
     await transaction.execute(_services(tables), at, defaults.auto_unmute_ms, unheard, author, operation="adopt")
     await transaction.execute(_gone(tables), at, operation="adopt")
+    await transaction.execute(_COUNT_FROM_THE_FIRST, operation="adopt")
     await transaction.execute(_alerts(tables), at, operation="adopt")
     await transaction.execute(_MOMENTS, operation="adopt")
     left = await _take_snapshots(transaction, tables) if tables.has("service_snapshots") else 0
@@ -125,7 +126,7 @@ def _alerts(tables: EarlierTables) -> str:
     SELECT r.alert_id, coalesce(r.alert_name, '{alert_name("")}' || n.heartbeat_name), r.service_id, n.heartbeat_name,
            n.service_name, n.team, n.priority, coalesce(s.runbook, ''), (k.is_open)::int,
            r.key, r.alert_cycle, 'late', coalesce(r.created, r.closed, $1),
-           CASE WHEN k.is_open THEN NULL WHEN r.was_open THEN $1 ELSE coalesce(r.closed, r.created, $1) END,
+           CASE WHEN k.is_open THEN NULL WHEN r.was_open THEN $1 ELSE coalesce(greatest(r.closed, r.created), $1) END,
            CASE WHEN k.is_open THEN '' WHEN NOT r.was_open THEN 'recovered'
                 WHEN s.service_id IS NULL THEN 'deleted' ELSE 'superseded' END,
            CASE WHEN k.is_open THEN coalesce(r.created, $1) END, coalesce(s.muted, 0)
@@ -139,6 +140,11 @@ def _alerts(tables: EarlierTables) -> str:
     CROSS JOIN LATERAL (SELECT r.was_open AND r.place = 1 AND s.service_id IS NOT NULL AS is_open) k
     """  # noqa: S608 - names of columns, and constants
 
+
+# A cleanup of a Medic that was tried here before has counted the outages of nobody up to today.
+_COUNT_FROM_THE_FIRST: Final = """
+UPDATE medic.cleanup SET outages_until = NULL WHERE NOT EXISTS (SELECT FROM medic.alerts)
+"""
 
 _MOMENTS: Final = """
 INSERT INTO medic.alert_events (alert_id, at, change, note)
@@ -273,13 +279,12 @@ def _has_types(service: EarlierService) -> bool:
         service.priority,
         service.runbook,
     )
-    numbers: tuple[object, ...] = (
-        service.alert_interval,
-        service.grace_period_seconds,
-        service.threshold,
-        service.active,
-        service.muted,
-    )
-    return all(text is None or isinstance(text, str) for text in texts) and all(
-        number is None or (isinstance(number, int | float) and not isinstance(number, bool)) for number in numbers
+    whole: tuple[object, ...] = (service.threshold, service.active, service.muted)
+    fractions: tuple[object, ...] = (service.alert_interval, service.grace_period_seconds)
+    return (
+        all(text is None or isinstance(text, str) for text in texts)
+        and all(number is None or (isinstance(number, int) and not isinstance(number, bool)) for number in whole)
+        and all(
+            number is None or (isinstance(number, int | float) and not isinstance(number, bool)) for number in fractions
+        )
     )

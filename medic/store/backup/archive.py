@@ -19,10 +19,14 @@ writing was cut short begins with no header, whatever follows.
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import io
 import os
+import secrets
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -40,6 +44,9 @@ SUMS: Final = "SHA256SUMS"
 
 PORTION_BYTES: Final = 1 << 20
 """How much of the dump is in memory at once."""
+
+LEFT_OVER_SECONDS: Final = 86_400.0
+"""A file that nobody wrote to for so long is no backup in the making."""
 
 SMALL_BYTES_MAX: Final = 4 << 20
 """The longest of the other members: heads of the audit's chain are 800 kB at most."""
@@ -91,7 +98,12 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    if path.exists() and not path.is_file():
+        # A name in /dev, most likely: a file in its place would be missed by the whole machine.
+        raise OSError(errno.EINVAL, "is there already, and is not a file")
+    _remove_left_over(path)
+    # Not the process id: in a container the next backup may well have the one of a backup that was killed.
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.unfinished")
     fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
     try:
         with os.fdopen(fd, "w+b") as file:
@@ -104,6 +116,14 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
             unfinished.unlink()
         raise
     sync_directory(path.absolute().parent)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove what backups to that name left that were killed, so that they do not fill the disk one by one."""
+    for file in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
+        with suppress(OSError):
+            if time.time() - file.stat().st_mtime > LEFT_OVER_SECONDS:
+                file.unlink()
 
 
 def write_archive(

@@ -46,8 +46,11 @@ STAGED: Final = "restoring"
 
 ASIDE: Final = "before-restore"
 
-_STAYS: Final = ("lock", "postgres.lock", MARKER, STAGED)
-"""Held, or part of the restore itself."""
+_STAYS: Final = ("lock", "postgres.lock", MARKER, STAGED, "lost+found")
+"""Held, part of the restore itself, or the file system's: where a volume is mounted, only root may move that."""
+
+_OWN_FOLDERS: Final = ("journal", "postgres", "snapshot")
+"""These change places, whatever else somebody keeps in them."""
 
 _FORGET: Final = """
 UPDATE medic.medic_instance SET active_name = '', active_address = '', active_since = NULL;
@@ -90,7 +93,7 @@ async def put_back(archive: Archive, manifest: Manifest, folder: Path, *, at: In
             await trio.to_thread.run_sync(_remove_tree, staged)
         raise
     await end_left_over(folder / "postgres" / "data")
-    return await trio.to_thread.run_sync(_change_places, folder, at)
+    return await trio.to_thread.run_sync(_change_places, folder, archive.path, at)
 
 
 def require_empty(folder: Path) -> None:
@@ -146,11 +149,11 @@ def _remove_tree(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _change_places(folder: Path, at: InstantMs) -> Path | None:
+def _change_places(folder: Path, backup: Path, at: InstantMs) -> Path | None:
     """Move what is there aside, and what was made to where that was, each name in one step."""
     marker, staged = folder / MARKER, folder / STAGED
     aside = folder / marker.read_text("utf-8").strip() if marker.exists() else free_name(folder, ASIDE, at)
-    there = _to_move(folder)
+    there = _to_move(folder, backup)
     replace_private_file(marker, f"{aside.name}\n".encode())
     if there:
         aside.mkdir(mode=0o700, exist_ok=True)
@@ -169,10 +172,22 @@ def _change_places(folder: Path, at: InstantMs) -> Path | None:
     return aside if aside.exists() else None
 
 
-def _to_move(folder: Path) -> Sequence[str]:
-    """The names of all that belongs to the Medic that is there; what was put aside before stays where it is."""
+def _to_move(folder: Path, backup: Path) -> Sequence[str]:
+    """The names of all that belongs to the Medic that is there; what was put aside before stays where it is.
+
+    So does the backup, with what is beside it in a folder for backups: a container may have no other place for them,
+    and whoever restores once more names it again.
+    """
+    stays = {*_STAYS, _name_in(folder, backup)}
     return [
         name
         for name in sorted(os.listdir(folder))  # noqa: PTH208 - names only
-        if name not in _STAYS and not name.startswith((f"{ASIDE}-", "journal-discarded-"))
+        if name not in stays and not name.startswith((f"{ASIDE}-", "journal-discarded-"))
     ]
+
+
+def _name_in(folder: Path, backup: Path) -> str:
+    """The name in the folder under which the backup is; empty where it is elsewhere."""
+    root, place = folder.resolve(), backup.resolve()
+    name = place.relative_to(root).parts[0] if place.is_relative_to(root) else ""
+    return "" if name in _OWN_FOLDERS else name

@@ -88,7 +88,9 @@ def _count_hour(day: dt.date) -> str:
 
 
 # An alert of no length is an outage all the same. It counts from when Medic knew of it: a deadline of before midnight
-# that is decided after it would else reach into a day that is counted already.
+# that is decided after it would else reach into a day that is counted already. Alerts of one service that lie on top of
+# each other, as the earlier system's races left them, are down time once: each counts from the end of those before it,
+# as `medic.core.availability.reckon` has it.
 _COUNT_OUTAGES: Final = f"""
 INSERT INTO medic.heartbeat_hours AS stored (service_id, hour, late_ms, reported_ms, outages)
 SELECT service_id, hour, coalesce(sum(lasted) FILTER (WHERE NOT is_reported), 0)::int,
@@ -96,13 +98,16 @@ SELECT service_id, hour, coalesce(sum(lasted) FILTER (WHERE NOT is_reported), 0)
 FROM (SELECT a.service_id, h.hour, a.reason LIKE 'reported%' AS is_reported,
              a.created_date >= h.hour AND a.created_date < h.hour + interval '1 hour' AS is_opened,
              greatest(0, round(1000 * extract(epoch FROM least(coalesce(a.closed_date, $2), h.hour + interval '1 hour')
-                                                         - greatest(a.created_date, h.hour)))) AS lasted
-      FROM medic.alerts a
+                                                         - greatest(a.counts_from, h.hour)))) AS lasted
+      FROM (SELECT *, greatest(created_date, max(coalesce(closed_date, $2)) OVER before_it) AS counts_from
+            FROM medic.alerts
+            WHERE created_date < $2 AND (closed_date IS NULL OR closed_date >= $1)
+            WINDOW before_it AS (PARTITION BY service_id ORDER BY created_date, alert_id
+                                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS a
       CROSS JOIN LATERAL generate_series(
           date_bin('1 hour', greatest(a.created_date, $1::timestamptz), {_EPOCH}),
           least(greatest(coalesce(a.closed_date, $2::timestamptz), a.created_date), $2::timestamptz - interval '1 us'),
-          interval '1 hour') AS h (hour)
-      WHERE a.created_date < $2 AND (a.closed_date IS NULL OR a.closed_date >= $1)) AS outages
+          interval '1 hour') AS h (hour)) AS outages
 WHERE lasted > 0 OR is_opened
 GROUP BY service_id, hour
 ON CONFLICT (service_id, hour) DO UPDATE SET {_adding(("late_ms", "reported_ms", "outages"))}

@@ -28,7 +28,7 @@ def test_a_report_is_a_line_for_each_thing(capsys: pytest.CaptureFixture[str]) -
         "removed 3 alerts",
         "folded hours into 7 days of counts",
     ]
-    assert said.err == "left: 2026-01-03 is not removed. The Medic that runs tries again within an hour.\n"
+    assert said.err == "left: 2026-01-03 is not removed. The next cleanup goes on with it.\n"
     assert report_json(report) == {
         "counted": [{"day": "2026-01-02", "hours": 24, "seconds": 0.25}],
         "removed_days": ["2026-01-01"],

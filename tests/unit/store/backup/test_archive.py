@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -113,3 +114,26 @@ def test_half_a_backup_begins_with_no_header(tmp_path: Path) -> None:
     with replaced(tmp_path / "backup") as file:
         write_archive(file, at=AT, dump=watched(), heads=bytes, manifest=bytes)
     assert not any(b"".join(written))
+
+
+def test_nothing_takes_the_place_of_a_device_or_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("/dev/null")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "link", "pipe"):
+        with pytest.raises(OSError, match="is not a file"):
+            write(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link", "pipe"]
+    assert (tmp_path / "link").is_char_device()
+
+
+def test_what_a_backup_that_was_killed_has_left_is_in_nobodys_way_and_goes_after_a_day(tmp_path: Path) -> None:
+    old, young, anothers = (
+        tmp_path / name for name in (".backup.1.unfinished", f".backup.{os.getpid()}.unfinished", ".else.1.unfinished")
+    )
+    for left in (old, young, anothers):
+        left.write_bytes(b"half")
+    for left in (old, anothers):
+        os.utime(left, (0, 0))
+    path = write(tmp_path / "backup")
+    assert sorted(tmp_path.iterdir()) == sorted([young, anothers, path])
