@@ -83,6 +83,6 @@ def test_a_second_start_finds_services_mutes_and_open_alerts_again(vendors: Vend
 
 def test_a_second_medic_on_the_same_directory_is_refused_with_one_sentence(medic: MedicProcess) -> None:
     other = MedicProcess(Path(medic.data_dir))
-    with pytest.raises(AssertionError, match="medic ended with 2"):
+    with pytest.raises(AssertionError, match="medic ended with 1"):
         other.start()
     assert "already" in other.output() or "another" in other.output()
